@@ -1,0 +1,284 @@
+"""NIfTI images in and out, without changing a bit that nobody asked to change.
+
+nibabel's image classes re-derive scaling, offsets and orientation codes when they save. A defaced image must differ
+from its source in the removed voxels alone, so headers are read and written here as they are on disk, and voxel
+values stay in their on-disk dtype (``stored``); scaled values are a view for the mathematics.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import math
+import os
+import uuid
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+_QUIET = logging.getLogger(
+    f"{__name__}.header_checks"
+)  # nibabel's fixes of harmless header fields are no news to users
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ANNEX_POINTER = b"/annex/objects/"  # how an unlocked git-annex file starts when its content is absent
+_LFS_POINTER = b"version https://git-lfs"
+
+
+class ImageError(ValueError):
+    """An image that cannot be used. The message is one sentence: which file, what is wrong, what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """A three-dimensional NIfTI image as it is on disk.
+
+    ``stored`` is ``(i, j, k)``, on-disk dtype and byte order, unscaled, read-only. ``slope`` and ``inter`` are 1.0 and
+    0.0 when the header asks for no scaling. ``affine`` is ``(4, 4)`` float64, voxel -> RAS+ mm. ``header`` is
+    untouched; its ``get_data_shape()`` is the on-disk shape, which may be ``(i, j, k, 1)``.
+    """
+
+    path: Path
+    stored: np.ndarray
+    slope: float
+    inter: float
+    affine: np.ndarray
+    header: nib.Nifti1Header
+
+    @property
+    def values(self) -> np.ndarray:
+        """``(i, j, k)`` float32, ``stored * slope + inter``; a new array at every call."""
+        if self.slope == 1.0 and self.inter == 0.0:
+            return self.stored.astype(np.float32)
+        return (self.stored.astype(np.float64) * self.slope + self.inter).astype(np.float32)
+
+
+def read_scan(path: str | Path) -> Scan:
+    """Read one 3-D NIfTI image (``.nii`` or ``.nii.gz``; a fourth axis of length one is dropped).
+
+    Raises ImageError when the file is missing, a git-annex link without content, truncated, not NIfTI, 2-D, a series,
+    complex or RGB, without a usable affine, constant, or holds NaN or infinite values.
+    """
+    path = Path(path)
+    content = _read_bytes(path)
+    header = _read_header(path, content)
+    shape = _three_axes(path, header.get_data_shape())
+    dtype = _scalar_dtype(path, header)
+    slope, inter = _scaling(path, header)
+    affine = _affine(path, header)
+    offset = int(header["vox_offset"])
+    count = math.prod(shape)
+    if len(content) < offset + count * dtype.itemsize:
+        raise _truncated(path)
+    stored = np.frombuffer(content, dtype=dtype, count=count, offset=offset).reshape(shape, order="F")
+    scan = Scan(path=path, stored=stored, slope=slope, inter=inter, affine=affine, header=header)
+    _refuse_useless_values(scan)
+    return scan
+
+
+def to_stored(scan: Scan, values: np.ndarray) -> np.ndarray:
+    """Scaled values ``(i, j, k)`` -> the on-disk dtype of ``scan``: unscaled, rounded and clipped for integer dtypes.
+
+    Raises ValueError if a value is not finite: no integer means "not a number".
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(f"Values for {scan.path} hold NaN or infinity: they cannot be stored as {scan.stored.dtype}.")
+    unscaled = (np.asarray(values, dtype=np.float64) - scan.inter) / scan.slope
+    dtype = scan.stored.dtype
+    if dtype.kind == "f":
+        limits = np.finfo(dtype)
+        return np.clip(unscaled, float(limits.min), float(limits.max)).astype(dtype)
+    return np.clip(np.rint(unscaled), *_integer_limits(dtype)).astype(dtype)
+
+
+def write_scan(path: str | Path, scan: Scan, stored: np.ndarray) -> None:
+    """Write ``stored`` ``(i, j, k)`` with the header of ``scan``: dtype, scaling, orientation, extensions and shape.
+
+    The bytes depend on the arguments alone (gzip without time or name), and the file appears under its name only when
+    it is complete. Raises ValueError when shape or dtype differ from those of ``scan``.
+    """
+    if stored.shape != scan.stored.shape or stored.dtype != scan.stored.dtype:
+        raise ValueError(
+            f"{path}: an array of {stored.shape} {stored.dtype} does not fit the header of {scan.path} "
+            f"({scan.stored.shape} {scan.stored.dtype})."
+        )
+    _write(Path(path), scan.header, stored)
+
+
+def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: np.dtype | type | str) -> None:
+    """Write a new image ``(i, j, k)`` in RAS+ mm: masks, canonical volumes, distance maps.
+
+    Values are rounded when ``dtype`` is an integer type; bool is stored as uint8. Raises ValueError if ``data`` has not
+    three axes.
+    """
+    if data.ndim != 3:
+        raise ValueError(f"{path}: a volume has three axes, not {data.ndim}.")
+    target = np.dtype(np.uint8) if np.dtype(dtype) == np.dtype(bool) else np.dtype(dtype)
+    rounded = np.rint(data) if target.kind in "iu" and data.dtype.kind == "f" else data
+    header = nib.Nifti1Header()
+    header.set_data_dtype(target)
+    header.set_data_shape(data.shape)
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    header.set_xyzt_units("mm")
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    _write(Path(path), header, np.asarray(rounded).astype(target))
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The whole file, decompressed; ImageError says why not."""
+    if path.is_symlink() and not path.exists():
+        raise _not_fetched(path, "is a broken link")
+    if not path.is_file():
+        raise ImageError(f"{path} does not exist: check the path.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk.") from error
+    if content.startswith(_ANNEX_POINTER):
+        raise _not_fetched(path, "is a git-annex pointer")
+    if content.startswith(_LFS_POINTER):
+        raise ImageError(f"{path} is a git-lfs pointer, its content is not here: get it with `git lfs pull`.")
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise _truncated(path) from error
+
+
+def _not_fetched(path: Path, what: str) -> ImageError:
+    return ImageError(
+        f"{path} {what}, its content is not here: get it with `datalad get {path}` or `git annex get {path}`."
+    )
+
+
+def _truncated(path: Path) -> ImageError:
+    return ImageError(f"{path} is truncated or damaged: copy or download it again from its source.")
+
+
+def _read_header(path: Path, content: bytes) -> nib.Nifti1Header:
+    """The single-file NIfTI-1 or NIfTI-2 header with its extensions, not repaired; ImageError if there is none."""
+    if not content:
+        raise _truncated(path)
+    for header_class in (nib.Nifti1Header, nib.Nifti2Header):
+        if header_class.may_contain_header(content) and len(content) >= header_class.single_vox_offset:
+            break
+    else:
+        raise _not_nifti(path)
+    try:
+        header = header_class.from_fileobj(io.BytesIO(content), check=False)
+        if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
+            raise _not_nifti(path)
+        header.copy().check_fix(logger=_QUIET, error_level=40)
+    except (HeaderDataError, OverflowError) as error:
+        raise ImageError(f"{path} has a damaged NIfTI header ({error}): convert it again from its source.") from error
+    return header
+
+
+def _not_nifti(path: Path) -> ImageError:
+    return ImageError(f"{path} is not a single-file NIfTI image: convert it to .nii.gz, for example with dcm2niix.")
+
+
+def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The first three axes; ImageError for 2-D images and for series."""
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise ImageError(f"{path} is a 2-D image {shape}: only 3-D images of a head have a face, remove or exclude it.")
+    if any(length != 1 for length in shape[3:]):
+        raise ImageError(
+            f"{path} is a 4-D series {shape}: give one 3-D volume, for example its mean over time, or exclude it."
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _scalar_dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:
+    """The on-disk dtype; ImageError unless it is integer or real."""
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError as error:
+        raise ImageError(f"{path} has an unknown data type ({error}): convert it to int16 or float32.") from error
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        name = "RGB" if dtype.kind == "V" else dtype.name
+        raise ImageError(
+            f"{path} has data type {name}: only real-valued images can be defaced, give the magnitude as float32."
+        )
+    return dtype
+
+
+def _scaling(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
+    try:
+        slope, inter = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise ImageError(
+            f"{path} has an impossible intensity scaling ({error}): correct scl_slope and scl_inter."
+        ) from error
+    return (1.0, 0.0) if slope is None else (float(slope), float(inter or 0.0))
+
+
+def _affine(path: Path, header: nib.Nifti1Header) -> np.ndarray:
+    """Voxel -> RAS+ mm ``(4, 4)`` float64; ImageError when it cannot be inverted."""
+    problem = (
+        f"{path} has a voxel-to-world matrix that cannot be inverted: repair its sform and qform, or convert it again."
+    )
+    checked = header.copy()
+    checked.check_fix(logger=_QUIET, error_level=40)
+    try:
+        affine = np.asarray(checked.get_best_affine(), dtype=np.float64)
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+        raise ImageError(problem) from error
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    # The volume of a voxel relative to that of a box with its edges: near zero when two axes point the same way.
+    if not np.isfinite(affine).all() or lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+        raise ImageError(problem)
+    return affine
+
+
+def _refuse_useless_values(scan: Scan) -> None:
+    """ImageError when voxels are not finite or all the same."""
+    low, high = scan.stored.min(), scan.stored.max()  # NaN if any is NaN
+    if not np.isfinite([low, high]).all():
+        bad = int(np.count_nonzero(~np.isfinite(scan.stored)))
+        raise ImageError(
+            f"{scan.path} holds {bad} voxels that are NaN or infinite: replace them by numbers, for example with "
+            f"`niimath IN -nan OUT`, which sets them to zero."
+        )
+    if low == high:
+        raise ImageError(f"{scan.path} has the same value in every voxel ({low}): it holds no head, exclude it.")
+
+
+def _integer_limits(dtype: np.dtype) -> tuple[float, float]:
+    """Smallest and largest float64 that the integer dtype can hold (2**63 - 1 is no float64)."""
+    limits = np.iinfo(dtype)
+    high = float(limits.max)
+    return float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0))
+
+
+def _write(path: Path, header: nib.Nifti1Header, stored: np.ndarray) -> None:
+    """Header, extensions and voxels under a temporary name in the same folder, then renamed."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(partial, "xb") as file:
+            if path.name.endswith(".gz"):
+                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
+                    _write_parts(packed, header, stored)
+            else:
+                _write_parts(file, header, stored)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_parts(file: BinaryIO | gzip.GzipFile, header: nib.Nifti1Header, stored: np.ndarray) -> None:
+    header = header.copy()
+    header.write_to(file)
+    file.write(b"\x00" * (int(header["vox_offset"]) - file.tell()))
+    file.write(stored.tobytes(order="F"))
