@@ -1,0 +1,145 @@
+"""Which voxels are head, and which were overwritten with a constant: both from one image alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+_SMOOTHING_MM = 0.7
+_OPENING_MM = 1.8  # cuts ghosts and wrap-around off the skin
+_CLOSING_MM = 4.0  # bridges nostrils, ear canals and dental voids
+
+_CANDIDATE_VALUES = 8
+_MAJORITY = 12  # of 26 neighbours: below a flat cut's 17, above the 9 of a stray voxel that lies on one
+
+
+def head_mask(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Voxels of the head, air-filled cavities inside it included.
+
+    Otsu's threshold on the square root of the smoothed intensity (bright fat would pull it up otherwise), never below
+    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice.
+
+    Parameters
+    ----------
+    values : (i, j, k) float array, scaled intensities
+    affine : (4, 4) float, voxel -> RAS+ mm
+
+    Returns
+    -------
+    (i, j, k) bool; all False when the image has no contrast
+    """
+    spacing = voxel_sizes(affine)
+    smooth = ndimage.gaussian_filter(values.astype(np.float32), _SMOOTHING_MM / spacing)
+    root = np.sqrt(np.clip(smooth, 0, np.quantile(smooth[::2, ::2, ::2], 0.999)))
+    if root.max() <= root.min():
+        return np.zeros(values.shape, dtype=bool)
+    otsu = threshold_otsu(root[::2, ::2, ::2]) ** 2
+    air = smooth[smooth < 0.5 * otsu]
+    noise = np.median(air) + 4 * 1.4826 * np.median(np.abs(air - np.median(air))) if air.size else 0.0
+    # Where more than half of the "air" is tissue in shadow, its spread is no noise: Otsu's threshold caps it.
+    mask = smooth > min(max(0.5 * otsu, noise), otsu)
+    mask = largest_component(_opening(mask, spacing, _OPENING_MM))
+    return _fill_holes(_closing(mask, spacing, _CLOSING_MM))
+
+
+def constant_fill(stored: np.ndarray, voxel_mm3: float = 1.0) -> tuple[float, np.ndarray]:
+    """The region that holds one constant value in solid blocks: what a defacer zeroed, and air that is exactly zero.
+
+    Among the most frequent stored values, the one with the largest solid region wins. Solid means that a 3 x 3 x 3
+    block fits in (opening), which single zeros in noisy air do not allow; a geodesic step by majority then gives back
+    the corners of oblique cuts that the block rounds off. Components under 500 mm3 (and 64 voxels) are dropped.
+
+    Parameters
+    ----------
+    stored : (i, j, k) array, on-disk values; scaled values do as well
+    voxel_mm3 : volume of a voxel
+
+    Returns
+    -------
+    fill : the constant, in the units of ``stored``; 0.0 when there is none
+    mask : (i, j, k) bool, all False when no value fills a solid region
+    """
+    smallest = max(64, math.ceil(500.0 / voxel_mm3))
+    best_value, best = 0.0, np.zeros(stored.shape, dtype=bool)
+    for value, count in _most_frequent(stored):
+        if count <= best.sum():
+            break
+        solid = _solid_region(stored == value, smallest)
+        if solid.sum() > best.sum():
+            best_value, best = float(value), solid
+    return best_value, best
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest face-connected component of a bool mask; the mask itself when it is empty."""
+    labels, n_components = ndimage.label(mask)
+    if n_components <= 1:
+        return mask
+    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
+
+
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """(3,) edge lengths of a voxel in mm."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def voxel_volume(affine: np.ndarray) -> float:
+    """Volume of a voxel in mm3."""
+    return float(abs(np.linalg.det(affine[:3, :3])))
+
+
+def _most_frequent(stored: np.ndarray) -> list[tuple[float, int]]:
+    """The most frequent values with their counts, most frequent first."""
+    values, counts = np.unique(stored, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_CANDIDATE_VALUES]
+    return [(values[index], int(counts[index])) for index in order]
+
+
+def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:
+    """Opening by a 3 x 3 x 3 block, components of `smallest` voxels or more, then the majority steps."""
+    # Outside the field of view counts as constant, so that a region at the border keeps its outermost layer.
+    padded = np.pad(equal, 1, constant_values=True)
+    eroded = ndimage.minimum_filter(padded, size=3, mode="constant", cval=1)
+    solid = ndimage.maximum_filter(eroded, size=3, mode="constant", cval=0)[1:-1, 1:-1, 1:-1] & equal
+    labels, _ = ndimage.label(solid)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    solid = (sizes >= smallest)[labels]
+    for _ in range(2 if solid.any() else 0):
+        neighbours = ndimage.uniform_filter(solid.astype(np.float32), size=3, mode="nearest") * 27 - solid
+        solid |= equal & (neighbours > _MAJORITY - 0.5)
+    return solid
+
+
+def _opening(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    eroded = ndimage.distance_transform_edt(mask, sampling=spacing) > radius
+    return _dilation(eroded, spacing, radius) & mask
+
+
+def _dilation(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    if not mask.any():
+        return mask
+    return ndimage.distance_transform_edt(~mask, sampling=spacing) <= radius
+
+
+def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    if not mask.any():
+        return mask
+    # Padding keeps the closing from eating into the head where it touches the border of the image.
+    width = [math.ceil(radius / size) + 1 for size in spacing]
+    padded = np.pad(mask, [(w, w) for w in width], mode="edge")
+    closed = ndimage.distance_transform_edt(_dilation(padded, spacing, radius), sampling=spacing) > radius
+    inner = tuple(slice(w, -w) for w in width)
+    return closed[inner] | mask
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    filled = ndimage.binary_fill_holes(mask)
+    for axis in range(3):
+        for index in range(mask.shape[axis]):
+            where = (slice(None),) * axis + (index,)
+            filled[where] = ndimage.binary_fill_holes(filled[where])
+    return filled
