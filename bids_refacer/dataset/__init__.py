@@ -1,0 +1,1 @@
+"""All knowledge of BIDS: which images there are, what outputs are called, sidecars, tables, descriptions."""

@@ -1,0 +1,226 @@
+"""Find the images of heads in a BIDS dataset, and name what cannot be used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_refacer.dataset.filters import DatasetError, pybids_arguments, read_filter_file
+
+if TYPE_CHECKING:
+    from bids import BIDSLayout
+
+_EXTENSIONS = (".nii.gz", ".nii")
+# images of other datasets that live inside this one are not its images
+_FOREIGN = ("derivatives", "sourcedata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadImage:
+    """One image of a head in the input dataset.
+
+    `entities` are the file name's own, by short names and with their padding (``{"sub": "01", "run": "01"}``);
+    `participant` and `session` are labels without ``sub-`` and ``ses-``; `bids_uri` is ``bids:raw:sub-01/anat/...``.
+    """
+
+    path: Path
+    entities: dict[str, str] = field(hash=False)
+    participant: str
+    session: str | None
+    suffix: str
+    bids_uri: str
+
+    @property
+    def bids_path(self) -> str:
+        """Path in the dataset, with forward slashes: the image's name in tables and in seeds."""
+        return self.bids_uri.removeprefix("bids:raw:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProblem:
+    """An image that cannot be used (`bids_path`), or a participant without any (None); `message` is a sentence."""
+
+    participant: str
+    session: str | None
+    bids_path: str | None
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The images a run is about, and what was asked for but cannot be used; both sorted."""
+
+    images: tuple[HeadImage, ...]
+    problems: tuple[ImageProblem, ...]
+
+
+def find_images(
+    bids_dir: Path,
+    *,
+    participants: tuple[str, ...] = (),
+    sessions: tuple[str, ...] = (),
+    suffixes: tuple[str, ...] = ("T1w",),
+    filter_file: Path | None = None,
+    database_dir: Path | None = None,
+) -> Selection:
+    """Find the images of the given participants and sessions (all when empty) with the given suffixes.
+
+    Labels are without ``sub-`` and ``ses-``. The dataset is never written to; `database_dir` keeps pybids' index
+    (made when it is missing) for the next run.
+
+    Raises
+    ------
+    DatasetError
+        When the filter file or the database cannot be used.
+    """
+    filters = read_filter_file(filter_file, suffixes) if filter_file else {suffix: {} for suffix in suffixes}
+    layout = _layout(bids_dir, database_dir)
+    asked = set(participants or participant_labels(bids_dir))
+    images = []
+    for suffix in suffixes:
+        query = {"datatype": "anat", **pybids_arguments(filters[suffix])}
+        for path in _query(layout, suffix, query, filter_file):
+            image = _head_image(path, bids_dir)
+            if image and image.participant in asked and (not sessions or image.session in sessions):
+                images.append(image)
+    images.sort(key=lambda image: image.bids_path)
+    usable, problems = _usable(images)
+    problems += _without_images(bids_dir, asked - {image.participant for image in images}, sessions, suffixes, filters)
+    problems.sort(key=lambda problem: (problem.participant, problem.bids_path or ""))
+    return Selection(images=tuple(usable), problems=tuple(problems))
+
+
+def participant_labels(bids_dir: Path) -> list[str]:
+    """Labels of all participants, without ``sub-``, sorted; folders that are broken links are among them."""
+    return sorted(
+        entry.name.removeprefix("sub-")
+        for entry in bids_dir.glob("sub-*")
+        if entry.is_dir() or (entry.is_symlink() and not entry.exists() and "." not in entry.name)
+    )
+
+
+def session_labels(bids_dir: Path, participants: tuple[str, ...] = ()) -> list[str]:
+    """Labels of all sessions of the given participants (all when empty), without ``ses-``, sorted."""
+    chosen = participants or tuple(participant_labels(bids_dir))
+    return sorted(
+        {
+            entry.name.removeprefix("ses-")
+            for participant in chosen
+            for entry in (bids_dir / f"sub-{participant}").glob("ses-*")
+            if entry.is_dir()
+        }
+    )
+
+
+def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
+    """Index the dataset by file names alone: metadata would cost minutes on a large one and is not needed."""
+    from bids import BIDSLayout
+    from bids.layout import BIDSLayoutIndexer
+
+    ignore = [re.compile(r"/\."), re.compile(r"^/(code|models|stimuli|phenotype|sourcedata|derivatives)(/|$)")]
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
+    try:
+        return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+    except Exception as error:  # sqlalchemy, sqlite and pybids each have their own for an unusable database
+        if database_dir is None:
+            raise
+        raise DatasetError(
+            f"The pybids database {database_dir} cannot be used for {bids_dir} ({error}): "
+            "delete it, or give another folder to --bids-database-dir."
+        ) from error
+
+
+def _query(layout: BIDSLayout, suffix: str, query: dict[str, Any], filter_file: Path | None) -> list[Path]:
+    query = {"suffix": suffix, "extension": list(_EXTENSIONS), **query}
+    try:
+        return [Path(path) for path in layout.get(return_type="filename", **query)]
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"The filters for {suffix} in {filter_file} cannot be used ({error}): use pybids entity names."
+        ) from error
+
+
+def _head_image(path: Path, bids_dir: Path) -> HeadImage | None:
+    """Read a file name; None for a file of another dataset nested in this one, or one without a participant."""
+    relative = path.relative_to(bids_dir.absolute())
+    if any(part in _FOREIGN for part in relative.parts):
+        return None
+    stem = next((path.name.removesuffix(end) for end in _EXTENSIONS if path.name.endswith(end)), path.name)
+    *pairs, suffix = stem.split("_")
+    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    if "sub" not in entities:
+        return None
+    return HeadImage(
+        path=path,
+        entities=entities,
+        participant=entities["sub"],
+        session=entities.get("ses"),
+        suffix=suffix,
+        bids_uri=f"bids:raw:{relative.as_posix()}",
+    )
+
+
+def _usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
+    """Split images into those that exist once and those that do not."""
+    usable: list[HeadImage] = []
+    problems: list[ImageProblem] = []
+    by_stem: dict[str, HeadImage] = {}
+    for image in images:
+        message = _missing_content(image.path)
+        stem = image.bids_path.removesuffix(".gz").removesuffix(".nii")
+        if message is None and stem in by_stem:
+            message = (
+                f"{image.path} has the same name as {by_stem[stem].path.name} but for its extension: "
+                "remove one of the two; only the other one is used."
+            )
+        if message is None:
+            by_stem[stem] = image
+            usable.append(image)
+        else:
+            problems.append(_problem(image, message))
+    return usable, problems
+
+
+def _missing_content(path: Path) -> str | None:
+    if path.exists():
+        return None
+    if path.is_symlink():
+        target = path.readlink()
+        remedy = (
+            "its content was not fetched: run 'git annex get' or 'datalad get' on it."
+            if "annex" in target.parts
+            else "repair the link or remove it."
+        )
+        return f"{path} is a broken link to {target}; {remedy}"
+    return f"{path} is listed in the pybids database but is not on disk: delete the database so that it is made anew."
+
+
+def _problem(image: HeadImage, message: str) -> ImageProblem:
+    return ImageProblem(
+        participant=image.participant, session=image.session, bids_path=image.bids_path, message=message
+    )
+
+
+def _without_images(
+    bids_dir: Path,
+    participants: set[str],
+    sessions: tuple[str, ...],
+    suffixes: tuple[str, ...],
+    filters: dict[str, dict[str, Any]],
+) -> list[ImageProblem]:
+    """One problem for each participant of whom nothing was found."""
+    problems = []
+    for label in sorted(participants):
+        folder = bids_dir / f"sub-{label}"
+        where = f" in session {' or '.join(sessions)}" if sessions else ""
+        matching = " that matches the filter file" if any(filters.values()) else ""
+        message = (
+            f"{folder} has no {' or '.join(suffixes)} image{where}{matching}: add one below an anat folder, "
+            "ask for another suffix with --suffix, or leave the participant out with --participant-label."
+        )
+        if folder.is_symlink() and not folder.exists():
+            message = f"{folder} is a broken link to {folder.readlink()}: repair the link or remove it."
+        problems.append(ImageProblem(participant=label, session=None, bids_path=None, message=message))
+    return problems

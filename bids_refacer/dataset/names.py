@@ -1,0 +1,173 @@
+"""The one place that spells the names of output files.
+
+Names follow the BIDS schema as `bids-validator-deno` (schema 1.2.7) checks it. What the schema has no name for is
+listed in ``.bidsignore`` (see `BIDSIGNORE`): the tables of surface distances and of status, ``CITATION.md``, surfaces
+and distance maps (GIFTI; derivatives have no suffix for a skin surface), and the identifiable dataset inside the
+shareable one, which is a dataset of its own.
+
+``defacemask`` allows neither ``echo`` nor ``part``: they are written into its ``desc`` label, so that the masks of two
+echoes never share a name. ``mask`` allows no ``mod``: the brain mask of a T1w image is ``desc-brain``, that of a T2w
+image ``desc-brainT2w``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+IDENTIFIABLE = "identifiable"
+SHAREABLE_BIDSIGNORE = (
+    IDENTIFIABLE,
+    "/surfacedistance.tsv",
+    "/surfacedistance.json",
+    "*_surfacedistance.tsv",
+    "*_surfacedistance.json",
+    "/status.tsv",
+    "/status.json",
+    "/CITATION.md",
+)
+IDENTIFIABLE_BIDSIGNORE = ("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json")
+
+# the schema's order of entities (rules.entities), by their short names, without those that only microscopy has
+_ORDER = (
+    "sub tpl ses cohort sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi "
+    "space split recording chunk atlas seg scale res den label desc"
+).split()
+_EXTENSIONS = (".nii.gz", ".nii", ".surf.gii", ".shape.gii", ".tsv")
+
+
+def tool_label(tool: str) -> str:
+    """A tool's name as a BIDS label, which holds letters and digits alone: ``fsl_deface`` is ``fslDeface``."""
+    first, *rest = [part for part in re.split(r"[^0-9A-Za-z]+", tool) if part]
+    return first + "".join(part[0].upper() + part[1:] for part in rest)
+
+
+def file_name(entities: Mapping[str, str], suffix: str, extension: str) -> str:
+    """A BIDS file name from short entity names and labels, in the schema's order; unknown entities before ``desc``."""
+    rank = {name: position for position, name in enumerate(_ORDER)}
+    known = sorted(entities, key=lambda name: rank.get(name, rank["desc"] - 0.5))
+    return "_".join([f"{name}-{entities[name]}" for name in known] + [suffix]) + extension
+
+
+def sidecar_of(path: Path) -> Path:
+    """The JSON sidecar of an output file. Raises ValueError for an extension that no output has."""
+    for extension in _EXTENSIONS:
+        if path.name.endswith(extension):
+            return path.with_name(path.name.removesuffix(extension) + ".json")
+    raise ValueError(f"{path} has no sidecar: outputs end in {', '.join(_EXTENSIONS)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputNames:
+    """Paths of everything that is written for one input image.
+
+    `entities` are those of the input (``{"sub": "01", "run": "1"}``), `suffix` is the input's (``T1w``). Samples are
+    counted from 1. Nothing is created.
+    """
+
+    output_dir: Path
+    entities: Mapping[str, str]
+    suffix: str
+
+    @property
+    def anat(self) -> Path:
+        """The image's folder in the shareable dataset."""
+        return self.output_dir / self._folder()
+
+    @property
+    def identifiable_anat(self) -> Path:
+        """The image's folder in the identifiable dataset."""
+        return identifiable_dir(self.output_dir) / self._folder()
+
+    def defaced(self, tool: str) -> Path:
+        """The defaced image."""
+        return self.anat / self._name(f"{tool_label(tool)}Defaced")
+
+    def defacemask(self, tool: str) -> Path:
+        """The mask of what a tool removed or replaced."""
+        kept = {name: label for name, label in self.entities.items() if name not in ("echo", "part")}
+        desc = tool_label(tool)
+        for name in ("echo", "part"):
+            if name in self.entities:
+                desc += name.capitalize() + self.entities[name].capitalize()
+        return self.anat / file_name({**kept, "mod": self.suffix, "desc": desc}, "defacemask", ".nii.gz")
+
+    def brain_mask(self) -> Path:
+        """The brain mask of the original image."""
+        desc = "brain" if self.suffix == "T1w" else f"brain{self.suffix}"
+        return self.anat / file_name({**self.entities, "desc": desc}, "mask", ".nii.gz")
+
+    def surfacedistance(self, tool: str) -> Path:
+        """The table of surface distances of one image and tool."""
+        return self.anat / self._other(tool_label(tool), "surfacedistance", ".tsv")
+
+    def refaced(self, tool: str, sample: int) -> Path:
+        """One refaced sample; identifiable."""
+        return self.identifiable_anat / self._name(f"{tool_label(tool)}Refaced{sample}")
+
+    def refaced_mean(self, tool: str) -> Path:
+        """The mean image of the refaced samples; identifiable."""
+        return self.identifiable_anat / self._name(f"{tool_label(tool)}RefacedMean")
+
+    def average_face(self, tool: str) -> Path:
+        """The defaced image with the registered population-average face; kept beside what it is compared with."""
+        return self.identifiable_anat / self._name(f"{tool_label(tool)}AverageFace")
+
+    def face_surface(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
+        """The skin surface of an image (see `surface_label`); identifiable."""
+        return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "face", ".surf.gii")
+
+    def distance_map(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
+        """Distance (mm) of each vertex of `face_surface` to the original's surface; identifiable."""
+        return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "distance", ".shape.gii")
+
+    def _folder(self) -> Path:
+        folder = Path(f"sub-{self.entities['sub']}")
+        if "ses" in self.entities:
+            folder /= f"ses-{self.entities['ses']}"
+        return folder / "anat"
+
+    def _name(self, desc: str) -> str:
+        return file_name({**self.entities, "desc": desc}, self.suffix, ".nii.gz")
+
+    def _other(self, desc: str, suffix: str, extension: str) -> str:
+        # mod keeps the files of a T1w and of a T2w image apart, as the suffix no longer does
+        return file_name({**self.entities, "mod": self.suffix, "desc": desc}, suffix, extension)
+
+
+def surface_label(tool: str | None, image_type: str, sample: int | None = None) -> str:
+    """The ``desc`` label of a surface.
+
+    `image_type` is ``original`` (no tool), ``defaced``, ``refaced`` (with its sample, from 1), ``refaced_mean`` or
+    ``average``. Raises ValueError for any other combination.
+    """
+    if image_type == "original" and tool is None:
+        return "original"
+    endings = {"defaced": "Defaced", "refaced_mean": "RefacedMean", "average": "AverageFace"}
+    if tool is not None and image_type == "refaced" and sample is not None:
+        return f"{tool_label(tool)}Refaced{sample}"
+    if tool is not None and image_type in endings and sample is None:
+        return tool_label(tool) + endings[image_type]
+    raise ValueError(f"No surface is written for image type {image_type!r} of tool {tool!r} with sample {sample!r}.")
+
+
+def identifiable_dir(output_dir: Path) -> Path:
+    """The derivative dataset of recovered faces."""
+    return output_dir / IDENTIFIABLE
+
+
+def default_work_dir(output_dir: Path) -> Path:
+    """Where intermediate images go by default: they show faces, so they lie inside the identifiable dataset."""
+    return identifiable_dir(output_dir) / "work"
+
+
+def dataset_table(output_dir: Path, table: str) -> Path:
+    """A table of the whole shareable dataset: ``surfacedistance``, ``status`` or ``participants``."""
+    return output_dir / f"{table}.tsv"
+
+
+def log_dir(output_dir: Path, run_uuid: str) -> Path:
+    """The folder of one run's log (``run.log``) and settings (``settings.toml``)."""
+    return output_dir / "logs" / run_uuid

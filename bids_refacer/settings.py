@@ -1,0 +1,196 @@
+"""Every option of a run in one frozen object, written to and read from TOML.
+
+The names of the fields are the names of the command line's options (``--deface-tools`` is ``deface_tools``) and the
+keys of the configuration file. A value that cannot be used is refused here, whichever way it came in, so that the rest
+of the app never checks an option again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the twin of tomllib for Python 3.10
+    import tomli as tomllib
+
+ANALYSIS_LEVELS = ("participant", "group")
+SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
+DEFACE_TOOLS = ("quickshear", "pydeface", "niimath", "skullstrip", "average")
+SAMPLERS = ("heun", "dpmpp2m", "ddpm")
+GPU_POLICIES = ("require", "try", "none")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used: one sentence that names the setting (and its file), what is wrong, what to do."""
+
+
+def usable_cpus() -> int:
+    """Number of CPU cores this process may run on (a batch system's allocation, not the machine's total)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What a run was asked to do.
+
+    Raises
+    ------
+    SettingsError
+        When a value is outside its choices or its range.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: str = "participant"
+    participant_label: tuple[str, ...] = ()  # without "sub-"; empty: all
+    session_label: tuple[str, ...] = ()  # without "ses-"; empty: all
+    suffix: tuple[str, ...] = ("T1w",)
+    bids_filter_file: Path | None = None
+    bids_database_dir: Path | None = None
+    skip_bids_validation: bool = False
+    work_dir: Path
+    nprocs: int = field(default_factory=usable_cpus)
+    omp_nthreads: int = field(default_factory=lambda: min(usable_cpus(), 8))
+    mem_gb: float | None = None  # None: what the machine has
+    deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
+    num_samples: int = 1
+    sampler: str = "dpmpp2m"
+    steps: int | None = None  # None: what the model's card recommends
+    model: str = "default"
+    seed: int = 0
+    gpu: str = "try"
+    keep_refaced: bool = True
+    dry_run: bool = False
+    write_graph: bool = False
+    stop_on_first_crash: bool = False
+    nipype_plugin_file: Path | None = None
+    clean_work_dir: bool = False
+    verbose: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their choices and ranges."""
+        _check_choices("analysis_level", (self.analysis_level,), ANALYSIS_LEVELS)
+        _check_choices("suffix", self.suffix, SUFFIXES)
+        _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS)
+        _check_choices("sampler", (self.sampler,), SAMPLERS)
+        _check_choices("gpu", (self.gpu,), GPU_POLICIES)
+        for name in ("nprocs", "omp_nthreads", "num_samples", "steps"):
+            _check_at_least(name, getattr(self, name), 1)
+        for name in ("seed", "verbose"):
+            _check_at_least(name, getattr(self, name), 0)
+        if self.mem_gb is not None and not self.mem_gb > 0:
+            raise SettingsError(f"mem_gb is {self.mem_gb}, but it must be more than 0: give the memory in gigabytes.")
+        if not self.model:
+            raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
+
+    def to_toml(self, path: str | Path) -> None:
+        """Write every setting to `path`; settings that are None have no key, since TOML has no null.
+
+        The file appears whole or not at all; its folder is made when it is missing. Paths are written as they are.
+        """
+        import tomli_w
+
+        path = Path(path)
+        content = {name: _plain(value) for name, value in asdict(self).items() if value is not None}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_bytes(tomli_w.dumps(content).encode())
+        unfinished.replace(path)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> RunSettings:
+        """Read a file that `to_toml` wrote, or one by hand that has at least the folders.
+
+        Raises
+        ------
+        SettingsError
+            When the file cannot be read, is no TOML, has an unknown key, a value of the wrong type, or lacks a folder.
+        """
+        values = read_settings_file(path)
+        missing = [name for name in ("bids_dir", "output_dir", "work_dir") if name not in values]
+        if missing:
+            raise SettingsError(f"{path} has no key '{missing[0]}', which has no default: add it.")
+        try:
+            return cls(**values)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}") from error
+
+
+def read_settings_file(path: str | Path) -> dict[str, Any]:
+    """Read the settings that a TOML file names, which may be any part of them, as arguments for `RunSettings`.
+
+    Raises
+    ------
+    SettingsError
+        When the file cannot be read, is no TOML, has an unknown key or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
+    return _typed(content, path)
+
+
+def _typed(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Turn TOML values into the fields' types."""
+    known = {item.name: str(item.type) for item in fields(RunSettings)}
+    values = {}
+    for key, value in content.items():
+        if key not in known:
+            raise SettingsError(f"{path} has the unknown key '{key}': remove it, or use one of {', '.join(known)}.")
+        wanted, fits, convert = _KINDS[known[key].removesuffix(" | None")]
+        if not fits(value):
+            raise SettingsError(f"{path} gives {value!r} for the key '{key}', which must be {wanted}: correct it.")
+        values[key] = convert(value)
+    return values
+
+
+def _is_int(value: object) -> bool:
+    # bool is a subclass of int: "seed = true" is a mistake, not a one
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+# a field's type as it is written above: (how to say it, does a TOML value fit, how to convert it)
+_KINDS: dict[str, tuple[str, Any, Any]] = {
+    "Path": ("a path in quotes", lambda value: isinstance(value, str) and value != "", Path),
+    "str": ("a text in quotes", lambda value: isinstance(value, str), str),
+    "bool": ("true or false", lambda value: isinstance(value, bool), bool),
+    "int": ("a whole number", _is_int, int),
+    "float": ("a number", lambda value: _is_int(value) or isinstance(value, float), float),
+    "tuple[str, ...]": ("a list of texts in quotes", _is_strings, tuple),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Write paths as texts and tuples as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    if not values:
+        raise SettingsError(f"{name} is empty: give at least one of {', '.join(choices)}.")
+    for value in values:
+        if value not in choices:
+            raise SettingsError(f"{name} has the value '{value}', which is not known: use {', '.join(choices)}.")
+
+
+def _check_at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise SettingsError(f"{name} is {value}, but it must be at least {least}: give a larger number.")
