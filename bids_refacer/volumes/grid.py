@@ -1,0 +1,141 @@
+"""The canonical frame: one rigid template pose, three resolutions, and the way there and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid in world space.
+
+    Attributes
+    ----------
+    shape : (i, j, k) int
+    affine : (4, 4) float64, voxel -> RAS+ mm
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+def _canonical_grid(spacing: int) -> Grid:
+    """The box x -96..96, y -112..144, z -152..104 mm (a whole adult head with the neck) in voxels of `spacing` mm.
+
+    Voxel *edges*, not centres, coincide at all spacings, so that 2x2x2 voxels of a finer grid tile one of the coarser.
+    """
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = np.array([-96.0, -112.0, -152.0]) + spacing / 2
+    return Grid((192 // spacing, 256 // spacing, 256 // spacing), affine)
+
+
+CANONICAL: dict[int, Grid] = {spacing: _canonical_grid(spacing) for spacing in (4, 2, 1)}
+
+
+def resample(
+    values: np.ndarray,
+    affine: np.ndarray,
+    grid: Grid,
+    to_source: np.ndarray | None = None,
+    order: int = 1,
+    cval: float = 0.0,
+) -> np.ndarray:
+    """Sample an image at the voxel centres of a grid.
+
+    Parameters
+    ----------
+    values : (i, j, k) array
+    affine : (4, 4) float, voxel -> source world (RAS+ mm)
+    grid : Grid to sample on
+    to_source : (4, 4) float, grid world -> source world; identity when omitted
+    order : spline order (0 nearest, 1 linear, 3 cubic)
+    cval : value outside the source field of view
+
+    Returns
+    -------
+    (grid.shape) array, float32, or the input dtype for order 0
+    """
+    world = np.eye(4) if to_source is None else to_source
+    matrix = np.linalg.inv(affine) @ world @ grid.affine
+    source = values if order == 0 else values.astype(np.float32, copy=False)
+    dtype = values.dtype if order == 0 else np.float32
+    if source.dtype == bool:
+        return resample(source.astype(np.uint8), affine, grid, to_source, order, cval).astype(bool)
+    return ndimage.affine_transform(
+        source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, cval=cval, output=dtype
+    )
+
+
+def polar_rotation(matrix: np.ndarray) -> np.ndarray:
+    """The rotation nearest to a (3, 3) matrix in the Frobenius norm (polar decomposition by SVD)."""
+    u, _, vt = np.linalg.svd(matrix)
+    return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+
+
+def rigid_part(affine: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The rotation and translation of an affine that agree with it at one point.
+
+    Parameters
+    ----------
+    affine : (4, 4) float, native world -> template world
+    centre : (3,) float, the template-world point (mm) at which both maps must agree
+
+    Returns
+    -------
+    (4, 4) float, rotation + translation only
+    """
+    rigid = np.eye(4)
+    rigid[:3, :3] = polar_rotation(affine[:3, :3])
+    native_centre = (np.linalg.inv(affine) @ np.append(centre, 1.0))[:3]
+    rigid[:3, 3] = centre - rigid[:3, :3] @ native_centre
+    return rigid
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Native <-> canonical for one image.
+
+    Attributes
+    ----------
+    rigid : (4, 4) float64, native world -> canonical world (mm), rotation and translation only: keeps face size
+    affine : (4, 4) float64, native world -> average-head world (the same frame), twelve parameters
+    """
+
+    rigid: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def scales(self) -> np.ndarray:
+        """(3,) principal stretches of the affine: template size over this head's size."""
+        return np.linalg.svd(self.affine[:3, :3], compute_uv=False)
+
+    def to_canonical(
+        self, values: np.ndarray, affine: np.ndarray, spacing: int, order: int = 1, cval: float = 0.0
+    ) -> np.ndarray:
+        """Resample a native image (voxel -> world `affine`) rigidly onto the canonical grid of `spacing` mm."""
+        return resample(values, affine, CANONICAL[spacing], np.linalg.inv(self.rigid), order, cval)
+
+    def to_native(
+        self, values: np.ndarray, spacing: int, native: Grid, order: int = 1, cval: float = 0.0
+    ) -> np.ndarray:
+        """Resample a canonical image of `spacing` mm onto the native grid."""
+        return resample(values, CANONICAL[spacing].affine, native, self.rigid, order, cval)
+
+    def average_to_native(self, values: np.ndarray, spacing: int, native: Grid, order: int = 1) -> np.ndarray:
+        """Resample an average-head image of `spacing` mm, affinely registered, onto the native grid."""
+        return resample(values, CANONICAL[spacing].affine, native, self.affine, order)
+
+    def to_json(self, path: Path) -> None:
+        """Write both matrices as JSON."""
+        path.write_text(json.dumps({"rigid": self.rigid.tolist(), "affine": self.affine.tolist()}, indent=1))
+
+    @classmethod
+    def from_json(cls, path: Path) -> Alignment:
+        """Read what `to_json` wrote."""
+        content = json.loads(Path(path).read_text())
+        return cls(np.array(content["rigid"]), np.array(content["affine"]))
