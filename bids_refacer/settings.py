@@ -118,10 +118,7 @@ class RunSettings:
         missing = [name for name in ("bids_dir", "output_dir", "work_dir") if name not in values]
         if missing:
             raise SettingsError(f"{path} has no key '{missing[0]}', which has no default: add it.")
-        try:
-            return cls(**values)
-        except SettingsError as error:
-            raise SettingsError(f"{path}: {error}") from error
+        return cls(**values)
 
 
 def read_settings_file(path: str | Path) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def read_settings_file(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        When the file cannot be read, is no TOML, has an unknown key or a value of the wrong type.
+        When the file cannot be read, is no TOML, has an unknown key or a value that cannot be used.
     """
     path = Path(path)
     try:
@@ -139,7 +136,13 @@ def read_settings_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
-    return _typed(content, path)
+    values = _typed(content, path)
+    elsewhere = {"bids_dir": Path(), "output_dir": Path(), "work_dir": Path()}
+    try:
+        RunSettings(**{**elsewhere, **values})  # a value out of its range is this file's mistake: say so
+    except SettingsError as error:
+        raise SettingsError(f"In {path}, {error}") from error
+    return values
 
 
 def _typed(content: Mapping[str, Any], path: Path) -> dict[str, Any]:

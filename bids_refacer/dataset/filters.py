@@ -36,6 +36,13 @@ def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, dict[st
         raise DatasetError(
             f'The filter file {path} must hold one object for each suffix, such as {{"T1w": {{"run": 1}}}}: rewrite it.'
         )
+    for name, filters in content.items():
+        for entity, value in filters.items():
+            if not all(isinstance(item, str | int | None) for item in (value if isinstance(value, list) else [value])):
+                raise DatasetError(
+                    f"The filter file {path} gives {value!r} for {entity} of {name}: write a label, a list of labels, "
+                    'null (absent) or "*" (present).'
+                )
     by_name = {name.lower(): value for name, value in content.items()}
     if not any(suffix.lower() in by_name for suffix in suffixes):
         raise DatasetError(

@@ -78,13 +78,10 @@ def find_images(
     filters = read_filter_file(filter_file, suffixes) if filter_file else {suffix: {} for suffix in suffixes}
     layout = _layout(bids_dir, database_dir)
     asked = set(participants or participant_labels(bids_dir))
-    images = []
-    for suffix in suffixes:
-        query = {"datatype": "anat", **pybids_arguments(filters[suffix])}
-        for path in _query(layout, suffix, query, filter_file):
-            image = _head_image(path, bids_dir)
-            if image and image.participant in asked and (not sessions or image.session in sessions):
-                images.append(image)
+    paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
+    found = [_head_image(path, Path(layout.root)) for path in paths]
+    images = [image for image in found if image and image.participant in asked]
+    images = [image for image in images if not sessions or image.session in sessions]
     images.sort(key=lambda image: image.bids_path)
     usable, problems = _usable(images)
     problems += _without_images(bids_dir, asked - {image.participant for image in images}, sessions, suffixes, filters)
@@ -121,19 +118,23 @@ def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
 
     ignore = [re.compile(r"/\."), re.compile(r"^/(code|models|stimuli|phenotype|sourcedata|derivatives)(/|$)")]
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
+    remedy = "delete it, or give another folder to --bids-database-dir."
     try:
-        return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+        layout = BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
     except Exception as error:  # sqlalchemy, sqlite and pybids each have their own for an unusable database
         if database_dir is None:
             raise
-        raise DatasetError(
-            f"The pybids database {database_dir} cannot be used for {bids_dir} ({error}): "
-            "delete it, or give another folder to --bids-database-dir."
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"The pybids database {database_dir} cannot be read or made ({reason}): {remedy}") from error
+    # pybids takes the database of any other dataset without a word
+    if Path(layout.root).resolve() != bids_dir.resolve():
+        raise DatasetError(f"The pybids database {database_dir} was made for {layout.root}, not {bids_dir}: {remedy}")
+    return layout
 
 
-def _query(layout: BIDSLayout, suffix: str, query: dict[str, Any], filter_file: Path | None) -> list[Path]:
-    query = {"suffix": suffix, "extension": list(_EXTENSIONS), **query}
+def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file: Path | None) -> list[Path]:
+    standard = {"datatype": "anat", "suffix": suffix, "extension": list(_EXTENSIONS)}
+    query = {**standard, **pybids_arguments(filters)}
     try:
         return [Path(path) for path in layout.get(return_type="filename", **query)]
     except (ValueError, TypeError) as error:
@@ -142,9 +143,9 @@ def _query(layout: BIDSLayout, suffix: str, query: dict[str, Any], filter_file: 
         ) from error
 
 
-def _head_image(path: Path, bids_dir: Path) -> HeadImage | None:
+def _head_image(path: Path, root: Path) -> HeadImage | None:
     """Read a file name; None for a file of another dataset nested in this one, or one without a participant."""
-    relative = path.relative_to(bids_dir.absolute())
+    relative = path.relative_to(root)
     if any(part in _FOREIGN for part in relative.parts):
         return None
     stem = next((path.name.removesuffix(end) for end in _EXTENSIONS if path.name.endswith(end)), path.name)

@@ -1,0 +1,22 @@
+"""``python -m bids_refacer`` and the ``bids_refacer`` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the app; returns the exit code.
+
+    The parser comes first and alone: ``--help`` and a mistyped option must not wait for torch and nipype to load.
+    """
+    from bids_refacer.cli.parser import parse_args
+
+    settings = parse_args(argv)
+    from bids_refacer.cli.run import run
+
+    return run(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Checks of a run's settings against the disk, before anything is imported or written.
+
+Each check returns a sentence that says what is wrong and what to do, or None.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from bids_refacer.cli.plugin_file import PluginFileError, read_plugin_file
+from bids_refacer.dataset.filters import DatasetError, read_filter_file
+from bids_refacer.dataset.images import participant_labels, session_labels
+from bids_refacer.dataset.names import identifiable_dir
+from bids_refacer.settings import RunSettings
+
+
+def first_problem(settings: RunSettings) -> str | None:
+    """The first thing that keeps this run from starting, as a sentence; None when it can start."""
+    for check in _CHECKS:
+        problem = check(settings)
+        if problem:
+            return problem
+    return None
+
+
+def check_level(settings: RunSettings) -> str | None:
+    """Only the participant level exists."""
+    if settings.analysis_level == "group":
+        return "The group level is not part of this version yet: run 'participant', whose tables hold every image."
+    return None
+
+
+def check_input(settings: RunSettings) -> str | None:
+    """The input is a BIDS dataset."""
+    if not settings.bids_dir.is_dir():
+        return f"The input {settings.bids_dir} is not a folder: give the root of a BIDS dataset."
+    if not (settings.bids_dir / "dataset_description.json").is_file():
+        return (
+            f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
+            'or add the file with at least {"Name": "...", "BIDSVersion": "1.10.0"}.'
+        )
+    return None
+
+
+def check_output_place(settings: RunSettings) -> str | None:
+    """The output is not the input, nor inside it but for ``derivatives/<name>``, nor someone else's dataset."""
+    output, source = settings.output_dir.resolve(), settings.bids_dir.resolve()
+    if output == source:
+        return (
+            f"The output {settings.output_dir} is the input itself, which is never written to: "
+            f"use {settings.bids_dir / 'derivatives' / 'bids_refacer'} or a folder elsewhere."
+        )
+    derivatives = source / "derivatives"
+    if _inside(output, source) and not (_inside(output, derivatives) and output != derivatives):
+        return (
+            f"The output {settings.output_dir} is inside the input: "
+            f"use {settings.bids_dir / 'derivatives' / 'bids_refacer'} or a folder elsewhere."
+        )
+    if _is_foreign_dataset(settings.output_dir):
+        return (
+            f"The output {settings.output_dir} is a dataset that bids_refacer did not make (see its "
+            "dataset_description.json): give a new or empty folder."
+        )
+    return None
+
+
+def check_work_place(settings: RunSettings) -> str | None:
+    """The work folder, which shows faces, is neither in the input nor in what will be shared."""
+    work, output = settings.work_dir.resolve(), settings.output_dir.resolve()
+    if _inside(work, output) and not _inside(work, identifiable_dir(output)):
+        return (
+            f"The work folder {settings.work_dir} is inside the shareable output, and intermediate images show faces: "
+            f"use a folder elsewhere, or leave --work-dir out to have {identifiable_dir(settings.output_dir) / 'work'}."
+        )
+    if work == identifiable_dir(output):
+        return f"The work folder {settings.work_dir} holds the identifiable results: use a folder inside it."
+    if _inside(work, settings.bids_dir.resolve()) and not _inside(work, output):
+        return f"The work folder {settings.work_dir} is inside the input, which is never written to: use another."
+    kept = (settings.bids_dir, settings.output_dir, Path.home())
+    if settings.clean_work_dir and any(_inside(place.resolve(), work) for place in kept):
+        return (
+            f"The work folder {settings.work_dir} holds more than intermediate images, and --clean-work-dir would "
+            "remove it all: give a folder of its own to --work-dir."
+        )
+    return None
+
+
+def check_database_place(settings: RunSettings) -> str | None:
+    """The pybids database is not in the input."""
+    folder = settings.bids_database_dir
+    if folder and _inside(folder.resolve(), settings.bids_dir.resolve()):
+        return f"The database folder {folder} is inside the input, which is never written to: use another."
+    return None
+
+
+def check_writable(settings: RunSettings) -> str | None:
+    """Everything that will be written can be."""
+    for name, path in (
+        ("output", settings.output_dir),
+        ("work", settings.work_dir),
+        ("database", settings.bids_database_dir),
+    ):
+        if path is None:
+            continue
+        nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+        if not nearest.is_dir():
+            return f"The {name} folder {path} cannot be made, as {nearest} is not a folder: give another path."
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            return (
+                f"The {name} folder {path} cannot be written to by user {os.getuid()}, who may not write to {nearest}: "
+                "change its permissions, or give another path."
+            )
+    return None
+
+
+def check_labels(settings: RunSettings) -> str | None:
+    """Participants and sessions that were asked for are in the dataset."""
+    present = participant_labels(settings.bids_dir)
+    for label in settings.participant_label:
+        if label not in present:
+            return (
+                f"The dataset {settings.bids_dir} has no participant '{label}': "
+                f"use --participant-label with some of its {len(present)} ({_some(present)})."
+            )
+    if settings.session_label:
+        sessions = session_labels(settings.bids_dir, settings.participant_label)
+        for label in settings.session_label:
+            if label not in sessions:
+                return (
+                    f"The participants of {settings.bids_dir} have no session '{label}': "
+                    f"use --session-label with some of their {len(sessions)} ({_some(sessions)}), or leave it out."
+                )
+    return None
+
+
+def check_files(settings: RunSettings) -> str | None:
+    """The filter file and the plugin file can be used."""
+    try:
+        if settings.bids_filter_file:
+            read_filter_file(settings.bids_filter_file, settings.suffix)
+        if settings.nipype_plugin_file:
+            read_plugin_file(settings.nipype_plugin_file)
+    except (DatasetError, PluginFileError) as error:
+        return str(error)
+    return None
+
+
+_CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
+    check_level,
+    check_input,
+    check_output_place,
+    check_work_place,
+    check_database_place,
+    check_writable,
+    check_labels,
+    check_files,
+)
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or below it; both resolved."""
+    return path.is_relative_to(folder)
+
+
+def _some(labels: list[str]) -> str:
+    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "") if labels else "none"
+
+
+def _is_foreign_dataset(folder: Path) -> bool:
+    """Whether another program made the dataset in this folder: a guard against swapped arguments."""
+    try:
+        description = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        makers = [entry["Name"] for entry in description.get("GeneratedBy", [])]
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return True
+    return "bids_refacer" not in makers

@@ -1,0 +1,158 @@
+"""The command line's options: what is typed, laid over what the configuration file says, becomes `RunSettings`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bids_refacer import __version__
+from bids_refacer.cli.checks import first_problem
+from bids_refacer.dataset.names import default_work_dir
+from bids_refacer.settings import (
+    ANALYSIS_LEVELS,
+    DEFACE_TOOLS,
+    GPU_POLICIES,
+    SAMPLERS,
+    SUFFIXES,
+    RunSettings,
+    SettingsError,
+    read_settings_file,
+)
+
+_DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; an option that is not typed leaves no trace, so that the configuration file can speak."""
+    parser = argparse.ArgumentParser(
+        prog="bids_refacer",
+        description="Audit of MRI defacing: deface each head with several tools, paint the face back with a "
+        "diffusion model, and measure (mm) how close the recovered face comes to the true one.",
+        epilog="Recovered faces are identifiable data: they go to output_dir/identifiable, which is not for sharing.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("bids_dir", type=Path, help="root of the input BIDS dataset; never written to")
+    parser.add_argument("output_dir", type=Path, help="folder for the derivative dataset; made when missing")
+    parser.add_argument("analysis_level", choices=ANALYSIS_LEVELS, help="what to run ('group' is not available yet)")
+    parser.add_argument("--version", action="version", version=f"bids_refacer {__version__}")
+    _add_selection(parser.add_argument_group("which images"))
+    _add_defacing(parser.add_argument_group("defacing and refacing"))
+    _add_resources(parser.add_argument_group("performance"))
+    _add_running(parser.add_argument_group("running and output"))
+    return parser
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--participant-label", "--participant_label", nargs="+", metavar="LABEL", help="participants, with or without "
+        "'sub-' (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--session-label", "--session_label", nargs="+", metavar="LABEL", help="sessions, with or without 'ses-' "
+        "(default: all)",
+    )  # fmt: skip
+    group.add_argument("--suffix", nargs="+", choices=SUFFIXES, help=f"kinds of image {_default('suffix')}")
+    group.add_argument(
+        "--bids-filter-file", type=Path, metavar="FILE", help="JSON with pybids filters by suffix, such as "
+        '{"T1w": {"acquisition": "mprage", "run": 1}}',
+    )  # fmt: skip
+    group.add_argument(
+        "--bids-database-dir", type=Path, metavar="DIR", help="folder that keeps the index of a large dataset for the "
+        "next run",
+    )  # fmt: skip
+    _add_flag(group, "--skip-bids-validation", "do not check the input with bids-validator-deno")
+
+
+def _add_defacing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--deface-tools", nargs="+", choices=DEFACE_TOOLS, metavar="NAME", help=f"tools to audit, of "
+        f"{', '.join(DEFACE_TOOLS)} {_default('deface_tools')}",
+    )  # fmt: skip
+    group.add_argument(
+        "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {_default('num_samples')}"
+    )
+    group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
+    group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
+    group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")
+    group.add_argument(
+        "--seed", type=int, metavar="N", help=f"of the run; each image derives its own from it {_default('seed')}"
+    )
+    _add_flag(
+        group, "--keep-refaced", "keep recovered faces in output_dir/identifiable (default), or remove them once scored"
+    )
+
+
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--nprocs", type=int, metavar="N", help="processes at a time (default: all usable cores)")
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads in each process (default: nprocs, <= 8)")
+    group.add_argument("--mem-gb", type=float, metavar="GB", help="memory to use (default: what the machine has)")
+    group.add_argument(
+        "--gpu", choices=GPU_POLICIES, help="stop without a GPU, use one when there is one, or never "
+        f"{_default('gpu')}",
+    )  # fmt: skip
+    group.add_argument(
+        "--nipype-plugin-file", type=Path, metavar="FILE", help='JSON or TOML, such as {"plugin": "SLURM", '
+        '"plugin_args": {"sbatch_args": "-p long"}}',
+    )  # fmt: skip
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-w", "--work-dir", type=Path, metavar="DIR", help="folder for intermediate images, which show faces "
+        "(default: output_dir/identifiable/work)",
+    )  # fmt: skip
+    _add_flag(group, "--clean-work-dir", "empty the work folder before the run")
+    _add_flag(group, "--dry-run", "print what would be done, and do nothing")
+    _add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
+    _add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
+    group.add_argument(
+        "--config-file", type=Path, metavar="FILE", help="TOML with the same settings, such as the settings.toml of "
+        "an earlier run; the command line wins",
+    )  # fmt: skip
+    group.add_argument("-v", "--verbose", action="count", help="say more (-vv: everything)")
+
+
+def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
+    # each flag has its "--no-" twin, so that the command line can also undo what the configuration file says
+    group.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
+
+
+def _default(name: str) -> str:
+    value = _DEFAULTS[name]
+    return f"(default: {' '.join(value) if isinstance(value, tuple) else value})"
+
+
+def parse_args(argv: Sequence[str] | None = None) -> RunSettings:
+    """Read the command line; anything that keeps the run from starting ends the program with a sentence (code 2).
+
+    Paths become absolute, labels lose ``sub-`` and ``ses-``, what is named twice is taken once.
+    """
+    parser = build_parser()
+    typed = vars(parser.parse_args(argv))
+    config_file = typed.pop("config_file", None)
+    try:
+        from_file = read_settings_file(config_file) if config_file else {}
+        settings = RunSettings(**_normal({**from_file, **typed}))
+    except SettingsError as error:
+        parser.error(str(error))
+    problem = first_problem(settings)
+    if problem:
+        parser.error(problem)
+    return settings
+
+
+def _normal(values: dict[str, Any]) -> dict[str, Any]:
+    """One spelling for each setting, wherever it came from."""
+    for name, value in values.items():
+        if isinstance(value, Path):
+            values[name] = value.expanduser().absolute()
+        elif isinstance(value, list | tuple):
+            prefix = {"participant_label": "sub-", "session_label": "ses-"}.get(name, "")
+            values[name] = tuple(dict.fromkeys(item.removeprefix(prefix) for item in value))
+    values.setdefault("work_dir", default_work_dir(values["output_dir"]))
+    if "nprocs" in values:
+        values.setdefault("omp_nthreads", min(max(values["nprocs"], 1), 8))
+    return values

@@ -1,0 +1,48 @@
+"""The file of ``--nipype-plugin-file``: which Nipype plugin runs the nodes, and with which arguments.
+
+JSON or TOML: ``{"plugin": "SLURM", "plugin_args": {"sbatch_args": "-p long"}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the twin of tomllib for Python 3.10
+    import tomli as tomllib
+
+
+class PluginFileError(ValueError):
+    """The plugin file cannot be used: one sentence with the file, what is wrong, and the remedy."""
+
+
+def read_plugin_file(path: Path) -> dict[str, Any]:
+    """Read ``{"plugin": name, "plugin_args": {...}}``; ``plugin_args`` is empty when the file has none.
+
+    Raises
+    ------
+    PluginFileError
+        When the file cannot be read, is neither JSON nor TOML, or does not name a plugin.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise PluginFileError(
+            f"The plugin file {path} cannot be read ({error.strerror}): check the path and its permissions."
+        ) from error
+    except ValueError as error:  # both decoders' errors are ValueErrors
+        kind = "TOML" if path.suffix == ".toml" else "JSON (or TOML in a file that ends in .toml)"
+        raise PluginFileError(f"The plugin file {path} is not {kind}: {error}; correct it.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
+        raise PluginFileError(f'The plugin file {path} names no plugin: write {{"plugin": "MultiProc"}} or another.')
+    arguments = content.get("plugin_args", {})
+    if not isinstance(arguments, dict) or set(content) - {"plugin", "plugin_args"}:
+        raise PluginFileError(
+            f'The plugin file {path} may hold "plugin" and an object "plugin_args" alone: remove the rest.'
+        )
+    return {"plugin": content["plugin"], "plugin_args": arguments}
