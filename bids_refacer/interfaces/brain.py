@@ -1,0 +1,68 @@
+"""The brain mask, from a network that also knows brains whose face or skull is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_refacer.volumes.masks import voxel_volume
+from bids_refacer.volumes.nifti import ImageError
+
+BRAIN_ML = (500.0, 2500.0)
+"""From an infant's to beyond the largest adult's; a mask outside this range is not a brain."""
+
+
+def extract_brain(
+    values: np.ndarray, affine: np.ndarray, *, num_threads: int | None = None, name: str | Path = "The image"
+) -> np.ndarray:
+    """Brain mask by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845), on the CPU.
+
+    Works on whole heads, defaced heads and skull-stripped brains in any orientation. Measured on 2 mm heads: Dice to
+    the mask of the original 0.999 after quickshear, 0.98 to 0.99 when only the brain is left.
+
+    Parameters
+    ----------
+    values : (i, j, k) float array, scaled intensities
+    affine : (4, 4) float, voxel -> RAS+ mm
+    num_threads : torch threads while it runs; torch's own choice when omitted
+    name : what to call the image in errors
+
+    Returns
+    -------
+    (i, j, k) bool
+
+    Raises
+    ------
+    ImageError
+        When there is no brain in the image, or one of an impossible volume.
+    """
+    mask = _deepbet(values, affine, num_threads)
+    volume_ml = mask.sum() * voxel_volume(affine) / 1000
+    if not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
+        found = "nothing" if volume_ml == 0 else f"a region of {volume_ml:.0f} mL"
+        raise ImageError(
+            f"{name}: no brain found (the extractor marked {found}): "
+            f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
+        )
+    return mask
+
+
+def _deepbet(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:
+    """(i, j, k) bool; all False when the network sees no brain."""
+    import deepbet
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
+        image = nib.Nifti1Image(np.asarray(values, dtype=np.float32), affine)
+        _, mask, _ = deepbet.BrainExtraction(no_gpu=True).run(image)
+    except (AssertionError, ValueError):
+        # Its two ways to say that not one voxel is brain: an assertion on the bounding box, argmax of nothing.
+        return np.zeros(values.shape, dtype=bool)
+    finally:
+        torch.set_num_threads(before)
+    return np.asarray(mask.dataobj) > 0

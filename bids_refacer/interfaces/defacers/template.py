@@ -1,0 +1,97 @@
+"""pydeface's template and face mask, and how they get onto a head."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from bids_refacer.interfaces.defacers.process import run_program
+from bids_refacer.interfaces.defacers.tool import DefacerError
+
+PLAUSIBLE_SCALES = (0.7, 1.4)
+"""Principal stretches of head-to-head affines; a head cut at the skull base, squeezed onto a whole one, leaves them."""
+
+
+def pydeface_files() -> tuple[Path, Path]:
+    """Template head and face mask (1: keep, 0: remove) that the pydeface package ships; both on one grid."""
+    spec = find_spec("pydeface")
+    if spec is None or spec.origin is None:
+        raise DefacerError("The Python package pydeface is not installed: run `pip install pydeface`.")
+    data = Path(spec.origin).parent / "data"
+    return data / "mean_reg2mean.nii.gz", data / "facemask.nii.gz"
+
+
+def allineate(moving: Path, fixed: Path, *, work_dir: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Affine registration by niimath's fast engine (12 parameters).
+
+    Returns ``fixed_to_moving`` and ``moving_to_fixed``, (4, 4) float64 in RAS+ mm. Raises DefacerError when niimath
+    fails or the stretches are not those between two heads.
+    """
+    import niimath
+
+    matrix_file = work_dir / "allineate.json"
+    registered = work_dir / "allineate.nii"
+    command = [niimath.bin, str(moving), "-allineate", str(fixed), "-savemat", str(matrix_file), str(registered)]
+    run_program(command, work_dir=work_dir, image=image)
+    matrices = json.loads(matrix_file.read_text())
+    pull, push = np.array(matrices["fixed_to_moving"]), np.array(matrices["moving_to_fixed"])
+    registered.unlink(missing_ok=True)
+    scales = np.linalg.svd(pull[:3, :3], compute_uv=False)
+    if not PLAUSIBLE_SCALES[0] <= scales.min() <= scales.max() <= PLAUSIBLE_SCALES[1]:
+        raise DefacerError(
+            f"{image}: registration with the template head failed (stretches {np.round(scales, 2).tolist()}); "
+            f"check that the image shows a whole head in the orientation that its header says, or leave the tool out."
+        )
+    return pull, push
+
+
+def sample_mask(
+    mask: np.ndarray,
+    mask_affine: np.ndarray,
+    to_template: np.ndarray,
+    shape: tuple[int, ...],
+    affine: np.ndarray,
+    *,
+    outside: bool,
+) -> np.ndarray:
+    """A template mask on a native grid: linear interpolation, kept where >= 0.5.
+
+    Voxels up to half a template voxel beyond the mask's grid take its edge value, as in niimath; further out they are
+    ``outside``.
+
+    Parameters
+    ----------
+    mask : (i, j, k) array, 0 to 1
+    mask_affine : (4, 4) float, mask voxel -> template world (RAS+ mm)
+    to_template : (4, 4) float, native world -> template world
+    shape : native grid
+    affine : (4, 4) float, native voxel -> native world
+    outside : the answer beyond the mask's grid
+
+    Returns
+    -------
+    (shape) bool
+    """
+    to_voxel = np.linalg.inv(mask_affine) @ to_template @ affine
+    kept = np.empty(shape, dtype=bool)
+    j, k = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
+    last = np.array(mask.shape).reshape(3, 1, 1) - 1
+    for i in range(shape[0]):  # slice by slice: all coordinates of a 1 mm head at once would take 300 MB
+        at = to_voxel[:3, :3] @ np.stack([np.full_like(j, i), j, k]).reshape(3, -1) + to_voxel[:3, 3:]
+        at = at.reshape(3, *j.shape)
+        clipped = np.clip(at, 0, last)
+        inside = (np.abs(at - clipped) < 0.5).all(axis=0)
+        value = ndimage.map_coordinates(mask, clipped, order=1, output=np.float32, mode="nearest")
+        kept[i] = np.where(inside, value >= 0.5, outside)
+    return kept
+
+
+def load_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A mask image as ((i, j, k) float32, (4, 4) float64 voxel -> RAS+ mm)."""
+    image = nib.load(path)
+    return np.asarray(image.dataobj, dtype=np.float32), image.affine
