@@ -20,6 +20,8 @@ from pathlib import Path
 IDENTIFIABLE = "identifiable"
 SHAREABLE_BIDSIGNORE = (
     IDENTIFIABLE,
+    "/defacing.tsv",
+    "/defacing.json",
     "/surfacedistance.tsv",
     "/surfacedistance.json",
     "*_surfacedistance.tsv",
@@ -164,7 +166,7 @@ def default_work_dir(output_dir: Path) -> Path:
 
 
 def dataset_table(output_dir: Path, table: str) -> Path:
-    """A table of the whole shareable dataset: ``surfacedistance``, ``status`` or ``participants``."""
+    """A table of the whole shareable dataset: ``surfacedistance``, ``defacing``, ``status`` or ``participants``."""
     return output_dir / f"{table}.tsv"
 
 

@@ -1,0 +1,62 @@
+"""Validate a dataset with `bids-validator-deno`, which brings its schema along: nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_PROGRAM = "bids-validator-deno"
+
+
+def find_validator() -> Path | None:
+    """The validator's program: beside the Python that runs (a virtual environment need not be active), or on PATH."""
+    beside = Path(sys.executable).parent / _PROGRAM
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(_PROGRAM)
+    return Path(found) if found else None
+
+
+def validate(dataset: Path) -> list[str]:
+    """Errors (not warnings) of a raw or derivative dataset, one sentence each; none when it is valid.
+
+    An absent validator, or one that fails, is itself a sentence.
+    """
+    program = find_validator()
+    if program is None:
+        return [
+            f"The program {_PROGRAM} is not installed, so {dataset} cannot be validated: "
+            f"run 'pip install {_PROGRAM}', or use --skip-bids-validation."
+        ]
+    command = [str(program), str(dataset), "--ignoreWarnings", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=_offline(), check=False)
+    try:
+        issues = json.loads(done.stdout)["issues"]
+    except (ValueError, KeyError, TypeError):
+        said = " ".join((done.stderr or done.stdout).split())[:300] or f"nothing (exit code {done.returncode})"
+        return [f"{program} could not validate {dataset} and said: {said}; use --skip-bids-validation to go on."]
+    messages = issues.get("codeMessages", {})
+    return [_sentence(issue, messages) for issue in issues["issues"] if issue.get("severity") == "error"]
+
+
+def _offline() -> dict[str, str]:
+    """The environment without what makes the validator (or deno) use the network.
+
+    It would read annexed files from remotes and schemas from the web; a proxy that refuses every connection stops both.
+    """
+    nowhere = "http://127.0.0.1:9"
+    kept = {name: value for name, value in os.environ.items() if name not in ("BIDS_SCHEMA", "NO_PROXY", "no_proxy")}
+    proxies = {name: nowhere for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
+    return {**kept, **proxies, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+
+
+def _sentence(issue: dict[str, Any], messages: dict[str, str]) -> str:
+    code = issue["code"]
+    location = str(issue.get("location", "")).lstrip("/") or "The dataset"
+    what = " ".join(part for part in (code, issue.get("subCode")) if part)
+    # the first sentence says what is wrong; the rest is advice on how to use the validator
+    message = messages.get(code) or issue.get("issueMessage") or ""
+    return f"{location}: {what}. {' '.join(message.split()).split('. ')[0].rstrip('.')}.".replace(". .", ".")
