@@ -12,17 +12,18 @@ _REFERENCES = {
     "diffusion models and compromised research potential. Computers in Biology and Medicine, 111112. arXiv:2501.18834",
     "karras": "Karras T, Aittala M, Aila T, Laine S (2022). Elucidating the design space of diffusion-based generative "
     "models. NeurIPS. arXiv:2206.00364",
-    "ho": "Ho J, Saharia C, Chan W, Fleet DJ, Norouzi M, Salimans T (2022). Cascaded diffusion models for high fidelity "
-    "image generation. Journal of Machine Learning Research 23. arXiv:2106.15282",
+    "ho": "Ho J, Saharia C, Chan W, Fleet DJ, Norouzi M, Salimans T (2022). Cascaded diffusion models for high "
+    "fidelity image generation. Journal of Machine Learning Research 23. arXiv:2106.15282",
     "lu": "Lu C, Zhou Y, Bao F, Chen J, Li C, Zhu J (2022). DPM-Solver++: fast solver for guided sampling of diffusion "
     "probabilistic models. arXiv:2211.01095",
     "ho2020": "Ho J, Jain A, Abbeel P (2020). Denoising diffusion probabilistic models. NeurIPS. arXiv:2006.11239",
-    "deepbet": "Fisch L, Zumdick S, Barkhau C, et al. (2024). deepbet: fast brain extraction of T1-weighted MRI using "
+    "deepbet": "Fisch L, Zumdick S, Barkhau C, et al. (2024). deepbet: Fast brain extraction of T1-weighted MRI using "
     "convolutional neural networks. Computers in Biology and Medicine 179:108845. doi:10.1016/j.compbiomed.2024.108845",
-    "bids": "Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a format for "
-    "organizing and describing outputs of neuroimaging experiments. Scientific Data 3:160044. doi:10.1038/sdata.2016.44",
-    "pybids": "Yarkoni T, Markiewicz CJ, de la Vega A, et al. (2019). PyBIDS: Python tools for BIDS datasets. Journal of "
-    "Open Source Software 4(40):1294. doi:10.21105/joss.01294",
+    "bids": "Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a format "
+    "for organizing and describing outputs of neuroimaging experiments. Scientific Data 3:160044. "
+    "doi:10.1038/sdata.2016.44",
+    "pybids": "Yarkoni T, Markiewicz CJ, de la Vega A, et al. (2019). PyBIDS: Python tools for BIDS datasets. Journal "
+    "of Open Source Software 4(40):1294. doi:10.21105/joss.01294",
     "nipype": "Gorgolewski K, Burns CD, Madison C, et al. (2011). Nipype: a flexible, lightweight and extensible "
     "neuroimaging data processing framework in Python. Frontiers in Neuroinformatics 5:13. "
     "doi:10.3389/fninf.2011.00013",
@@ -83,12 +84,13 @@ def _data(versions: Mapping[str, str], cite: _Cite) -> str:
 
 
 def _defacing(tools: Sequence[ToolUse], versions: Mapping[str, str], cite: _Cite) -> str:
+    brain = cite(_REFERENCES["deepbet"])  # first, as the text says it first
     described = []
     for tool in tools:
         text = f"{tool.name} {tool.version} {cite(tool.citation.rstrip('.'))}"
         described.append(text + (f" (registration: {tool.registration})" if tool.registration else ""))
     return (
-        f"Brain masks were drawn with deepbet{_version(versions, 'deepbet')} {cite(_REFERENCES['deepbet'])}. "
+        f"Brain masks were drawn with deepbet{_version(versions, 'deepbet')} {brain}. "
         f"Each image was defaced with {_and(described)}."
     )
 
@@ -107,8 +109,8 @@ def _refacing(attack: AttackUse, versions: Mapping[str, str], cite: _Cite) -> st
 def _scoring(attack: AttackUse, versions: Mapping[str, str]) -> str:
     best = "" if attack.num_samples == 1 else ", for each sample, the best sample and the mean image"
     return (
-        "Recovered and true skin surfaces were compared by the mean absolute surface distance (mm, symmetric) in a face "
-        f"region fixed in a canonical frame and in its parts{best}, beside a registered population-average face "
+        "Recovered and true skin surfaces were compared by the mean absolute surface distance (mm, symmetric) in a "
+        f"face region fixed in a canonical frame and in its parts{best}, beside a registered population-average face "
         f"(exact point-to-triangle distances by trimesh{_version(versions, 'trimesh')})."
     )
 

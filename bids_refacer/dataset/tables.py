@@ -116,19 +116,19 @@ def merge_rows(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]
     """The table after another run: its rows in the place of the old ones about the same image and tool.
 
     All old rows of an image and tool that the run was about go, as there may be fewer samples now; so do a
-    participant's old rows without image or tool (no image found, a broken link), once the run was about the participant.
+    participant's old rows without image or tool (no image found, a broken link), once the run was about them.
     Rows about others stay as they are. Sorted by participant, image and tool; otherwise in the order given.
     """
-    new = [dict(row) for row in new]
-    redone = {_subject(row) for row in new}
-    participants = {_cell(row.get("participant_id")) for row in new}
+    fresh = [dict(row) for row in new]
+    redone = {_subject(row) for row in fresh}
+    participants = {participant for participant, _, _ in redone}
 
     def is_stale(row: Mapping[str, Any]) -> bool:
         participant, image, tool = _subject(row)
         return (participant, image, tool) in redone or (_MISSING in (image, tool) and participant in participants)
 
     kept = [dict(row) for row in old if not is_stale(row)]
-    return sorted(kept + new, key=_subject)
+    return sorted(kept + fresh, key=_subject)
 
 
 def _subject(row: Mapping[str, Any]) -> tuple[str, str, str]:
