@@ -121,4 +121,5 @@ def surface_sidecar(
 
 
 def _provenance(run_time_s: float) -> dict[str, Any]:
-    return {"SoftwareVersions": software_versions(), "RunTime": round(run_time_s, 2)}
+    # not SoftwareVersions: BIDS means the scanner's by that, and wants a text
+    return {"SoftwarePackages": software_versions(), "RunTime": round(run_time_s, 2)}
