@@ -11,16 +11,15 @@ from bids_refacer.interfaces.defacers.tool import DefacerError
 TIMEOUT_S = 1800
 
 
-def run_program(
-    command: list[str], *, work_dir: Path, image: Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def run_program(command: list[str], *, work_dir: Path, image: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in ``work_dir``; threads follow ``OMP_NUM_THREADS``, temporary files go to ``work_dir``.
 
     Raises DefacerError naming ``image``, the program and the end of its error output when it fails, is absent, or runs
     longer than ``TIMEOUT_S`` seconds.
     """
     program = Path(command[0]).name
-    env = {**os.environ, "TMPDIR": str(work_dir), **(environment or {})}
+    # niimath and FSL append ".gz" to output names unless told to write plain NIfTI.
+    env = {**os.environ, "TMPDIR": str(work_dir), "FSLOUTPUTTYPE": "NIFTI"}
     try:
         done = subprocess.run(command, cwd=work_dir, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
