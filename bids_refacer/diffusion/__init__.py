@@ -1,0 +1,1 @@
+"""The generative model, in torch alone: noise schedule, network, denoiser, samplers, cascade."""

@@ -1,0 +1,1 @@
+"""How weights are made: cached canonical heads, drawn unknown regions, augmentation, a resumable loop."""

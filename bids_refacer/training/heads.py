@@ -1,0 +1,71 @@
+"""The training cache: heads on the canonical 2 mm grid, 8 bits a voxel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.intensity import brain_scale, to_model
+
+SPACING = 2
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head in the canonical frame.
+
+    Attributes
+    ----------
+    name : participant label
+    stored : (96, 128, 128) uint8, model intensities -1..1 as 0..255
+    seen : (96, 128, 128) bool, inside the field of view
+    brain : (96, 128, 128) bool
+    alignment : native <-> canonical
+    """
+
+    name: str
+    stored: np.ndarray
+    seen: np.ndarray
+    brain: np.ndarray
+    alignment: Alignment
+
+    @property
+    def values(self) -> np.ndarray:
+        """(96, 128, 128) float32 model intensities."""
+        return self.stored.astype(np.float32) * (2 / 255) - 1
+
+
+def make_head(
+    name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment
+) -> Head:
+    """Bring a native image, (i, j, k) float with its affine and brain mask, into the canonical frame."""
+    model = to_model(values, brain_scale(values, brain_mask))
+    seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, SPACING) > 0.99
+    canonical = np.where(seen, alignment.to_canonical(model, affine, SPACING, cval=-1.0), -1)
+    stored = np.round((canonical + 1) * 127.5).astype(np.uint8)
+    brain = alignment.to_canonical(brain_mask.astype(np.float32), affine, SPACING) > 0.5
+    return Head(name, stored, seen, brain, alignment)
+
+
+def save_head(head: Head, folder: Path) -> None:
+    """Write a head to `folder/<name>.npz`, atomically."""
+    target = folder / f"{head.name}.npz"
+    temporary = target.with_suffix(".tmp.npz")
+    masks = np.packbits(np.stack([head.seen, head.brain]))
+    np.savez_compressed(
+        temporary, stored=head.stored, masks=masks, rigid=head.alignment.rigid, affine=head.alignment.affine
+    )
+    os.replace(temporary, target)
+
+
+def load_head(path: Path) -> Head:
+    """Read what `save_head` wrote."""
+    shape = CANONICAL[SPACING].shape
+    with np.load(path) as content:
+        masks = np.unpackbits(content["masks"]).astype(bool).reshape(2, *shape)
+        alignment = Alignment(content["rigid"], content["affine"])
+        return Head(path.stem, content["stored"], masks[0], masks[1], alignment)

@@ -1,0 +1,48 @@
+"""Public template images: pydeface's face mask in the average-head frame, and the assets shipped with the package."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+
+import nibabel as nib
+import numpy as np
+
+PADDING = 60
+"""Voxels by which pydeface's keep-mask is extended forward and down: as shipped it is a box that ends before the chin."""
+
+PYDEFACE_TO_AVERAGE = np.array(
+    [
+        [1.0225, 0.00612, -0.00521, 0.03723],
+        [0.00228, 1.02251, 0.01517, -0.37899],
+        [0.00608, 0.02537, 0.9955, -0.02591],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+"""pydeface template world -> average-head world: `registration.align_brain` of the template's own brain."""
+
+
+@cache
+def pydeface_keep_mask() -> tuple[np.ndarray, np.ndarray]:
+    """pydeface's face mask (1 keep, 0 remove), padded, with its affine into the average-head frame.
+
+    Returns
+    -------
+    keep : (i, j, k) float32
+    affine : (4, 4) float64, voxel -> average-head world (RAS+ mm)
+    """
+    with as_file(files("pydeface") / "data" / "facemask.nii.gz") as path:
+        image = nib.load(path)
+        keep = (np.asarray(image.dataobj) > 0.5).astype(np.float32)
+    padded = np.pad(keep, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
+    shift = np.eye(4)
+    shift[2, 3] = -PADDING
+    return padded, PYDEFACE_TO_AVERAGE @ image.affine @ shift
+
+
+@cache
+def asset(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A volume of `bids_refacer/data`: (i, j, k) array as stored, and its (4, 4) affine."""
+    with as_file(files("bids_refacer") / "data" / name) as path:
+        image = nib.load(path)
+        return np.asarray(image.dataobj), image.affine
