@@ -101,9 +101,9 @@ def _most_frequent(stored: np.ndarray) -> list[tuple[float, int]]:
 def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:
     """Opening by a 3 x 3 x 3 block, components of `smallest` voxels or more, then the majority steps."""
     block = np.ones((3, 3, 3), dtype=bool)
-    # Outside the field of view counts as constant, so that a region at the border keeps its outermost layer.
-    eroded = ndimage.binary_erosion(equal, block, border_value=1)
-    labels, _ = ndimage.label(ndimage.binary_dilation(eroded, block) & equal)
+    # Outside the field of view counts as constant: a cut may leave a sheet of one voxel at the border of the image.
+    opened = ndimage.binary_opening(np.pad(equal, 2, constant_values=True), block)[2:-2, 2:-2, 2:-2]
+    labels, _ = ndimage.label(opened & equal)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     solid = (sizes >= smallest)[labels]
