@@ -1,0 +1,75 @@
+"""The solid head behind a thresholded image: loose pieces dropped, inner air spaces filled."""
+
+import numpy as np
+from scipy import ndimage
+
+OPENING_MM = 1.8  # thinner than this is a ghost or a hair, not a face
+CLOSING_MM = 4.0  # nostrils and a mouth that is a little open are narrower than twice this
+
+
+def solid_head(bright: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """The head without inner spaces: opening, largest component, closing, filling in 3-D and slice by slice."""
+    core = _eroded(bright, spacing, OPENING_MM)
+    core = _largest_component(core if core.any() else bright)
+    # One voxel more than the opening lost: a nose wing or an ear rim, rounded off by the ball, comes back.
+    solid = _dilated(core, spacing, OPENING_MM + float(spacing.max())) & bright
+    solid |= _closed(solid, spacing, CLOSING_MM)
+    for plane_axes in ((0, 1, 2), (0, 1), (0, 2), (1, 2)):
+        solid = _filled(solid, plane_axes)
+    return _largest_component(solid)
+
+
+def _dilated(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    """Dilation by a ball of ``radius`` mm, as an OR of shifted copies: many times faster than a distance transform.
+
+    The copies along the last axis are grown step by step, so that a ball costs one OR per column and not one per voxel.
+    """
+    reach = np.floor(radius / spacing).astype(int)
+    around = np.pad(mask, [(r, r) for r in reach])
+    columns = [around]
+    for step in range(1, reach[2] + 1):
+        longer = columns[-1].copy()
+        longer[:, :, step:] |= around[:, :, :-step]
+        longer[:, :, :-step] |= around[:, :, step:]
+        columns.append(longer)
+    grown = np.zeros_like(mask)
+    ni, nj, nk = mask.shape
+    for i in range(-reach[0], reach[0] + 1):
+        for j in range(-reach[1], reach[1] + 1):
+            left = radius**2 - (i * spacing[0]) ** 2 - (j * spacing[1]) ** 2
+            if left >= 0:
+                run = columns[int(np.sqrt(left) / spacing[2])]
+                at = run[reach[0] + i :][:ni, reach[1] + j :][:, :nj, reach[2] :][:, :, :nk]
+                np.logical_or(grown, at, out=grown)
+    return grown
+
+
+def _eroded(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    return ~_dilated(~mask, spacing, radius)
+
+
+def _closed(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
+    """Closing by a ball; the padding lets the dilated head reach beyond the array."""
+    reach = np.ceil(radius / spacing).astype(int) + 1
+    wide = np.pad(mask, [(r, r) for r in reach])
+    closed = _eroded(_dilated(wide, spacing, radius), spacing, radius)
+    return closed[tuple(slice(r, -r) for r in reach)]
+
+
+def _filled(mask: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Holes filled that are closed within the space (3 axes) or within every slice (2 axes)."""
+    structure = ndimage.generate_binary_structure(3, 1)
+    for axis in set(range(3)) - set(axes):
+        structure = np.logical_and(structure, np.moveaxis(np.arange(3).reshape(3, 1, 1) == 1, 0, axis))
+    labels, count = ndimage.label(~mask, structure)
+    outside = np.zeros(count + 1, dtype=bool)
+    for axis in axes:
+        outside[labels.take(0, axis)] = True
+        outside[labels.take(-1, axis)] = True
+    outside[0] = False
+    return ~outside[labels]
+
+
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    return mask if count < 2 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
