@@ -66,6 +66,19 @@ def test_warnings_are_not_errors(program, tmp_path: Path) -> None:
     assert validation.validate(tmp_path) == ["The dataset: B. Bad."]
 
 
+def test_content_of_single_images_can_be_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
+    (folder / "sub-01_run-1_T1w.nii.gz").symlink_to("../../.git/annex/objects/key")
+    (folder / "sub-01_run-2_T1w.nii.gz").write_text("")
+    (folder / "sub-01_run-3_T1w.nii.gz").write_bytes(b"no image")
+    assert validation.validate(tmp_path, content=False) == []
+    everything = " ".join(validation.validate(tmp_path))
+    for code in ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE"):
+        assert code in everything
+
+
 def test_no_network(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIDS_SCHEMA", "https://example.org/schema.json")
     monkeypatch.setenv("NO_PROXY", "*")

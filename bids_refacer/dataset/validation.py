@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _PROGRAM = "bids-validator-deno"
+# about the content of one file, which a run finds and reports itself while it does the other images
+_CONTENT = ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE")
 
 
 def find_validator() -> Path | None:
@@ -20,10 +22,11 @@ def find_validator() -> Path | None:
     return Path(found) if found else None
 
 
-def validate(dataset: Path) -> list[str]:
+def validate(dataset: Path, *, content: bool = True) -> list[str]:
     """Errors (not warnings) of a raw or derivative dataset, one sentence each; none when it is valid.
 
-    An absent validator, or one that fails, is itself a sentence.
+    Without `content`, broken links, empty files and unreadable images are left out: they concern one image each, and
+    must not keep the others from being processed. An absent validator, or one that fails, is itself a sentence.
     """
     program = find_validator()
     if program is None:
@@ -39,7 +42,8 @@ def validate(dataset: Path) -> list[str]:
         said = " ".join((done.stderr or done.stdout).split())[:300] or f"nothing (exit code {done.returncode})"
         return [f"{program} could not validate {dataset} and said: {said}; use --skip-bids-validation to go on."]
     messages = issues.get("codeMessages", {})
-    return [_sentence(issue, messages) for issue in issues["issues"] if issue.get("severity") == "error"]
+    errors = [issue for issue in issues["issues"] if issue.get("severity") == "error"]
+    return [_sentence(issue, messages) for issue in errors if content or issue["code"] not in _CONTENT]
 
 
 def _offline() -> dict[str, str]:
