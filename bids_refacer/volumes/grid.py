@@ -71,6 +71,26 @@ def resample(
     )
 
 
+def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average 2x2x2 voxels over the known ones; a coarse voxel is known when all eight are.
+
+    Parameters
+    ----------
+    values : (i, j, k) float, sides even
+    known : (i, j, k) bool
+
+    Returns
+    -------
+    values : (i/2, j/2, k/2) float32, 0 where none of the eight is known
+    known : (i/2, j/2, k/2) bool
+    """
+    i, j, k = (side // 2 for side in values.shape)
+    blocks = known.reshape(i, 2, j, 2, k, 2)
+    count = blocks.sum((1, 3, 5))
+    total = (values.reshape(i, 2, j, 2, k, 2) * blocks).sum((1, 3, 5))
+    return (total / np.maximum(count, 1)).astype(np.float32), count == 8
+
+
 def polar_rotation(matrix: np.ndarray) -> np.ndarray:
     """The rotation nearest to a (3, 3) matrix in the Frobenius norm (polar decomposition by SVD)."""
     u, _, vt = np.linalg.svd(matrix)
