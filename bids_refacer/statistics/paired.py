@@ -1,0 +1,145 @@
+"""Paired comparisons of tools and images, subject by subject: numbers in, numbers out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Result of `wilcoxon_paired`.
+
+    Attributes
+    ----------
+    statistic : float, the smaller sum of signed ranks (NaN when no pair differs)
+    p_value : float, two-sided
+    median_difference : float, median of first - second, in the units of the input
+    n_pairs : int, pairs with both values
+    """
+
+    statistic: float
+    p_value: float
+    median_difference: float
+    n_pairs: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval, in the units of the input."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilcoxon_paired(first: np.ndarray, second: np.ndarray) -> PairedTest:
+    """Two-sided Wilcoxon signed-rank test of paired values; pairs with a NaN are dropped.
+
+    Equal pairs are ranked and their ranks shared out (Pratt 1959, doi:10.1080/01621459.1959.10501526); when all are
+    equal the p value is 1.
+
+    Parameters
+    ----------
+    first, second : (n,) float, the same subject at the same place
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or no complete pair is left.
+    """
+    ours, theirs = _complete_pairs(first, second)
+    difference = ours - theirs
+    if not np.any(difference):
+        return PairedTest(float("nan"), 1.0, 0.0, len(difference))
+    result = stats.wilcoxon(ours, theirs, zero_method="pratt")
+    return PairedTest(float(result.statistic), float(result.pvalue), float(np.median(difference)), len(difference))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P values adjusted for the number of tests by Holm's step-down procedure (1979, jstor.org/stable/4615733).
+
+    Parameters
+    ----------
+    p_values : (m,) float in 0..1; NaN stays NaN and counts for no test
+
+    Returns
+    -------
+    (m,) float64, in the order of the input
+
+    Raises
+    ------
+    ValueError
+        If a value lies outside 0..1.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if np.any((p < 0) | (p > 1)):
+        raise ValueError("A p value lies outside 0 to 1; give probabilities.")
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p, kind="stable")[: int(np.sum(~np.isnan(p)))]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 10_000, confidence: float = 0.95) -> Interval:
+    """Mean with a percentile bootstrap interval over subjects; NaN values are dropped.
+
+    Parameters
+    ----------
+    values : (n,) float, one per subject
+    seed : int, the same seed gives the same interval
+
+    Raises
+    ------
+    ValueError
+        If no value is left.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        raise ValueError("There is no value to average; give at least one that is not NaN.")
+    drawn = known[_draws(len(known), seed, resamples)].mean(axis=1)
+    return Interval(float(known.mean()), *_percentiles(drawn, confidence))
+
+
+def bootstrap_ratio(
+    numerator: np.ndarray, denominator: np.ndarray, seed: int, resamples: int = 10_000, confidence: float = 0.95
+) -> Interval:
+    """Ratio of two means with a percentile bootstrap interval; subjects are drawn as pairs.
+
+    Parameters
+    ----------
+    numerator, denominator : (n,) float, the same subject at the same place; pairs with a NaN are dropped
+    seed : int, the same seed gives the same interval
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, no complete pair is left, or a denominator is not positive.
+    """
+    above, below = _complete_pairs(numerator, denominator)
+    if np.any(below <= 0):
+        raise ValueError("A denominator is not positive; a ratio of means needs positive values such as distances.")
+    draws = _draws(len(above), seed, resamples)
+    drawn = above[draws].mean(axis=1) / below[draws].mean(axis=1)
+    return Interval(float(above.mean() / below.mean()), *_percentiles(drawn, confidence))
+
+
+def _complete_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if ours.shape != theirs.shape or ours.ndim != 1:
+        raise ValueError(f"Paired values have shapes {ours.shape} and {theirs.shape}; give two lists of equal length.")
+    complete = ~(np.isnan(ours) | np.isnan(theirs))
+    if not complete.any():
+        raise ValueError("There is no complete pair; give at least one subject with both values.")
+    return ours[complete], theirs[complete]
+
+
+def _draws(size: int, seed: int, resamples: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, size, (resamples, size))
+
+
+def _percentiles(drawn: np.ndarray, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

@@ -1,0 +1,166 @@
+"""Distances between a recovered and a true skin surface, in mm, in the face and its parts.
+
+Points are the vertices of either surface that lie in the face region; each point's distance is the exact distance to
+the nearest triangle of the *complete* other surface (libigl), so that the border of the region makes no distances of
+its own. Means, median and percentile weigh every vertex by its area (a third of the triangles around it): marching
+cubes makes triangles of very different size, and a surface must not count more where it is cut into more of them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import igl
+import numpy as np
+import trimesh
+
+from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of
+from bids_refacer.volumes.grid import Alignment, Grid
+
+Row = dict[str, Any]
+"""One line of the table of distances: part, figures in mm, number of vertices."""
+
+FIGURES = ("masd_mm", "to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm", "signed_mean_mm")
+
+
+def signed_distances(points: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
+    """Exact distance of points to the triangles of a closed surface, POSITIVE OUTSIDE, negative inside.
+
+    Parameters
+    ----------
+    points : (n, 3) float, mm
+    mesh : trimesh.Trimesh, oriented outward, vertices in the same space
+
+    Returns
+    -------
+    (n,) float64, mm
+
+    Notes
+    -----
+    The sign is that of the angle-weighted pseudonormal where the nearest point lies (Baerentzen and Aanaes 2005,
+    doi:10.1109/TVCG.2005.49), which is right on edges and vertices too.
+    """
+    if not len(points):
+        return np.zeros(0)
+    corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+    return igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)[0]
+
+
+@dataclass(frozen=True)
+class FaceSurface:
+    """A skin surface with the face region marked on it; built once, compared often (`mark_face`).
+
+    Attributes
+    ----------
+    mesh : trimesh.Trimesh, the complete outer surface, native world RAS+ mm
+    where : (n,) int64, its vertices inside the face region
+    labels : (n,) int8, their parts (`region.part_of`)
+    areas : (n,) float64, mm^2 of surface that each of them stands for
+    """
+
+    mesh: trimesh.Trimesh
+    where: np.ndarray
+    labels: np.ndarray
+    areas: np.ndarray
+
+    @property
+    def points(self) -> np.ndarray:
+        """(n, 3) float64, the vertices inside the face region, RAS+ mm."""
+        return np.asarray(self.mesh.vertices)[self.where]
+
+
+def mark_face(mesh: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None) -> FaceSurface:
+    """Find the face region on a surface.
+
+    Parameters
+    ----------
+    mesh : trimesh.Trimesh, native world, RAS+ mm
+    alignment : Alignment of the head into the canonical frame
+    view : Grid, optional
+        Voxels of the image: vertices on its border, where the scan and not the head ends, are left out.
+    """
+    labels = part_of(mesh.vertices, alignment)
+    if view is not None:
+        labels[~inside_view(mesh.vertices, view)] = 0
+    where = np.nonzero(labels)[0]
+    shares = np.repeat(mesh.area_faces / 3.0, 3)
+    areas = np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(mesh.vertices))
+    return FaceSurface(mesh, where, labels[where], areas[where])
+
+
+def face_distances(recovered: FaceSurface, truth: FaceSurface) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distances (mm) both ways: recovered face points to the true surface, true ones to the recovered surface.
+
+    Each is positive where the point lies outside the other surface; (n_recovered,) and (n_truth,) float64.
+    """
+    return signed_distances(recovered.points, truth.mesh), signed_distances(truth.points, recovered.mesh)
+
+
+def part_rows(recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, to_recovered: np.ndarray) -> list[Row]:
+    """Figures of every part from the distances of `face_distances`; see `compare_surfaces`."""
+    rows: list[Row] = []
+    for part in PARTS:
+        ours, theirs = in_part(recovered.labels, part), in_part(truth.labels, part)
+        out = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
+        rows.append({"part": part, **out, "n_vertices": int(ours.sum() + theirs.sum())})
+    return rows
+
+
+def compare_surfaces(
+    recovered: trimesh.Trimesh, truth: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None
+) -> list[Row]:
+    """Compare a recovered with the true skin surface, in the face and in each of its parts.
+
+    Parameters
+    ----------
+    recovered, truth : trimesh.Trimesh
+        Complete, closed outer surfaces in the same native world, RAS+ mm.
+    alignment : Alignment
+        Places the face region: native -> canonical, rigid.
+    view : Grid, optional
+        Voxels of the images: where given, vertices on the border of the field of view are no skin and left out.
+
+    Returns
+    -------
+    list of dict, one per part of `region.PARTS`
+        ``part``; ``to_true_mm`` mean distance of the recovered face to the true surface; ``to_recovered_mm`` of the
+        true face to the recovered surface; ``masd_mm`` the mean of both; ``median_mm``, ``p95_mm`` of the distances of
+        both directions together; ``hausdorff_mm`` their maximum; ``signed_mean_mm`` mean signed distance of the
+        recovered face, positive where it lies outside the true skin; ``n_vertices`` of both surfaces in the part.
+
+        Where the true surface has no vertex in a part (outside the field of view) every figure is NaN. Where only the
+        recovered surface has none (a face taken off deeper than the region reaches) ``to_true_mm`` is NaN, and the
+        other figures come from the true face alone.
+    """
+    ours, theirs = mark_face(recovered, alignment, view), mark_face(truth, alignment, view)
+    return part_rows(ours, theirs, *face_distances(ours, theirs))
+
+
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, q: float) -> float:
+    """Smallest value below or at which at least the share ``q`` of the total weight lies."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    index = int(np.searchsorted(cumulative, q * cumulative[-1] * (1 - 1e-12)))
+    return float(values[order][min(index, len(values) - 1)])
+
+
+def _figures(to_true: np.ndarray, ours: np.ndarray, to_recovered: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """The figures of one part; both directions signed, in mm, with the area of every point."""
+    if not len(to_recovered):
+        return dict.fromkeys(FIGURES, float("nan"))
+    distances = np.abs(np.concatenate([to_true, to_recovered]))
+    weights = np.concatenate([ours, theirs])
+    backward = float(np.average(np.abs(to_recovered), weights=theirs))
+    forward = float(np.average(np.abs(to_true), weights=ours)) if len(to_true) else float("nan")
+    # Outside of one is inside of the other: without recovered points the sign comes from the true ones, turned round.
+    signed = np.average(to_true, weights=ours) if len(to_true) else -np.average(to_recovered, weights=theirs)
+    return {
+        "masd_mm": (forward + backward) / 2 if len(to_true) else backward,
+        "to_true_mm": forward,
+        "to_recovered_mm": backward,
+        "median_mm": weighted_quantile(distances, weights, 0.5),
+        "p95_mm": weighted_quantile(distances, weights, 0.95),
+        "hausdorff_mm": float(distances.max()),
+        "signed_mean_mm": float(signed),
+    }

@@ -1,0 +1,135 @@
+"""Score one original against everything that was recovered from it: rows of figures, face surfaces, distance maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+
+from bids_refacer.surfaces.distances import FIGURES, Row, face_distances, mark_face, part_rows
+from bids_refacer.surfaces.region import PARTS, face_patch
+from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
+from bids_refacer.volumes.grid import Alignment, Grid
+
+Key = tuple[str, int | None]
+"""Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
+
+SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score_images` found for one original.
+
+    Attributes
+    ----------
+    rows : list of dict
+        ``image_type``, ``sample`` (int or None), then the columns of `distances.compare_surfaces`.
+    face : trimesh.Trimesh
+        The true face: the original's skin inside the face region, open, native world RAS+ mm.
+    faces : dict
+        The same of every candidate.
+    maps : dict
+        For every candidate (n_vertices of ``face``,) float32 mm: distance of each true vertex to the recovered surface.
+    """
+
+    rows: list[Row]
+    face: trimesh.Trimesh
+    faces: dict[Key, trimesh.Trimesh]
+    maps: dict[Key, np.ndarray]
+
+
+def score_images(
+    original: np.ndarray, candidates: Mapping[Key, np.ndarray], affine: np.ndarray, alignment: Alignment
+) -> Scores:
+    """Compare the skin of candidate images with the original's, in the face and its parts.
+
+    The skin level is estimated once, on the original, and used for every candidate: a distance is a difference of faces
+    and never of thresholds. The border of the field of view is no skin and left out.
+
+    Parameters
+    ----------
+    original : (i, j, k) array, any real dtype
+    candidates : mapping of `Key` to (i, j, k) arrays on the same grid and intensity scale
+        Taken one at a time, so that a mapping may load them lazily.
+    affine : (4, 4) float, voxel -> native world, RAS+ mm
+    alignment : Alignment of the original into the canonical frame
+
+    Returns
+    -------
+    Scores
+        With samples among the candidates also rows ``refaced_sample_mean`` (every figure averaged over the samples) and
+        ``refaced_best`` (all figures of the sample with the lowest MASD of the whole face).
+
+    Raises
+    ------
+    SkinError
+        If an image shows no skin surface; the message names which.
+    ValueError
+        If a candidate lies on another grid.
+    """
+    level = skin_level(original, affine)
+    view = Grid(original.shape, np.asarray(affine, dtype=np.float64))
+    truth = mark_face(_named_surface("original", original, affine, level), alignment, view)
+    inside = np.zeros(len(truth.mesh.vertices), dtype=bool)
+    inside[truth.where] = True
+    face, kept = face_patch(truth.mesh, inside)
+    on_face = np.searchsorted(truth.where, kept)
+    scores = Scores([], face, {}, {})
+    for key in candidates:
+        values = candidates[key]
+        if values.shape != original.shape:
+            raise ValueError(
+                f"The {_name(key)} image has shape {values.shape}, the original {original.shape}: resample it."
+            )
+        recovered = mark_face(_named_surface(_name(key), values, affine, level), alignment, view)
+        to_true, to_recovered = face_distances(recovered, truth)
+        scores.rows.extend(_labelled(key, part_rows(recovered, truth, to_true, to_recovered)))
+        marked = np.zeros(len(recovered.mesh.vertices), dtype=bool)
+        marked[recovered.where] = True
+        scores.faces[key] = face_patch(recovered.mesh, marked)[0]
+        scores.maps[key] = np.abs(to_recovered[on_face]).astype(np.float32)
+    scores.rows.extend(summary_rows(scores.rows))
+    return scores
+
+
+def summary_rows(rows: list[Row]) -> list[Row]:
+    """Rows ``refaced_sample_mean`` and ``refaced_best`` from the rows of the samples; none without samples.
+
+    The mean is taken of every figure by itself, over the samples that have it; NaN where none has. The best sample is
+    the one with the lowest MASD of the whole face; its rows are repeated with its number.
+    """
+    samples = [row for row in rows if row["image_type"] == SAMPLE]
+    if not samples:
+        return []
+    means: list[Row] = []
+    for part in PARTS:
+        of_part = [row for row in samples if row["part"] == part]
+        means.append(
+            {"image_type": f"{SAMPLE}_sample_mean", "sample": None, "part": part}
+            | {figure: _mean([row[figure] for row in of_part]) for figure in FIGURES}
+            | {"n_vertices": round(_mean([row["n_vertices"] for row in of_part]))}
+        )
+    whole = [row for row in samples if row["part"] == PARTS[0]]
+    best = min(whole, key=lambda row: np.inf if np.isnan(row["masd_mm"]) else row["masd_mm"])["sample"]
+    return means + [row | {"image_type": f"{SAMPLE}_best"} for row in samples if row["sample"] == best]
+
+
+def _named_surface(name: str, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:
+    try:
+        return skin_surface(values, affine, level)
+    except SkinError as error:
+        raise SkinError(f"No skin surface in the {name} image. {error}") from error
+
+
+def _name(key: Key) -> str:
+    return key[0] if key[1] is None else f"{key[0]} (sample {key[1]})"
+
+
+def _labelled(key: Key, rows: list[Row]) -> list[Row]:
+    return [{"image_type": key[0], "sample": key[1], **row} for row in rows]
+
+
+def _mean(figures: list[float]) -> float:
+    known = [figure for figure in figures if not np.isnan(figure)]
+    return float(np.mean(known)) if known else float("nan")
