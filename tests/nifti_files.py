@@ -31,6 +31,7 @@ def raw_image(
     shape=None,
     nifti2: bool = False,
     extension: bool = True,
+    affine: np.ndarray = OBLIQUE,
 ) -> bytes:
     """A NIfTI file with every field set that a converter may set, made of header and voxel bytes."""
     header_class = nib.Nifti2Header if nifti2 else nib.Nifti1Header
@@ -38,8 +39,8 @@ def raw_image(
     header = header_class(endianness=endian)
     header.set_data_dtype(stored.dtype)
     header.set_data_shape(shape or stored.shape)
-    header.set_qform(OBLIQUE, code=1, strip_shears=True)
-    header.set_sform(OBLIQUE, code=4)
+    header.set_qform(affine, code=1, strip_shears=True)
+    header.set_sform(affine, code=4)
     header.set_xyzt_units("mm", "msec")
     header["descrip"], header["aux_file"] = b"TE=2.9;Time=101112.000", b"none"
     header["cal_max"], header["scl_slope"], header["scl_inter"] = 123.0, slope, inter

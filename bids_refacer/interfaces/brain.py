@@ -6,12 +6,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.stats import ks_2samp
 
 from bids_refacer.volumes.masks import voxel_volume
 from bids_refacer.volumes.nifti import ImageError
 
 BRAIN_ML = (500.0, 2500.0)
 """From an infant's to beyond the largest adult's; a mask outside this range is not a brain."""
+
+LEAST_CONTRAST = 0.15
+"""The network marks a plausible volume in pure noise, where the contrast is 0.02; the least of 40 heads has 0.41."""
 
 
 def extract_brain(
@@ -40,13 +44,26 @@ def extract_brain(
     """
     mask = _deepbet(values, affine, num_threads)
     volume_ml = mask.sum() * voxel_volume(affine) / 1000
-    if not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
-        found = "nothing" if volume_ml == 0 else f"a region of {volume_ml:.0f} mL"
-        raise ImageError(
-            f"{name}: no brain found (the extractor marked {found}): "
-            f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
-        )
-    return mask
+    if volume_ml == 0:
+        found = "nothing"
+    elif not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
+        found = f"a region of {volume_ml:.0f} mL"
+    elif _contrast(values, mask) < LEAST_CONTRAST:
+        found = "a region that looks like its surroundings"
+    else:
+        return mask
+    raise ImageError(
+        f"{name}: no brain found (the extractor marked {found}): "
+        f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
+    )
+
+
+def _contrast(values: np.ndarray, mask: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance, 0 to 1, between intensities in the mask and in the rest of its bounding box."""
+    where = np.argwhere(mask)
+    box = tuple(slice(low, high + 1) for low, high in zip(where.min(axis=0), where.max(axis=0), strict=True))
+    around = values[box][~mask[box]]
+    return float(ks_2samp(values[mask][::20], around[::20]).statistic) if around.size >= 20 else 0.0
 
 
 def _deepbet(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:

@@ -1,0 +1,214 @@
+"""Every tool of the registry on the average head: what it removes, what it keeps, what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nifti_files import raw_image
+
+from bids_refacer.interfaces import defacers
+from bids_refacer.interfaces.defacers import DEFACERS, DefaceResult
+from bids_refacer.interfaces.defacers.qc import defacing_qc
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import Scan, read_scan
+
+STILL = Alignment(np.eye(4), np.eye(4))
+REMOVERS = ("quickshear", "pydeface", "niimath", "skullstrip")
+
+
+@dataclass
+class Case:
+    """The average head as a scanner might store it, and what each tool made of it (run once)."""
+
+    scan: Scan
+    brain: np.ndarray
+    folder: Path
+    results: dict[str, DefaceResult] = field(default_factory=dict)
+
+    def result(self, tool: str) -> DefaceResult:
+        if tool not in self.results:
+            work_dir = self.folder / tool
+            work_dir.mkdir()
+            self.results[tool] = DEFACERS[tool].run(self.scan, self.brain, STILL, work_dir)
+        return self.results[tool]
+
+    def at(self, x: float, y: float, z: float) -> tuple[int, int, int]:
+        """The voxel at a point of the canonical frame (RAS+ mm)."""
+        return tuple(np.rint(nib.affines.apply_affine(np.linalg.inv(self.scan.affine), (x, y, z))).astype(int))
+
+
+@pytest.fixture(scope="module")
+def case(average_head_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Posterior-superior-left axes, int16 that stores zero as 50, a fourth axis; half of the air exactly zero."""
+    folder = tmp_path_factory.mktemp("defacers")
+    image = nib.as_closest_canonical(nib.load(average_head_path))
+    values = np.asarray(image.dataobj).astype(float)
+    quiet = np.random.default_rng(0).random(values.shape) < 0.5
+    values = np.where((values < 2) & ~quiet, 3, values)
+    mask = np.asarray(nib.load(str(files("bids_refacer") / "data" / "average_brain_mask.nii.gz")).dataobj) > 0
+
+    def turn(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.transpose(array[::-1, ::-1], (1, 2, 0)))
+
+    affine = image.affine @ np.array([[0, 0, -1, 95], [-1, 0, 0, 127], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    stored = np.rint(values / 0.5 + 50).astype("<i2")
+    raw_image(
+        folder / "sub-01_T1w.nii.gz", turn(stored), slope=0.5, inter=-25.0, shape=(128, 128, 96, 1), affine=affine
+    )
+    return Case(scan=read_scan(folder / "sub-01_T1w.nii.gz"), brain=turn(mask), folder=folder)
+
+
+def test_the_case_is_the_average_head_turned(case: Case) -> None:
+    assert nib.aff2axcodes(case.scan.affine) == ("P", "S", "L")
+    assert case.brain[case.at(0, 0, 10)] and not case.brain[case.at(0, 100, 10)]
+    assert case.scan.values.min() == 0.0 and case.scan.stored.min() == 50
+
+
+@pytest.mark.parametrize("tool", REMOVERS)
+def test_kept_voxels_are_bit_identical_and_removed_ones_are_zero(case: Case, tool: str) -> None:
+    result = case.result(tool)
+    assert result.stored.dtype == case.scan.stored.dtype and result.removed.dtype == bool
+    assert result.stored.shape == result.removed.shape == case.scan.stored.shape
+    np.testing.assert_array_equal(result.stored[~result.removed], case.scan.stored[~result.removed])
+    assert (result.stored[result.removed] == 50).all(), "50 is how this image stores zero"
+
+
+@pytest.mark.parametrize("tool", REMOVERS)
+def test_the_nose_goes_and_the_brain_stays(case: Case, tool: str) -> None:
+    result = case.result(tool)
+    head = case.scan.values > 20
+    front = [case.at(0, y, -50) for y in np.arange(40, 120, 2.0)]
+    nose = [voxel for voxel in front if head[voxel]][-1]
+    assert result.removed[nose]
+    assert result.removed[case.at(0, 116, -50)], "air in front of the nose"
+    assert not result.removed[case.at(0, 0, 10)]
+    assert result.details["QualityControl"]["brain_removed_percent"] < 0.05
+    assert 0.02 < result.details["QualityControl"]["removed_head_fraction"] < (0.75 if tool == "skullstrip" else 0.3)
+
+
+@pytest.mark.parametrize("tool", REMOVERS)
+def test_air_that_was_zero_before_is_in_the_mask(case: Case, tool: str) -> None:
+    """The mask is the tool's region: a difference image would have holes where the air was zero."""
+    removed = case.result(tool).removed
+    zero = case.scan.stored == 50
+    here = np.s_[:20]  # the front of the image, posterior being the first axis
+    share_of_zeros, share_of_others = removed[here][zero[here]].mean(), removed[here][~zero[here]].mean()
+    assert share_of_zeros > 0.3
+    assert share_of_zeros == pytest.approx(share_of_others, abs=0.05)
+
+
+@pytest.mark.parametrize("tool", REMOVERS)
+def test_details_tell_what_ran(case: Case, tool: str) -> None:
+    details = case.result(tool).details
+    assert details["Version"] == DEFACERS[tool].version() != "not installed"
+    assert details["Tool"].startswith(tool) and details["Command"] and details["Options"]
+    assert details["FillValue"] == 0.0
+    json.dumps(details)
+
+
+@pytest.mark.parametrize("tool", REMOVERS)
+def test_the_scan_is_not_touched(case: Case, tool: str) -> None:
+    before = case.scan.path.read_bytes()
+    case.result(tool)
+    assert case.scan.path.read_bytes() == before
+
+
+def test_niimath_is_obeyed_where_it_can_be_seen(case: Case) -> None:
+    details = case.result("niimath").details
+    assert details["MaskAgreement"] > 0.999
+    assert "-deface" in details["Command"]
+    output = np.asarray(nib.load(case.folder / "niimath" / "defaced.nii").dataobj)
+    visible = case.scan.values != 0
+    np.testing.assert_array_equal(case.result("niimath").removed[visible], output[visible] == 0)
+
+
+def test_pydeface_names_its_engine(case: Case) -> None:
+    registration = case.result("pydeface").details["Registration"]
+    assert registration.startswith("niimath") and "in the place of FSL FLIRT, which is not installed" in registration
+
+
+def test_pydeface_reaches_the_chin(case: Case) -> None:
+    """As shipped, the face mask ends above it."""
+    head = case.scan.values > 20
+    chin = [voxel for voxel in (case.at(0, y, -120) for y in np.arange(0, 120, 2.0)) if head[voxel]][-1]
+    assert case.result("pydeface").removed[chin]
+
+
+def test_quickshear_does_not_depend_on_the_orientation(case: Case) -> None:
+    stored, brain = (np.transpose(a, (2, 0, 1))[::-1] for a in (case.scan.stored, case.brain))
+    last = case.scan.stored.shape[2] - 1
+    affine = case.scan.affine @ np.array([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, last], [0, 0, 0, 1.0]])
+    turned = Scan(path=case.scan.path, stored=stored, slope=0.5, inter=-25.0, affine=affine, header=case.scan.header)
+    result = DEFACERS["quickshear"].run(turned, brain, STILL, case.folder)
+    np.testing.assert_array_equal(result.removed, np.transpose(case.result("quickshear").removed, (2, 0, 1))[::-1])
+
+
+def test_quickshear_is_the_package_itself(case: Case) -> None:
+    from quickshear import quickshear
+
+    brain = nib.Nifti1Image(case.brain.astype(np.uint8), case.scan.affine)
+    image = nib.Nifti1Image(case.scan.values, case.scan.affine)
+    expected = quickshear(image, brain, 10).get_fdata(dtype=np.float32)
+    result = case.result("quickshear")
+    np.testing.assert_array_equal(result.stored * np.float32(0.5) - 25, expected)
+
+
+def test_skullstrip_keeps_the_brain_mask(case: Case) -> None:
+    np.testing.assert_array_equal(case.result("skullstrip").removed, ~case.brain)
+
+
+def test_quickshear_without_a_plane_is_a_sentence(case: Case) -> None:
+    empty = np.zeros_like(case.brain)
+    with pytest.raises(defacers.DefacerError, match="sub-01_T1w.nii.gz: quickshear found no plane .*check the mask"):
+        DEFACERS["quickshear"].run(case.scan, empty, STILL, case.folder)
+
+
+def test_registry_entries_are_complete() -> None:
+    for name, tool in DEFACERS.items():
+        assert tool.name == name
+        assert tool.action in ("removes", "replaces")
+        assert tool.requirement and "doi:" in tool.citation or "Proceedings" in tool.citation
+        assert tool.missing() is None, "every tool of the registry comes with the package"
+
+
+@pytest.mark.parametrize(
+    "tool, package",
+    [
+        ("quickshear", "quickshear"),
+        ("pydeface", "pydeface"),
+        ("pydeface", "niimath"),
+        ("niimath", "niimath"),
+        ("niimath", "pydeface"),
+        ("skullstrip", "deepbet"),
+    ],
+)
+def test_an_absent_tool_says_how_to_get_it(tool: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.util import find_spec
+
+    monkeypatch.setattr(
+        "bids_refacer.interfaces.defacers.tool.find_spec", lambda name: None if name == package else find_spec(name)
+    )
+    monkeypatch.delenv("FSLDIR", raising=False)
+    assert DEFACERS[tool].missing() == (
+        f"The tool {tool} needs the Python package {package}, which is not installed: run `pip install {package}`."
+    )
+
+
+def test_quality_numbers_of_boxes() -> None:
+    values = np.random.default_rng(0).uniform(0, 8, (40, 40, 40)).astype(np.float32)
+    values[8:32, 8:32, 8:32] = 100.0
+    brain, removed = np.zeros(values.shape, dtype=bool), np.zeros(values.shape, dtype=bool)
+    brain[14:26, 14:26, 14:26] = True
+    removed[20:40] = True
+    numbers = defacing_qc(values, np.diag([2.0, 2.0, 2.0, 1.0]), removed, brain)
+    assert numbers["removed_ml"] == pytest.approx(20 * 40 * 40 * 8 / 1000)
+    assert numbers["removed_head_fraction"] == pytest.approx(0.5, abs=0.02)
+    assert numbers["removed_head_ml"] == pytest.approx(12 * 24 * 24 * 8 / 1000, rel=0.05)
+    assert numbers["brain_removed_ml"] == pytest.approx(6 * 12 * 12 * 8 / 1000)
+    assert numbers["brain_removed_percent"] == pytest.approx(50.0)
