@@ -1,0 +1,67 @@
+"""The cascade: one configuration, any number of stages (Ho et al. 2022, Cascaded Diffusion Models, arXiv 2106.15282)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from torch import nn
+
+from bids_refacer.diffusion.denoiser import Denoiser, NoiseConfig
+from bids_refacer.diffusion.unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of the cascade.
+
+    Attributes
+    ----------
+    spacing : voxel size in mm; the next finer stage has half of it
+    network : shape of the U-Net
+    noise : noise levels of the target, a residual over the linear estimate (first stage) or the upsampled stage before
+    augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
+        0 for the first stage, which has none
+    steps : default number of sampler steps
+    """
+
+    spacing: int
+    network: UNetConfig
+    noise: NoiseConfig
+    augmentation: float
+    steps: int
+
+    def to_dict(self) -> dict:
+        """Plain types, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict) -> StageConfig:
+        """The inverse of `to_dict`."""
+        network = UNetConfig(**{**content["network"], "channels": tuple(content["network"]["channels"])})
+        return cls(**{**content, "network": network, "noise": NoiseConfig(**content["noise"])})
+
+
+COARSE = StageConfig(
+    spacing=4,
+    network=UNetConfig(condition_channels=3, channels=(48, 96, 144)),
+    noise=NoiseConfig(sigma_data=0.12, sigma_min=0.002, sigma_max=10.0, log_mean=-1.5, log_std=1.4),
+    augmentation=0.0,
+    steps=12,
+)
+FINE = StageConfig(
+    spacing=2,
+    network=UNetConfig(condition_channels=3, channels=(40, 80, 128), attention=False),
+    noise=NoiseConfig(sigma_data=0.12, sigma_min=0.002, sigma_max=3.0, log_mean=-2.0, log_std=1.2),
+    augmentation=0.15,
+    steps=8,
+)
+
+
+def build(config: StageConfig) -> Denoiser:
+    """An untrained denoiser of this configuration."""
+    return Denoiser(UNet(config.network), config.noise)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters())
