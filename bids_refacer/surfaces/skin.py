@@ -126,7 +126,7 @@ def skin_surface(
     level = np.asarray(skin_level(values, affine) if threshold is None else threshold, dtype=np.float32)
     if level.ndim and level.shape != smooth.shape:
         raise SkinError(
-            f"The threshold has shape {level.shape} and the image {smooth.shape}: give one per voxel, or one."
+            f"The threshold has shape {level.shape} and the image {smooth.shape}: give one per voxel or one number."
         )
     if float(level.min()) <= air:
         raise SkinError(

@@ -1,0 +1,93 @@
+"""Paired statistics against closed forms and scipy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bids_refacer.statistics.paired import bootstrap_mean, bootstrap_ratio, holm, wilcoxon_paired
+
+
+def test_five_pairs_all_one_way():
+    """The smallest two-sided p of five pairs is 2 / 2^5."""
+    found = wilcoxon_paired(np.array([2.0, 3.1, 4.2, 5.3, 6.4]), np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert found.p_value == pytest.approx(2 / 32)
+    assert found.statistic == 0
+    assert found.median_difference == pytest.approx(1.2)
+    assert found.n_pairs == 5
+
+
+def test_many_pairs_agree_with_the_normal_approximation():
+    rng = np.random.default_rng(0)
+    first = rng.normal(0.2, 1, 200)
+    found = wilcoxon_paired(first, np.zeros(200))
+    ranks = stats.rankdata(np.abs(first))
+    smaller = min(ranks[first > 0].sum(), ranks[first < 0].sum())
+    z = (smaller - 200 * 201 / 4) / np.sqrt(200 * 201 * 401 / 24)
+    assert found.statistic == pytest.approx(smaller)
+    assert found.p_value == pytest.approx(2 * stats.norm.cdf(z), rel=1e-6)
+
+
+def test_direction_is_first_minus_second():
+    assert wilcoxon_paired(np.array([1.0, 2.0, 3.0]), np.array([4.0, 6.0, 8.0])).median_difference == -4.0
+
+
+def test_equal_pairs_differ_by_nothing():
+    found = wilcoxon_paired(np.ones(6), np.ones(6))
+    assert found.p_value == 1.0 and np.isnan(found.statistic) and found.median_difference == 0.0
+
+
+def test_pairs_with_a_gap_are_dropped():
+    nan = np.nan
+    found = wilcoxon_paired(np.array([2.0, nan, 3.1, 4.2, 9.0]), np.array([1.0, 5.0, 2.0, 3.0, nan]))
+    assert found.n_pairs == 3
+    assert found == wilcoxon_paired(np.array([2.0, 3.1, 4.2]), np.array([1.0, 2.0, 3.0]))
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, made monotone: 0.04, 0.06, 0.06, 0.06."""
+    np.testing.assert_allclose(holm(np.array([0.03, 0.01, 0.04, 0.02])), [0.06, 0.04, 0.06, 0.06])
+
+
+def test_holm_stays_below_one_and_skips_gaps():
+    np.testing.assert_allclose(holm(np.array([0.9, np.nan, 0.6])), [1.0, np.nan, 1.0])
+    np.testing.assert_allclose(holm(np.array([0.2, np.nan])), [0.2, np.nan])
+
+
+def test_bootstrap_of_the_mean_has_the_width_of_theory():
+    values = np.random.default_rng(1).normal(5.0, 2.0, 400)
+    found = bootstrap_mean(values, seed=0)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.high - values.mean() == pytest.approx(half, rel=0.08)
+    assert values.mean() - found.low == pytest.approx(half, rel=0.08)
+
+
+def test_bootstrap_depends_on_the_seed_alone():
+    values = np.random.default_rng(1).normal(size=30)
+    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
+    assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+
+
+def test_ratio_of_proportional_values_is_certain():
+    below = np.random.default_rng(1).uniform(1, 9, 20)
+    found = bootstrap_ratio(2.5 * below, below, seed=0)
+    assert (found.estimate, found.low, found.high) == pytest.approx((2.5, 2.5, 2.5))
+
+
+def test_ratio_is_of_means_and_drops_gaps():
+    found = bootstrap_ratio(np.array([1.0, 3.0, np.nan]), np.array([1.0, 7.0, 2.0]), seed=0)
+    assert found.estimate == pytest.approx(0.5)
+    assert found.low == pytest.approx(3 / 7) and found.high == pytest.approx(1.0)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="give two lists of equal length"):
+        wilcoxon_paired(np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="There is no complete pair"):
+        bootstrap_ratio(np.array([np.nan]), np.array([1.0]), seed=0)
+    with pytest.raises(ValueError, match="There is no value to average"):
+        bootstrap_mean(np.array([np.nan]), seed=0)
+    with pytest.raises(ValueError, match="A denominator is not positive"):
+        bootstrap_ratio(np.array([1.0]), np.array([0.0]), seed=0)
+    with pytest.raises(ValueError, match="A p value lies outside 0 to 1"):
+        holm(np.array([0.1, 1.2]))
