@@ -11,7 +11,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_refacer.interfaces.brain import extract_brain
+from bids_refacer.interfaces.brain import extract_brain, image_kind, require_face
+from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan
 
 
@@ -118,8 +120,67 @@ def test_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.get_num_threads() == before
 
 
+def without_front(values: np.ndarray, first: int) -> np.ndarray:
+    cut = values.copy()
+    cut[:, first:, :] = 0
+    return cut
+
+
+STILL = Alignment(np.eye(4), np.eye(4))
+
+
+def test_a_head_has_a_face(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
+    assert image_kind(*head, truth, STILL) == "head"
+    require_face(*head, truth, STILL)
+
+
+def test_a_head_has_a_face_wherever_it_lies(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
+    """Turned by 0.3 rad, moved, a tenth smaller, voxel axes flipped: the alignment is found from the brain."""
+    values, affine = head
+    moved = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, 0.05, 0.3) * 0.9, [30, -20, 15]) @ affine
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = values.shape[0] - 1
+    assert image_kind(values[::-1], moved @ flip, truth[::-1]) == "head"
+    assert image_kind(without_front(values, 88)[::-1], moved @ flip, truth[::-1]) == "no face"
+
+
+def test_a_head_without_a_face_is_refused(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
+    values, affine = head
+    faceless = without_front(values, 100)  # y = 89 mm
+    assert image_kind(faceless, affine, truth, STILL) == "no face"
+    with pytest.raises(ImageError, match=r"^sub-7\.nii has no face .* nothing to deface; .*exclude this one\.$"):
+        require_face(faceless, affine, truth, STILL, name="sub-7.nii")
+
+
+def test_a_field_of_view_that_ends_before_the_nose_has_no_face(
+    head: tuple[np.ndarray, np.ndarray], truth: np.ndarray
+) -> None:
+    values, affine = head
+    assert image_kind(values[:, :100], affine, truth[:, :100], STILL) == "no face"
+
+
+@pytest.mark.parametrize("outside", [0.0, -50.0])
+def test_a_brain_alone_is_refused(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray, outside: float) -> None:
+    values, affine = head
+    stripped = np.where(truth, values, outside)
+    assert image_kind(stripped, affine, truth) == "brain-only"
+    with pytest.raises(ImageError, match=r"^The image is already skull-stripped: .* nothing to deface; .*one\.$"):
+        require_face(stripped, affine, truth)
+
+
+@pytest.mark.parametrize("tool", ["quickshear", "skullstrip"])
+def test_what_a_defacer_leaves_is_refused(
+    head: tuple[np.ndarray, np.ndarray], truth: np.ndarray, average_head_path: Path, tool: str, tmp_path: Path
+) -> None:
+    scan = read_scan(average_head_path)
+    stored = DEFACERS[tool].run(scan, truth, STILL, tmp_path).stored
+    expected = {"quickshear": "no face", "skullstrip": "brain-only"}[tool]
+    assert image_kind(stored.astype(np.float32), scan.affine, truth, STILL) == expected
+
+
 @pytest.mark.real_head
 def test_real_head(real_head: Path) -> None:
     scan = read_scan(real_head)
     mask = extract_brain(scan.values, scan.affine, name=real_head)
     assert 1000 < mask.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000 < 2000
+    assert image_kind(scan.values, scan.affine, mask) == "head"

@@ -1,21 +1,34 @@
-"""The brain mask, from a network that also knows brains whose face or skull is gone."""
+"""The brain mask, from a network that also knows brains whose face or skull is gone; and whether there is a face."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from scipy.stats import ks_2samp
 
-from bids_refacer.volumes.masks import voxel_volume
+from bids_refacer.volumes.grid import Alignment, Grid, resample
+from bids_refacer.volumes.masks import head_mask, voxel_volume
 from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.registration import align_brain
 
 BRAIN_ML = (500.0, 2500.0)
 """From an infant's to beyond the largest adult's; a mask outside this range is not a brain."""
 
 LEAST_CONTRAST = 0.15
 """The network marks a plausible volume in pure noise, where the contrast is 0.02; the least of 40 heads has 0.41."""
+
+BRAIN_ONLY_RATIO = 1.4
+"""Head over brain volume: 1.0 for skull-stripped images, 2.5 to 4.1 for 160 heads, 2.2 and more after defacing."""
+
+NOSE_BOX = Grid((16, 16, 24), np.array([[2.0, 0, 0, -15], [0, 2, 0, 91], [0, 0, 2, -83], [0, 0, 0, 1]]))
+"""Where the average head has its nose: x -16..16, y 90..122, z -84..-36 mm."""
+
+LEAST_NOSE_ML = 1.0
+"""Tissue in that box: 3.2 mL or more in 160 heads (median 23); 0.1 mL or less in 159 of them after quickshear, which
+left one its nose (14.7 mL), and 0.0 mL in the 20 tried after pydeface and niimath."""
 
 
 def extract_brain(
@@ -83,3 +96,50 @@ def _deepbet(values: np.ndarray, affine: np.ndarray, num_threads: int | None) ->
     finally:
         torch.set_num_threads(before)
     return np.asarray(mask.dataobj) > 0
+
+
+def image_kind(
+    values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment | None = None
+) -> Literal["head", "brain-only", "no face"]:
+    """Whether there is something to deface: a head with a face, a skull-stripped brain, or a head without a face.
+
+    Parameters
+    ----------
+    values : (i, j, k) float array, scaled intensities
+    affine : (4, 4) float, voxel -> RAS+ mm
+    brain_mask : (i, j, k) bool, not empty
+    alignment : of this image; computed from the brain when omitted
+
+    Raises
+    ------
+    RegistrationError
+        When the alignment has to be computed and cannot be.
+    """
+    head = head_mask(values, affine) | brain_mask
+    if head.sum() < BRAIN_ONLY_RATIO * brain_mask.sum():
+        return "brain-only"
+    to_average = (alignment or align_brain(values, affine, brain_mask)).affine
+    nose = resample(head.astype(np.float32), affine, NOSE_BOX, np.linalg.inv(to_average))
+    return "head" if nose.sum() * voxel_volume(NOSE_BOX.affine) / 1000 >= LEAST_NOSE_ML else "no face"
+
+
+def require_face(
+    values: np.ndarray,
+    affine: np.ndarray,
+    brain_mask: np.ndarray,
+    alignment: Alignment | None = None,
+    *,
+    name: str | Path = "The image",
+) -> None:
+    """Raise ImageError, a sentence, unless `image_kind` finds a head with a face."""
+    kind = image_kind(values, affine, brain_mask, alignment)
+    if kind == "brain-only":
+        raise ImageError(
+            f"{name} is already skull-stripped: it has no face, so there is nothing to deface; "
+            f"give the image as it came from the scanner, or exclude this one."
+        )
+    if kind == "no face":
+        raise ImageError(
+            f"{name} has no face (there is no tissue where the nose should be), so there is nothing to deface; "
+            f"give the image from before defacing or cropping, or exclude this one."
+        )
