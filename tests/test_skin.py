@@ -213,3 +213,14 @@ def test_threshold_below_air_is_refused():
     values, affine = soft_ball(2.0, 20.0, 60.0)
     with pytest.raises(SkinError, match=r"threshold 0 is not above the air \(0\): estimate it with skin_level"):
         skin_surface(values, affine, 0.0)
+
+
+def test_shared_level_finds_the_skin_of_a_blurred_mean_where_a_low_threshold_swells_it():
+    """The mean image of equal balls moved to and fro has its half-maximum at the unmoved skin."""
+    values, affine = soft_ball(2.0, 50.3)
+    level = skin_level(values, affine)
+    blurred = np.mean([np.roll(values, step, axis=axis) for axis in range(3) for step in (-2, -1, 0, 1, 2)], axis=0)
+    shared = np.linalg.norm(skin_surface(blurred, affine, level).vertices, axis=1)
+    low = np.linalg.norm(skin_surface(blurred, affine, 0.15 * TISSUE).vertices, axis=1)
+    assert abs(shared.mean() - 50.3) < 0.3
+    assert low.mean() - 50.3 > 0.8
