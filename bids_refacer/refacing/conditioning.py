@@ -9,8 +9,8 @@ from torch import Tensor
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 
-COARSE_CHANNELS = 3
-FINE_CHANNELS = 3
+CHANNELS = 3
+"""Known intensities, known mask, base: the conditioning channels of every stage."""
 
 
 def coarse_condition(
@@ -34,10 +34,10 @@ def coarse_condition(
     return np.stack([coarse * known4, known4.astype(np.float32), linear]), linear, known4
 
 
-def fine_condition(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
-    """Conditioning of the fine stage, (n, 3, i, j, k): known intensities, known mask, upsampled coarse volume.
+def condition_volume(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
+    """Conditioning of a stage, (n, 3, i, j, k): known intensities, known mask, base to which a residual is added.
 
-    All (n, 1, i, j, k) on a 2 mm grid; `known` is 0 or 1.
+    All (n, 1, i, j, k) on one grid; `known` is 0 or 1.
     """
     return torch.cat([values * known, known, base], dim=1)
 

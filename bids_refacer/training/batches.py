@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bids_refacer.diffusion.cascade import StageConfig
-from bids_refacer.refacing.conditioning import fine_condition, upsample
+from bids_refacer.refacing.conditioning import condition_volume, upsample
 from bids_refacer.training.examples import Example, coarse_arrays, draw_example, fine_crop
 from bids_refacer.training.heads import Head
 from bids_refacer.volumes.grid import pool
@@ -64,7 +64,7 @@ def fine_batch(example: Example, rng: np.random.Generator, augmentation: float, 
     base = upsample(torch.where(known4, coarse, coarse + level * noise))
     truth, given = _tensor(values), _tensor(known)
     unknown, weight = 1 - given, _tensor(~known & seen)
-    return _batch((truth - base) * weight, fine_condition(truth, given, base), unknown, weight, torch.tensor([level]))
+    return _batch((truth - base) * weight, condition_volume(truth, given, base), unknown, weight, torch.tensor([level]))
 
 
 def collate(items: list[Batch]) -> Batch:

@@ -59,7 +59,7 @@ def align_to(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, tem
     shift[:3, 3] = centre - nib.affines.apply_affine(affine, np.argwhere(brain_mask).mean(axis=0))
     grid = _grid_around(centre)
     brain = resample(np.where(brain_mask, values, 0), affine, grid, np.linalg.inv(shift))
-    fitted = _allineate(brain, grid.affine, template) @ shift
+    fitted = allineate(brain, grid.affine, template) @ shift
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     if scales.min() < SCALE_LIMITS[0] or scales.max() > SCALE_LIMITS[1]:
         raise RegistrationError(
@@ -83,13 +83,13 @@ def _grid_around(centre: np.ndarray) -> Grid:
     return Grid((112, 112, 112), affine)
 
 
-def _allineate(brain: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
+def allineate(moving_values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
     """(4, 4) moving world -> template world by `niimath -allineate` (fast engine, 12 parameters)."""
     import niimath
 
     with tempfile.TemporaryDirectory() as folder:
         moving, matrix = Path(folder) / "moving.nii", Path(folder) / "matrix.json"
-        nib.Nifti1Image(brain.astype(np.float32), affine).to_filename(moving)
+        nib.Nifti1Image(moving_values.astype(np.float32), affine).to_filename(moving)
         command = [niimath.bin, str(moving), "-allineate", str(template), "-savemat", str(matrix)]
         command.append(str(Path(folder) / "out.nii"))
         try:

@@ -1,0 +1,133 @@
+"""Reface one defaced image: the child command that the workflow calls, so that a GPU's memory is freed for sure.
+
+`python -m bids_refacer.cli.reface DEFACED OUT_DIR --tool NAME --seeds 1 2 3` writes OUT_DIR/sample-<k>.nii.gz,
+mean.nii.gz, average.nii.gz, unknown.nii.gz and attack.json. It is given the defaced image alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+REPLACING_TOOLS = ("average",)
+"""Tools that put another face where the true one was: what they changed is known from their public face zone."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code. Errors are one sentence on standard error."""
+    options = _parser().parse_args(argv)
+    if options.threads:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    from bids_refacer.interfaces.brain import extract_brain
+    from bids_refacer.volumes.nifti import read_scan
+    from bids_refacer.volumes.registration import align_brain
+
+    try:
+        started = time.monotonic()
+        scan = read_scan(options.defaced)
+        brain = extract_brain(scan.values, scan.affine, num_threads=options.threads, name=options.defaced)
+        alignment = align_brain(scan.values, scan.affine, brain)
+        _attack(options, scan, brain, alignment, started)
+    except ValueError as error:
+        text = str(error)
+        print(text if str(options.defaced) in text else f"{options.defaced}: {text}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _attack(options: argparse.Namespace, scan, brain, alignment, started: float) -> None:  # noqa: ANN001
+    import torch
+    from tqdm import tqdm
+
+    from bids_refacer.refacing.attack import reface
+    from bids_refacer.refacing.sampling import SamplingSettings
+    from bids_refacer.weights import load_model
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = choose_device(options.gpu)
+    model = load_model(options.model, device)
+    settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=device)
+    bar = tqdm(desc="sampling", unit="step", leave=False, disable=None if options.progress else True, file=sys.stderr)
+
+    def progress(sample: int, step: int, total: int) -> None:
+        bar.total = total * len(options.seeds)
+        bar.update(sample * total + step - bar.n)
+
+    refaced = reface(
+        scan,
+        brain,
+        alignment,
+        model,
+        settings,
+        seeds=tuple(options.seeds),
+        zone=options.tool in REPLACING_TOOLS,
+        progress=progress,
+    )
+    bar.close()
+    attack = {
+        **refaced.details,
+        "Model": model.name,
+        "WeightsSHA256": model.sha256,
+        "Sampler": options.sampler,
+        "Steps": [options.steps or config.steps for config, _ in model.stages],
+        "Seeds": list(options.seeds),
+        "Device": str(device),
+        "RunTime": round(time.monotonic() - started, 1),
+    }
+    _write(options.out_dir, scan, refaced, attack)
+
+
+def _write(out_dir: Path, scan, refaced, attack: dict) -> None:  # noqa: ANN001
+    from bids_refacer.volumes.nifti import write_scan, write_volume
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for number, stored in enumerate(refaced.samples, 1):
+        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored)
+    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean)
+    write_scan(out_dir / "average.nii.gz", scan, refaced.average)
+    write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
+    (out_dir / "attack.json").write_text(json.dumps(attack, indent=1))
+
+
+def choose_device(policy: str):  # noqa: ANN201
+    """The torch device for a GPU policy: require, try or none.
+
+    Raises
+    ------
+    ValueError
+        When a GPU is required and torch finds none.
+    """
+    import torch
+
+    if policy != "none" and torch.cuda.is_available():
+        return torch.device("cuda")
+    if policy == "require":
+        raise ValueError(
+            "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
+        )
+    return torch.device("cpu")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.reface", description=__doc__)
+    parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
+    parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
+    parser.add_argument("--tool", default="", help="the tool that defaced the image, as bids_refacer calls it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one per sample")
+    parser.add_argument("--num-samples", type=int, help="checked against the number of seeds")
+    parser.add_argument("--sampler", default="dpmpp2m", choices=("heun", "dpmpp2m", "ddpm"))
+    parser.add_argument("--steps", type=int, help="sampler steps of every stage (default: each stage's own)")
+    parser.add_argument("--model", default="default", help="a shipped model, 'linear', or a model folder")
+    parser.add_argument("--gpu", default="try", choices=("require", "try", "none"))
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--progress", action="store_true", help="show a bar on a terminal")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

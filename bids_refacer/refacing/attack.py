@@ -1,0 +1,117 @@
+"""Defaced volume in, refaced volumes out: linear estimate, coarse stage, fine stage, composition in the native grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_refacer.refacing.average import average_in_native
+from bids_refacer.refacing.compose import compose
+from bids_refacer.refacing.sampling import SamplingSettings, pyramid, sample_cascade
+from bids_refacer.refacing.unknown import paint_region, unknown_region
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
+from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.weights import AttackModel
+
+Progress = Callable[[int, int, int], None]
+"""Called with (sample, step, steps in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refaced:
+    """What the attack made; all arrays on the native grid, of the on-disk dtype of the defaced image.
+
+    samples, mean (of the samples), average (registered population-average face); unknown (bool); details (for JSON)
+    """
+
+    samples: list[np.ndarray]
+    mean: np.ndarray
+    average: np.ndarray
+    unknown: np.ndarray
+    details: dict
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """The defaced head on the finest canonical grid of a model: values (model intensities), known, paint."""
+
+    values: np.ndarray
+    known: np.ndarray
+    paint: np.ndarray
+
+
+def reface(
+    scan: Scan,
+    brain: np.ndarray,
+    alignment: Alignment,
+    model: AttackModel,
+    settings: SamplingSettings,
+    *,
+    seeds: tuple[int, ...],
+    zone: bool,
+    progress: Progress,
+) -> Refaced:
+    """Paint the face back.
+
+    Everything is computed from the defaced image: the original is not an argument.
+
+    Parameters
+    ----------
+    scan : the defaced image
+    brain : (i, j, k) bool, extracted from the defaced image
+    alignment : of the defaced image
+    seeds : one per sample
+    zone : whether the tool replaced the face (then a public zone is unknown) instead of removing it
+
+    Raises
+    ------
+    NothingRemovedError
+        When no tissue is missing.
+    """
+    values, scale = scan.values, brain_scale(scan.values, brain)
+    unknown = unknown_region(scan.stored, scan.affine, brain, alignment, zone=zone)
+    head = to_canonical(values, scan.affine, unknown, scale, alignment, model)
+    native = Grid(scan.stored.shape, scan.affine)
+    target = unknown & (alignment.to_native(head.paint.astype(np.float32), model.finest, native) > 0.5)
+    painted = []
+    for number, seed in enumerate(seeds):
+        volume = sample_cascade(model, head.values, head.known, seed, settings, lambda s, n, i=number: progress(i, s, n))
+        painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
+    samples = [compose(scan, volume, target) for volume in painted]
+    mean = compose(scan, np.mean(painted, axis=0), target)
+    average, refined = average_in_native(values, scan.affine, ~unknown, alignment, scale)
+    return Refaced(
+        samples=samples,
+        mean=mean,
+        average=np.where(target, to_stored(scan, average), scan.stored),
+        unknown=target,
+        details={
+            "BrainMedian": scale,
+            "RegistrationScales": alignment.scales.round(4).tolist(),
+            "AverageRefined": refined,
+            "UnknownVolume_ml": float(target.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000),
+        },
+    )
+
+
+def to_canonical(
+    values: np.ndarray,
+    affine: np.ndarray,
+    unknown: np.ndarray,
+    scale: float,
+    alignment: Alignment,
+    model: AttackModel,
+) -> Canonical:
+    """The defaced head in the canonical frame, and the region to paint there; far constant voxels become known air."""
+    spacing = model.finest
+    seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, spacing) > 0.99
+    known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
+    canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
+    coarse = pyramid(canonical, known, spacing, model.coarsest)[model.coarsest]
+    expected = model.prior.conditional_mean(coarse.values[0, 0].numpy(), coarse.known[0, 0].numpy() > 0)
+    paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3)), spacing)
+    known = known | (seen & ~paint)
+    return Canonical(np.where(known, canonical, -1).astype(np.float32), known, paint)

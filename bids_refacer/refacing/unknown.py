@@ -1,0 +1,77 @@
+"""What has to be painted: found in the defaced image and in public knowledge of the tool, never in the original."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.masks import constant_fill
+from bids_refacer.volumes.templates import asset
+
+TISSUE = -0.6
+"""Model intensity above which the linear estimate counts as tissue."""
+_OPENING_MM = 6
+_REACH_MM = 20
+_LEAST_ML = 5.0
+
+
+class NothingRemovedError(ValueError):
+    """The defaced image holds no removed region."""
+
+
+def unknown_region(
+    stored: np.ndarray, affine: np.ndarray, brain: np.ndarray, alignment: Alignment, *, zone: bool
+) -> np.ndarray:
+    """Voxels whose content the attacker does not know.
+
+    For tools that remove: the solid region of one constant value. It covers air as well as tissue, also air that was
+    zero before: the border between removed air and zero air must not show, for it would draw the face's outline.
+    For tools that replace: the public face zone, carried by the affine registration of the defaced image.
+
+    Parameters
+    ----------
+    stored : (i, j, k) array, on-disk values of the defaced image
+    affine : (4, 4) float, voxel -> RAS+ mm
+    brain : (i, j, k) bool, from the defaced image
+    alignment : from the defaced image
+    zone : whether the tool replaces rather than removes
+
+    Returns
+    -------
+    (i, j, k) bool
+    """
+    if zone:
+        public = asset("face_zone.nii.gz")[0].astype(np.float32)
+        return (alignment.average_to_native(public, 2, Grid(stored.shape, affine)) > 0.5) & ~brain
+    return constant_fill(stored, abs(float(np.linalg.det(affine[:3, :3]))))[1] & ~brain
+
+
+def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, spacing: int) -> np.ndarray:
+    """Where tissue is expected but missing, and the air around it.
+
+    Far from it, constant voxels are what they seem: air.
+
+    Parameters
+    ----------
+    unknown, seen : (i, j, k) bool, canonical grid of `spacing` mm
+    expected : (i, j, k) float, the linear estimate, model intensities
+    spacing : mm
+
+    Returns
+    -------
+    (i, j, k) bool
+
+    Raises
+    ------
+    NothingRemovedError
+        When no tissue is missing anywhere.
+    """
+    missing = ndimage.binary_opening(unknown & seen & (expected > TISSUE), iterations=_OPENING_MM // spacing)
+    if missing.sum() * spacing**3 / 1000 < _LEAST_ML:
+        raise NothingRemovedError(
+            "no removed region was found in the defaced image (less than 5 mL of tissue are missing): "
+            "check that the defacing tool removed the face, or leave this tool out."
+        )
+    # A cube is cheap to dilate by, and 20 mm is far from the skin in any metric.
+    return ndimage.maximum_filter(missing, size=2 * (_REACH_MM // spacing) + 1) & unknown
