@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,14 +11,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nifti_files import raw_image
+from scipy import ndimage
 
-from bids_refacer.interfaces import defacers
-from bids_refacer.interfaces.defacers import DEFACERS, DefaceResult
+from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
+from bids_refacer.interfaces.defacers.average import seam_correction
 from bids_refacer.interfaces.defacers.qc import defacing_qc
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
 
 STILL = Alignment(np.eye(4), np.eye(4))
+TOOLS = tuple(DEFACERS)
 REMOVERS = ("quickshear", "pydeface", "niimath", "skullstrip")
 
 
@@ -70,16 +72,21 @@ def test_the_case_is_the_average_head_turned(case: Case) -> None:
     assert case.scan.values.min() == 0.0 and case.scan.stored.min() == 50
 
 
-@pytest.mark.parametrize("tool", REMOVERS)
-def test_kept_voxels_are_bit_identical_and_removed_ones_are_zero(case: Case, tool: str) -> None:
+@pytest.mark.parametrize("tool", TOOLS)
+def test_kept_voxels_are_bit_identical(case: Case, tool: str) -> None:
     result = case.result(tool)
     assert result.stored.dtype == case.scan.stored.dtype and result.removed.dtype == bool
     assert result.stored.shape == result.removed.shape == case.scan.stored.shape
     np.testing.assert_array_equal(result.stored[~result.removed], case.scan.stored[~result.removed])
-    assert (result.stored[result.removed] == 50).all(), "50 is how this image stores zero"
 
 
 @pytest.mark.parametrize("tool", REMOVERS)
+def test_removed_voxels_are_zero(case: Case, tool: str) -> None:
+    result = case.result(tool)
+    assert (result.stored[result.removed] == 50).all(), "50 is how this image stores zero"
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_the_nose_goes_and_the_brain_stays(case: Case, tool: str) -> None:
     result = case.result(tool)
     head = case.scan.values > 20
@@ -92,7 +99,7 @@ def test_the_nose_goes_and_the_brain_stays(case: Case, tool: str) -> None:
     assert 0.02 < result.details["QualityControl"]["removed_head_fraction"] < (0.75 if tool == "skullstrip" else 0.3)
 
 
-@pytest.mark.parametrize("tool", REMOVERS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_air_that_was_zero_before_is_in_the_mask(case: Case, tool: str) -> None:
     """The mask is the tool's region: a difference image would have holes where the air was zero."""
     removed = case.result(tool).removed
@@ -103,16 +110,16 @@ def test_air_that_was_zero_before_is_in_the_mask(case: Case, tool: str) -> None:
     assert share_of_zeros == pytest.approx(share_of_others, abs=0.05)
 
 
-@pytest.mark.parametrize("tool", REMOVERS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_details_tell_what_ran(case: Case, tool: str) -> None:
     details = case.result(tool).details
     assert details["Version"] == DEFACERS[tool].version() != "not installed"
     assert details["Tool"].startswith(tool) and details["Command"] and details["Options"]
-    assert details["FillValue"] == 0.0
+    assert details.get("FillValue") == (0.0 if DEFACERS[tool].action == "removes" else None)
     json.dumps(details)
 
 
-@pytest.mark.parametrize("tool", REMOVERS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_the_scan_is_not_touched(case: Case, tool: str) -> None:
     before = case.scan.path.read_bytes()
     case.result(tool)
@@ -165,7 +172,7 @@ def test_skullstrip_keeps_the_brain_mask(case: Case) -> None:
 
 def test_quickshear_without_a_plane_is_a_sentence(case: Case) -> None:
     empty = np.zeros_like(case.brain)
-    with pytest.raises(defacers.DefacerError, match="sub-01_T1w.nii.gz: quickshear found no plane .*check the mask"):
+    with pytest.raises(DefacerError, match="sub-01_T1w.nii.gz: quickshear found no plane .*check the mask"):
         DEFACERS["quickshear"].run(case.scan, empty, STILL, case.folder)
 
 
@@ -186,6 +193,7 @@ def test_registry_entries_are_complete() -> None:
         ("niimath", "niimath"),
         ("niimath", "pydeface"),
         ("skullstrip", "deepbet"),
+        ("average", "niimath"),
     ],
 )
 def test_an_absent_tool_says_how_to_get_it(tool: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +206,51 @@ def test_an_absent_tool_says_how_to_get_it(tool: str, package: str, monkeypatch:
     assert DEFACERS[tool].missing() == (
         f"The tool {tool} needs the Python package {package}, which is not installed: run `pip install {package}`."
     )
+
+
+def test_the_average_face_owes_nothing_to_the_face_it_replaces(case: Case) -> None:
+    """Other voxels in the zone, the same output bit for bit."""
+    first = case.result("average")
+    stored = case.scan.stored.copy()
+    stored[first.removed] = np.random.default_rng(0).integers(50, 600, int(first.removed.sum()))
+    other = DEFACERS["average"].run(replace(case.scan, stored=stored), case.brain, STILL, case.folder)
+    np.testing.assert_array_equal(other.removed, first.removed)
+    np.testing.assert_array_equal(other.stored, first.stored)
+
+
+def test_the_average_of_a_louder_average_head_is_itself(case: Case, average_head_path: Path) -> None:
+    """Twice as bright, the average head gets its own face back, twice as bright."""
+    loud = replace(case.scan, slope=1.0, inter=-50.0)
+    result = DEFACERS["average"].run(loud, case.brain, STILL, case.folder)
+    expected = loud.values[result.removed]
+    painted = result.stored[result.removed] - 50.0
+    tissue = expected > 40
+    assert np.abs(painted - expected)[tissue].mean() < 0.03 * expected[tissue].mean()
+
+
+def test_no_seam_is_left(case: Case) -> None:
+    """A head a third brighter around its face than the brain tells: values at the border follow the head."""
+    values = np.where(case.brain, case.scan.values, case.scan.values * 1.33)
+    bright = replace(case.scan, stored=to_stored(case.scan, values))
+    zone = DEFACERS["average"].run(bright, case.brain, STILL, case.folder)
+    inner = zone.removed & ~ndimage.binary_erosion(zone.removed) & (values > 60)
+    painted = zone.stored * 0.5 - 25.0
+    assert np.median(painted[inner] / values[inner]) == pytest.approx(1.0, abs=0.06)
+
+
+def test_seam_correction_of_a_constant_offset_fades_with_depth() -> None:
+    zone = np.zeros((60, 9, 9), dtype=bool)
+    zone[30:] = True
+    correction = seam_correction(np.where(zone, 1e6, 5.0), zone, np.ones(3))
+    np.testing.assert_array_equal(correction[:30], 0)
+    depths = np.arange(1, 8)
+    np.testing.assert_allclose(correction[30:37, 4, 4], 5 * np.exp(-((depths / 8.0) ** 2)), rtol=1e-3)
+
+
+def test_a_face_outside_the_image_cannot_be_replaced(case: Case) -> None:
+    away = Alignment(np.eye(4), nib.affines.from_matvec(np.eye(3), [0, -400, 0]))
+    with pytest.raises(DefacerError, match=r"sub-01_T1w.nii.gz: the face lies outside the field of view, .*out\.$"):
+        DEFACERS["average"].run(case.scan, case.brain, away, case.folder)
 
 
 def test_quality_numbers_of_boxes() -> None:
