@@ -59,14 +59,12 @@ def draw_augmentation(rng: np.random.Generator) -> Augmentation:
 
 
 def apply_pose(volume: np.ndarray, draw: Augmentation, cval: float) -> np.ndarray:
-    """Mirror, rotate, scale and shift (i, j, k); linear for floats, nearest for masks."""
+    """Mirror, rotate, scale and shift (i, j, k); linear for floats, nearest for labels (integers)."""
     volume = volume[::-1] if draw.flip else volume
     centre = (np.array(volume.shape) - 1) / 2
     offset = centre - draw.matrix @ centre + draw.shift
-    if volume.dtype == bool:
-        moved = ndimage.affine_transform(volume.astype(np.uint8), draw.matrix, offset, order=0, cval=int(cval))
-        return moved.astype(bool)
-    return ndimage.affine_transform(volume, draw.matrix, offset, order=1, cval=cval)
+    order = 1 if volume.dtype.kind == "f" else 0
+    return ndimage.affine_transform(volume, draw.matrix, offset, order=order, cval=cval)
 
 
 def apply_intensity(values: np.ndarray, brain: np.ndarray, draw: Augmentation) -> np.ndarray:
@@ -87,6 +85,7 @@ def apply_intensity(values: np.ndarray, brain: np.ndarray, draw: Augmentation) -
         unit = ndimage.gaussian_filter(unit, draw.blur)
     if draw.noise:
         rng = np.random.default_rng(draw.seed)
-        unit = np.hypot(unit + rng.normal(0, draw.noise, unit.shape), rng.normal(0, draw.noise, unit.shape))
+        real, imaginary = draw.noise * rng.standard_normal((2, *unit.shape), dtype=np.float32)
+        unit = np.hypot(unit + real, imaginary)
     unit = unit * (before / max(float(np.median(unit[brain])), 1e-3))
     return (np.clip(unit, 0, 1) * 2 - 1).astype(np.float32)

@@ -41,9 +41,9 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     if rng.random() < 0.5:  # scanners and tools that write exact zeros in air: air and removed cannot be told apart
         region = region | (head.values < AIR)
     values = apply_intensity(head.values, head.brain, draw)
-    seen = apply_pose(head.seen, draw, 0)
-    values = np.where(seen, apply_pose(values, draw, -1.0), -1).astype(np.float32)
-    return Example(values, seen, seen & ~apply_pose(region, draw, 0), index % FOLDS)
+    labels = apply_pose(head.seen.astype(np.uint8) + (head.seen & ~region), draw, 0)  # 1 seen, 2 known
+    values = np.where(labels > 0, apply_pose(values, draw, -1.0), -1).astype(np.float32)
+    return Example(values, labels > 0, labels > 1, index % FOLDS)
 
 
 def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:

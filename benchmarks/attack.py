@@ -1,0 +1,137 @@
+"""How close the attack comes, against its baselines: `python -m benchmarks.attack BIDS_DIR WORK_DIR [options]`.
+
+For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
+of face (registered average, linear attack, diffusion cascade), symmetric MASD of the face in mm, the ratio to the
+average, the number of heads that are closer than the average, and a paired Wilcoxon test, Holm-corrected over rows.
+Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bids_refacer.interfaces.brain import extract_brain
+from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.refacing.attack import reface
+from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.statistics.paired import holm, wilcoxon_paired
+from bids_refacer.surfaces.score import score_images
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
+from bids_refacer.volumes.registration import align_brain
+from bids_refacer.weights import AttackModel, load_model
+
+
+def prepare(scan: Scan, folder: Path) -> tuple[np.ndarray, Alignment]:
+    """Brain mask and alignment of an image, computed once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mask, alignment = folder / "brain.nii.gz", folder / "alignment.json"
+    if not alignment.exists():
+        brain = extract_brain(scan.values, scan.affine, name=scan.path)
+        write_volume(mask, brain, scan.affine, "uint8")
+        align_brain(scan.values, scan.affine, brain).to_json(alignment)
+    return read_scan(mask).stored > 0, Alignment.from_json(alignment)
+
+
+def defaced(original: Scan, tool: str, folder: Path) -> Scan:
+    """The image defaced by a tool, computed once."""
+    target = folder / tool / "defaced.nii.gz"
+    if not target.exists():
+        brain, alignment = prepare(original, folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        result = DEFACERS[tool].run(original, brain, alignment, target.parent)
+        write_scan(target, original, result.stored)
+    return read_scan(target)
+
+
+def attack_rows(
+    original: Scan, tool: str, folder: Path, models: dict[str, AttackModel], options: argparse.Namespace
+) -> list[dict]:
+    """MASD of every kind of face, per part, for one head and tool."""
+    scan = defaced(original, tool, folder)
+    brain, alignment = prepare(scan, folder / tool)
+    candidates, seconds = {("defaced", None): scan.values}, {}
+    for name, model in models.items():
+        seeds = tuple(range(options.num_samples if model.stages else 1))
+        settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=torch.device("cpu"))
+        started = time.monotonic()
+        refaced = reface(
+            scan, brain, alignment, model, settings, seeds=seeds, zone=tool == "average", progress=lambda *_: None
+        )
+        seconds[name] = time.monotonic() - started
+        candidates[("average", None)] = refaced.average * scan.slope + scan.inter
+        candidates[(f"{name} mean", None)] = refaced.mean * scan.slope + scan.inter
+        if model.stages:
+            candidates[(f"{name} single", None)] = refaced.samples[0] * scan.slope + scan.inter
+    truth = prepare(original, folder)[1]
+    rows = score_images(original.values, candidates, original.affine, truth).rows
+    return [{"tool": tool, **row, "seconds": seconds.get(row["image_type"].split()[0])} for row in rows]
+
+
+def print_table(rows: list[dict]) -> None:
+    """Mean over heads, ratio to the average, wins, test."""
+    face = defaultdict(dict)
+    for row in rows:
+        if row["part"] == "face":
+            face[row["tool"], row["image_type"]][row["participant"]] = row["masd_mm"]
+    lines, p_values = [], []
+    for (tool, kind), figures in face.items():
+        heads = sorted(figures)
+        values = np.array([figures[h] for h in heads])
+        average = np.array([face[tool, "average"][h] for h in heads])
+        line = [tool, kind, f"{len(heads)}", f"{values.mean():.2f}", f"{(values / average).mean():.2f}"]
+        line.append(f"{int((values < average).sum())}")
+        p_values.append(wilcoxon_paired(values, average).p if kind != "average" and len(heads) > 5 else np.nan)
+        lines.append(line)
+    tested = ~np.isnan(p_values)
+    corrected = np.full(len(p_values), np.nan)
+    if tested.any():
+        corrected[tested] = holm(np.array(p_values)[tested])
+    print("| tool | face | heads | MASD mm | / average | closer than average | p (Holm) |\n|---|---|---|---|---|---|---|")
+    for line, p in zip(lines, corrected, strict=True):
+        print("| " + " | ".join([*line, "" if np.isnan(p) else f"{p:.2g}"]) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bids_dir", type=Path)
+    parser.add_argument("work_dir", type=Path)
+    parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
+    parser.add_argument("--participants", nargs="*", help="instead of --split")
+    parser.add_argument("--tools", nargs="+", default=["quickshear", "pydeface", "niimath", "skullstrip"])
+    parser.add_argument("--models", nargs="+", default=["linear", "default"])
+    parser.add_argument("--num-samples", type=int, default=1)
+    parser.add_argument("--sampler", default="dpmpp2m")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    names = options.participants or [
+        row["participant_id"]
+        for row in csv.DictReader((options.bids_dir / "participants.tsv").open(), delimiter="\t")
+        if row["split"] == options.split
+    ]
+    models = {Path(name).name: load_model(name, torch.device("cpu")) for name in options.models}
+    rows = []
+    for name in names:
+        path = next((options.bids_dir / name).rglob("*_T1w.nii*"))
+        original = read_scan(path)
+        for tool in options.tools:
+            new = attack_rows(original, tool, options.work_dir / name, models, options)
+            rows += [{"participant": name, **row} for row in new]
+            print(name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == "face"}, flush=True)
+    (options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main()
