@@ -60,20 +60,24 @@ def seam_correction(difference: np.ndarray, zone: np.ndarray, spacing: np.ndarra
     Parameters
     ----------
     difference : (i, j, k) float, image minus average; read outside the zone only
-    zone : (i, j, k) bool
+    zone : (i, j, k) bool, not empty
     spacing : (3,) voxel size in mm
 
     Returns
     -------
     (i, j, k) float32, zero outside the zone
     """
-    depth = ndimage.distance_transform_edt(zone, sampling=spacing)
-    ring = ~zone & (ndimage.distance_transform_edt(~zone, sampling=spacing) <= _RING_MM)
-    sigma = _RING_MM / spacing
-    weight = ndimage.gaussian_filter(ring.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(ring, difference, 0).astype(np.float32), sigma)
-    carried = total / np.maximum(weight, 1e-4)
-    return np.where(zone, carried * np.exp(-((depth / _FADE_MM) ** 2)), 0).astype(np.float32)
+    margin = np.ceil(4 * _RING_MM / spacing).astype(int)  # as far as the convolution reaches: the rest costs time only
+    where = [np.flatnonzero(zone.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    box = tuple(slice(max(w[0] - m, 0), w[-1] + m + 1) for w, m in zip(where, margin, strict=True))
+    depth = ndimage.distance_transform_edt(zone[box], sampling=spacing)
+    ring = ~zone[box] & (ndimage.distance_transform_edt(~zone[box], sampling=spacing) <= _RING_MM)
+    weight = ndimage.gaussian_filter(ring.astype(np.float32), _RING_MM / spacing)
+    total = ndimage.gaussian_filter(np.where(ring, difference[box], 0).astype(np.float32), _RING_MM / spacing)
+    carried = total / np.maximum(weight, 1e-4) * np.exp(-((depth / _FADE_MM) ** 2))
+    correction = np.zeros(zone.shape, dtype=np.float32)
+    correction[box] = np.where(zone[box], carried, 0)
+    return correction
 
 
 AVERAGE = Defacer(
