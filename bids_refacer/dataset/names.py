@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IDENTIFIABLE = "identifiable"
+RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
 SHAREABLE_BIDSIGNORE = (
     IDENTIFIABLE,
     "/defacing.tsv",
@@ -104,6 +105,10 @@ class OutputNames:
     def surfacedistance(self, tool: str) -> Path:
         """The table of surface distances of one image and tool."""
         return self.anat / self._other(tool_label(tool), "surfacedistance", ".tsv")
+
+    def record(self, tool: str) -> Path:
+        """What is known of this image and tool when they are finished (see `records`)."""
+        return self.output_dir / RECORDS / self._folder() / self._other(tool_label(tool), "record", ".json")
 
     def refaced(self, tool: str, sample: int) -> Path:
         """One refaced sample; identifiable."""

@@ -1,0 +1,150 @@
+"""After the nodes: tables, CITATION.md and the end summary, from the records and the crashes of a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bids_refacer.cli.crashes import Crash
+from bids_refacer.cli.plan import Plan
+from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.images import HeadImage
+from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
+from bids_refacer.dataset.records import Record, all_records, read_record
+from bids_refacer.dataset.sidecars import software_versions
+from bids_refacer.dataset.tables import (
+    image_columns,
+    merge_rows,
+    problem_row,
+    read_table,
+    status_row,
+    write_dictionary,
+    write_table,
+)
+from bids_refacer.dataset.writing import write_text
+from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.settings import RunSettings
+
+Row = dict[str, Any]
+_QC = ("removed_ml", "removed_head_ml", "removed_head_fraction", "brain_removed_ml", "brain_removed_percent")
+
+
+def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
+    """One row for each image and tool that the run was about, and one for each image that could not be used."""
+    rows = [problem_row(problem) for problem in plan.problems]
+    for image, tool, names in _everything(plan):
+        record = read_record(names.record(tool))
+        if record:
+            rows.append(status_row(image, tool, stage="output", status="ok", run_time_s=record["RunTime"]))
+    for job in plan.jobs:
+        for tool_job in job.tools:
+            if read_record(job.names.record(tool_job.tool)):
+                continue
+            own = [c for c in crashes if c.image == job.node_name and c.tool in (None, tool_job.node_name)]
+            if own:
+                crash = own[0]
+                outcome = {"stage": crash.stage, "status": "failed", "message": crash.message}
+            else:
+                message = "The run ended before this image and tool were done: run it again."
+                outcome = {"stage": "input", "status": "skipped", "message": message}
+            rows.append(status_row(job.image, tool_job.tool, **outcome))
+    return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))
+
+
+def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path) -> None:
+    """Status, surface distances and defacing of the whole dataset, and distances of each image and tool."""
+    distances: list[Row] = []
+    defacing: list[Row] = []
+    for image, tool, names in _everything(plan):
+        record = read_record(names.record(tool))
+        if record is None:
+            continue
+        columns = image_columns(image, tool)
+        own = [{**columns, **row} for row in record["Rows"]]
+        distances += own
+        defacing.append({**columns, **_qc(record)})
+        write_table(names.surfacedistance(tool), "surfacedistance", own)
+        write_dictionary(sidecar_of(names.surfacedistance(tool)), "surfacedistance")
+    about = {_subject(row) for row in rows}
+    for table, new in (("status", rows), ("surfacedistance", distances), ("defacing", defacing)):
+        path = dataset_table(output_dir, table)
+        # rows of an image that was done before and failed now must not outlive its files
+        old = [row for row in read_table(path) if _subject(row) not in about]
+        write_table(path, table, merge_rows(old, new))
+    people = [{"participant_id": folder.name} for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
+    if people:
+        write_table(dataset_table(output_dir, "participants"), "participants", people)
+
+
+def write_citation(settings: RunSettings, card: str) -> None:
+    """CITATION.md: every tool that has results in the dataset, and the attack of this run."""
+    records = list(all_records(settings.output_dir))
+    tools: dict[str, ToolUse] = {}
+    for record in records:
+        name, details = record["Tool"], record["Deface"]
+        citation = DEFACERS[name].citation if name in DEFACERS else name
+        tools[name] = ToolUse(
+            name=name, version=details["Version"], citation=citation, registration=details.get("Registration")
+        )
+    attack = None
+    if records:
+        attack = AttackUse(
+            card=card,
+            sampler=settings.sampler,
+            steps=settings.steps or _steps(records[-1]),
+            num_samples=settings.num_samples,
+            seed=settings.seed,
+        )
+    used = [tools[name] for name in sorted(tools)]
+    write_text(settings.output_dir / "CITATION.md", citation_text(used, attack, software_versions()))
+
+
+def forget_faces(output_dir: Path, work_dir: Path) -> None:
+    """Remove every recovered face, for ``--no-keep-refaced``: the identifiable dataset's images, and nodes' folders."""
+    for folder in (*identifiable_dir(output_dir).glob("sub-*"), *work_dir.glob("bids_refacer-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+    if work_dir == default_work_dir(output_dir):
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def summary(rows: Sequence[Row], plan: Plan, output_dir: Path) -> list[str]:
+    """The end of a run: failures first, each with its sentence, then what was done and where it is."""
+    failed = [row for row in rows if row["status"] != "ok"]
+    lines = []
+    if failed:
+        lines.append(f"{len(failed)} failed or were not done:")
+        for row in failed:
+            subject = " ".join(str(row[name]) for name in ("image", "tool") if row.get(name)) or row["participant_id"]
+            lines.append(f"  {subject} ({row['stage']}): {row['message']}")
+    done = len(rows) - len(failed)
+    before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
+    lines.append(f"{done} image x tool done{before}; results in {output_dir}")
+    if done:
+        lines.append(f"Recovered faces are identifiable data: {identifiable_dir(output_dir)} is not for sharing.")
+    return lines
+
+
+def _everything(plan: Plan) -> list[tuple[HeadImage, str, OutputNames]]:
+    """Image, tool and names of all that the run is about, in the order of the input."""
+    found = [(job.image, tool.tool, job.names) for job in plan.jobs for tool in job.tools]
+    for image, tool in plan.finished:
+        names = OutputNames(output_dir=plan.output_dir, entities=image.entities, suffix=image.suffix)
+        found.append((image, tool, names))
+    return sorted(found, key=lambda item: (item[0].bids_path, item[1]))
+
+
+def _subject(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return row["participant_id"], row.get("image"), row.get("tool")
+
+
+def _qc(record: Record) -> Row:
+    quality = record["Deface"].get("QualityControl", {})
+    return {"version": record["Deface"]["Version"], **{name: quality.get(name) for name in _QC}}
+
+
+def _steps(record: Record) -> int:
+    """Steps of the slowest stage, as the attack reported them; 1 for a model without sampling."""
+    steps = record["Reface"].get("Options", {}).get("Steps") or [1]
+    return max(steps) if isinstance(steps, list) else int(steps)

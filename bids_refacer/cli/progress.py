@@ -1,0 +1,70 @@
+"""One line for each image and stage, with the time it took: what a person follows a run by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bids_refacer.workflows.jobs import ImageJob
+
+_DONE = {
+    "brain": "brain found",
+    "align": "aligned",
+    "deface": "defaced",
+    "reface": "refaced",
+    "score": "scored",
+}
+_FAILED = {
+    "inspect": "reading the image",
+    "brain": "finding the brain",
+    "align": "aligning",
+    "face": "looking for the face",
+    "deface": "defacing",
+    "reface": "refacing",
+    "score": "scoring",
+}
+
+
+class Progress:
+    """Says what happens to nodes; `callback` is Nipype's ``status_callback``, called in the main process.
+
+    Parameters
+    ----------
+    jobs : what the run is about
+    say : gets each line
+    """
+
+    def __init__(self, jobs: Sequence[ImageJob], say: Callable[[str], None]) -> None:
+        self._labels = {job.node_name: job.label for job in jobs}
+        self._tools = {tool.node_name: tool.tool for job in jobs for tool in job.tools}
+        self._started: dict[str, float] = {}
+        self._say = say
+
+    def callback(self, node: Any, status: str) -> None:
+        """Nipype's report: ``start``, ``end`` or ``exception``; it also reports the end of nodes that never ran."""
+        name = node.fullname
+        if status == "start":
+            self._started[name] = time.monotonic()
+            return
+        began = self._started.pop(name, None)
+        if began is None:
+            return
+        image, *tool, stage = name.split(".")[1:]
+        subject = " ".join([self._labels[image], *(self._tools[part] for part in tool)])
+        if status == "exception":
+            self._say(f"{subject}: failed while {_FAILED.get(stage, 'writing results')}")
+        elif stage in _DONE:
+            self._say(f"{subject}: {_DONE[stage]} in {elapsed(time.monotonic() - began)}")
+
+
+def elapsed(seconds: float) -> str:
+    """``0.4 s``, ``23 s``, ``2 min 5 s``, ``1 h 10 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,178 @@
+"""A run: find the images, see what is left to do, do it, and say how it went."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bids_refacer import __version__
+from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
+from bids_refacer.cli.crashes import Crash, read_crashes
+from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
+from bids_refacer.cli.plan import Plan, clear_stale, describe, make_attack, make_plan, missing_tools
+from bids_refacer.cli.plugin_file import read_plugin_file
+from bids_refacer.cli.preflight import Machine, PreflightError, ask
+from bids_refacer.cli.progress import Progress, elapsed
+from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.images import Selection, find_images
+from bids_refacer.dataset.names import log_dir
+from bids_refacer.dataset.validation import validate
+from bids_refacer.settings import RunSettings
+
+_MOST_ERRORS = 20  # of the validator, on the terminal
+
+
+class RunError(RuntimeError):
+    """The run cannot start: one or more sentences."""
+
+
+def run(settings: RunSettings) -> int:
+    """Do what the settings ask for.
+
+    Returns
+    -------
+    int
+        0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
+    """
+    try:
+        return _run(settings)
+    except (RunError, DatasetError, PreflightError) as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        where = error.filename or settings.output_dir
+        print(
+            f"{where}: {error.strerror or error}; check the disk and its permissions, then run again.", file=sys.stderr
+        )
+    except KeyboardInterrupt:
+        print("Interrupted. Run the same command again to go on: what is finished is not done again.", file=sys.stderr)
+        return 130
+    finally:
+        stop_log()
+    return 1
+
+
+def _run(settings: RunSettings) -> int:
+    missing = missing_tools(settings.deface_tools)
+    if missing:
+        raise RunError("\n".join(missing))
+    if not settings.skip_bids_validation:
+        _validate(settings.bids_dir)
+    selection = _find(settings)
+    machine = ask(settings.model, settings.gpu)
+    plan = make_plan(selection, settings, machine)
+    if settings.dry_run:
+        print("\n".join(describe(plan, settings)))
+        return 0
+    _make_folders(settings)
+    write_datasets(settings.output_dir, settings.bids_dir)
+    say: Callable[[str], None] = print
+    crashes: list[Crash] = []
+    if plan.jobs or plan.problems:  # a run with nothing to do leaves no trace, not even a log
+        say, crashes = _work(plan, settings, machine)
+    rows = status_rows(plan, crashes)
+    write_tables(plan, rows, settings.output_dir)
+    write_citation(settings, machine.card)
+    if not settings.keep_refaced:
+        forget_faces(settings.output_dir, settings.work_dir)
+    for line in summary(rows, plan, settings.output_dir):
+        say(line)
+    return 1 if any(row["status"] != "ok" for row in rows) else 0
+
+
+def _validate(bids_dir: Path) -> None:
+    errors = validate(bids_dir, content=False)
+    if errors:
+        more = [f"... and {len(errors) - _MOST_ERRORS} more."] if len(errors) > _MOST_ERRORS else []
+        advice = f"{bids_dir} is not valid BIDS ({len(errors)} errors): correct it, or use --skip-bids-validation."
+        raise RunError("\n".join([*errors[:_MOST_ERRORS], *more, advice]))
+
+
+def _find(settings: RunSettings) -> Selection:
+    selection = find_images(
+        settings.bids_dir,
+        participants=settings.participant_label,
+        sessions=settings.session_label,
+        suffixes=settings.suffix,
+        filter_file=settings.bids_filter_file,
+        database_dir=settings.bids_database_dir,
+    )
+    if not selection.images and not selection.problems:
+        raise RunError(f"{settings.bids_dir} has no participants: its folders must be called sub-<label>.")
+    return selection
+
+
+def _make_folders(settings: RunSettings) -> None:
+    """Make the output folder; empty the work folder where that was asked for."""
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    if settings.clean_work_dir and settings.work_dir.is_dir():
+        for entry in settings.work_dir.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _work(plan: Plan, settings: RunSettings, machine: Machine) -> tuple[Callable[[str], None], list[Crash]]:
+    """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
+    run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
+    make_private(settings.work_dir)
+    prepare(settings.work_dir, settings.omp_nthreads)
+    folder = log_dir(settings.output_dir, run_uuid)
+    settings.to_toml(folder / "settings.toml")
+    log = start_log(folder / "run.log", settings.verbose)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        log.info(line)
+
+    crash_dir = settings.work_dir / "crashes" / run_uuid
+    if plan.jobs:
+        count = sum(len(job.tools) for job in plan.jobs)
+        device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
+        say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+        clear_stale(plan, settings.output_dir)
+        began = time.monotonic()
+        _run_nodes(plan, settings, machine, crash_dir, folder, say, log)
+        say(f"Ended after {elapsed(time.monotonic() - began)}")
+    return say, read_crashes(crash_dir)
+
+
+def _run_nodes(
+    plan: Plan, settings: RunSettings, machine: Machine, crash_dir: Path, folder: Path, say: Any, log: Any
+) -> None:
+    # not before `prepare`: Nipype reads the environment when it is imported
+    from bids_refacer.workflows.base import build_run, draw
+
+    configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
+    nodes_dir = settings.work_dir / f"bids_refacer-{__version__}"
+    make_private(nodes_dir)
+    workflow = build_run(jobs=plan.jobs, attack=make_attack(settings, machine), work_dir=nodes_dir)
+    if settings.write_graph:
+        say(f"Graph of the workflow: {draw(workflow, folder)}")
+    plugin, arguments = _plugin(settings, machine)
+    arguments["status_callback"] = Progress(plan.jobs, say).callback
+    here = os.getcwd()
+    try:
+        workflow.run(plugin=plugin, plugin_args=arguments)
+    except Exception:  # Nipype re-raises what nodes raised, which the crash files tell better
+        log.exception("Nipype ended with an exception")
+    finally:
+        os.chdir(here)
+
+
+def _plugin(settings: RunSettings, machine: Machine) -> tuple[str, dict[str, Any]]:
+    if settings.nipype_plugin_file:
+        content = read_plugin_file(settings.nipype_plugin_file)
+        return content["plugin"], dict(content["plugin_args"])
+    if settings.nprocs == 1:
+        return "Linear", {}
+    arguments: dict[str, Any] = {"n_procs": settings.nprocs, "raise_insufficient": False}
+    if settings.mem_gb is not None:
+        arguments["memory_gb"] = settings.mem_gb
+    if settings.gpu != "none":
+        arguments["n_gpu_procs"] = machine.gpus
+    return "MultiProc", arguments

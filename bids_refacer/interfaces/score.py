@@ -1,0 +1,108 @@
+"""The node that compares recovered faces with the true one."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+from nipype.interfaces.base.support import Bunch
+
+from bids_refacer.surfaces.gifti import write_map, write_surface
+from bids_refacer.surfaces.score import Key, Scores, score_images
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import read_scan
+
+
+class _ScoreInput(BaseInterfaceInputSpec):
+    original = File(exists=True, mandatory=True)
+    defaced = File(exists=True, mandatory=True)
+    samples = InputMultiObject(File(exists=True), mandatory=True, desc="refaced, in order")
+    mean = File(exists=True, desc="of the samples, where there are several")
+    average = File(exists=True, mandatory=True, desc="with the population-average face")
+    alignment = File(exists=True, mandatory=True, desc="of the original")
+    version = traits.Str(desc="of this app; part of the hash")
+
+
+class _ScoreOutput(TraitedSpec):
+    rows = File(desc="JSON: rows of the table of surface distances")
+    files = OutputMultiObject(File(), desc="<label>.surf.gii and <label>.shape.gii; see `label`")
+    details = File(desc="JSON for the sidecars")
+
+
+class Score(SimpleInterface):
+    """Surface distances, face surfaces and distance maps of one image and tool."""
+
+    input_spec = _ScoreInput
+    output_spec = _ScoreOutput
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        started = time.perf_counter()
+        folder = Path(runtime.cwd)
+        original = read_scan(self.inputs.original)
+        candidates: dict[Key, str] = {("defaced", None): self.inputs.defaced, ("average", None): self.inputs.average}
+        candidates |= {("refaced", number): path for number, path in enumerate(self.inputs.samples, start=1)}
+        if isdefined(self.inputs.mean):
+            candidates["refaced_mean", None] = self.inputs.mean
+        alignment = Alignment.from_json(Path(self.inputs.alignment))
+        scores = score_images(original.values, _Volumes(candidates), original.affine, alignment)
+        rows = [{name: _plain(value) for name, value in row.items()} for row in scores.rows]
+        (folder / "rows.json").write_text(json.dumps(rows, allow_nan=False))
+        surfaces = _write_surfaces(folder, scores)
+        (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
+        self._results.update(rows=str(folder / "rows.json"), details=str(folder / "details.json"), files=surfaces)
+        return runtime
+
+
+def label(image_type: str, sample: int | None = None) -> str:
+    """What the files of an image type are called in the node's folder: ``refaced-1``, ``average``."""
+    return image_type if sample is None else f"{image_type}-{sample}"
+
+
+class _Volumes(Mapping[Key, np.ndarray]):
+    """Images read when they are asked for: all samples of a 1 mm head at once would not fit small machines."""
+
+    def __init__(self, paths: Mapping[Key, str]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, key: Key) -> np.ndarray:
+        return read_scan(self._paths[key]).values
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
+    """Write the faces that have triangles (a bare brain has none), and the maps, which all lie on the true face."""
+    write_surface(folder / f"{label('original')}.surf.gii", scores.face)
+    written = [folder / f"{label('original')}.surf.gii"]
+    for key, face in scores.faces.items():
+        if len(face.faces):
+            written.append(folder / f"{label(*key)}.surf.gii")
+            write_surface(written[-1], face)
+        written.append(folder / f"{label(*key)}.shape.gii")
+        write_map(written[-1], scores.maps[key], "distance to the recovered surface (mm)")
+    return [str(path) for path in written]
+
+
+def _plain(value: object) -> object:
+    """Numbers as JSON has them; NaN becomes null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Graphs of Nipype nodes, and nothing else."""

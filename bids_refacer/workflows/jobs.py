@@ -1,0 +1,67 @@
+"""What a graph is built from: images, tools, and the attack, as plain values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bids_refacer.dataset.images import HeadImage
+from bids_refacer.dataset.names import OutputNames, tool_label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolJob:
+    """One tool on one image. `seeds` has one seed per sample; `record` is what its record will say besides results."""
+
+    tool: str
+    version: str
+    seeds: tuple[int, ...]
+    record: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def node_name(self) -> str:
+        """Name of its part of the graph."""
+        return tool_label(self.tool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageJob:
+    """One image and the tools that have to be run on it."""
+
+    image: HeadImage
+    names: OutputNames
+    tools: tuple[ToolJob, ...]
+
+    @property
+    def node_name(self) -> str:
+        """Name of its part of the graph, which Nipype wants without anything but letters, digits and underscores."""
+        stem = self.image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
+        return re.sub(r"[^0-9A-Za-z]+", "_", stem)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: ``sub-01 ses-1 T1w``."""
+        return self.image.path.name.removesuffix(".gz").removesuffix(".nii").replace("_", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """How faces are painted back, the same for all images.
+
+    `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
+    `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published.
+    """
+
+    num_samples: int
+    sampler: str
+    steps: int | None
+    model: str
+    weights: Mapping[str, str] = field(hash=False)
+    gpu: str
+    use_gpu: bool
+    threads: int
+    processes: int
+    progress: bool
+    keep: bool

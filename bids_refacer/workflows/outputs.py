@@ -1,0 +1,137 @@
+"""What the publishing nodes are told: for each file of a node, its place in the output and its sidecar.
+
+Details that exist only once a node has run (command, quality control, run time) are laid over the sidecars by the node.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bids_refacer.dataset.names import OutputNames, identifiable_dir, sidecar_of
+from bids_refacer.dataset.sidecars import (
+    brain_mask_sidecar,
+    defaced_sidecar,
+    defacemask_sidecar,
+    refaced_sidecar,
+    surface_sidecar,
+)
+from bids_refacer.interfaces.score import label
+from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
+
+Entries = dict[str, dict[str, Any]]
+
+_LATER: dict[str, Any] = {"run_time_s": 0.0}  # the node knows, and lays it over
+_IMAGE_WORDS = {
+    "defaced": "the defaced image",
+    "refaced_mean": "the mean of the refaced samples",
+    "average": "the defaced image with the population-average face",
+}
+
+
+def brain_entries(job: ImageJob) -> Entries:
+    """The brain mask."""
+    return {"brain.nii.gz": _entry(job.names.brain_mask(), brain_mask_sidecar(job.image, **_LATER))}
+
+
+def defaced_entries(job: ImageJob, tool: str) -> Entries:
+    """The defaced image and the mask of what was removed."""
+    defaced, mask = job.names.defaced(tool), job.names.defacemask(tool)
+    brain, uri = _uri(job.names, job.names.brain_mask()), _uri(job.names, defaced)
+    return {
+        "defaced.nii.gz": _entry(defaced, defaced_sidecar(job.image, tool, {}, brain_mask_uri=brain, **_LATER)),
+        "defacemask.nii.gz": _entry(mask, defacemask_sidecar(job.image, tool, {}, defaced_uri=uri, **_LATER)),
+    }
+
+
+def refaced_entries(job: ImageJob, tool: ToolJob, attack: Attack) -> Entries:
+    """Samples, their mean where there are several, and the average face; identifiable."""
+
+    def entry(path: Path, description: str, seeds: tuple[int, ...], *, drawn: bool = True) -> dict[str, Any]:
+        content = refaced_sidecar(
+            job.image,
+            description,
+            defaced_uri=_uri(job.names, job.names.defaced(tool.tool), dataset="shareable"),
+            seeds=seeds,
+            weights_sha256=attack.weights,
+            options={},
+            command="",
+            **_LATER,
+        )
+        return _entry(path, content if drawn else {**content, "FaceSource": "registered population average"})
+
+    several = len(tool.seeds) > 1
+    entries = {
+        f"sample-{number}.nii.gz": entry(
+            job.names.refaced(tool.tool, number), f"Face painted back by a diffusion model, sample {number}", (seed,)
+        )
+        for number, seed in enumerate(tool.seeds, start=1)
+    }
+    if several:
+        description = f"Mean of {len(tool.seeds)} samples of the face painted back by a diffusion model"
+        entries["mean.nii.gz"] = entry(job.names.refaced_mean(tool.tool), description, tool.seeds)
+    description = "Population-average face, registered, in the place of what was removed"
+    entries["average.nii.gz"] = entry(job.names.average_face(tool.tool), description, (), drawn=False)
+    return entries
+
+
+def surface_entries(job: ImageJob, tool: ToolJob) -> Entries:
+    """The true face, the recovered faces, and the distance of each vertex of the true face to them; identifiable."""
+    entries: Entries = {}
+    original = job.names.face_surface(None, "original")
+    content = surface_sidecar(
+        "Skin surface of the original image in the face region",
+        sources=[job.image.bids_uri],
+        synthetic=False,
+        details={"Units": "mm"},
+        **_LATER,
+    )
+    entries[f"{label('original')}.surf.gii"] = _entry(original, content)
+    kinds: list[tuple[str, int | None]] = [("defaced", None), ("average", None)]
+    kinds += [("refaced", number) for number in range(1, len(tool.seeds) + 1)]
+    kinds += [("refaced_mean", None)] if len(tool.seeds) > 1 else []
+    for kind, sample in kinds:
+        words = _IMAGE_WORDS.get(kind, f"refaced sample {sample}")
+        synthetic = kind != "defaced"
+        face, distance = (
+            job.names.face_surface(tool.tool, kind, sample),
+            job.names.distance_map(tool.tool, kind, sample),
+        )
+        source = _source(job.names, tool.tool, kind, sample)
+        content = surface_sidecar(
+            f"Skin surface of {words} in the face region",
+            sources=[source],
+            synthetic=synthetic,
+            details={"Units": "mm"},
+            **_LATER,
+        )
+        entries[f"{label(kind, sample)}.surf.gii"] = _entry(face, content)
+        content = surface_sidecar(
+            f"Distance of each vertex of the original's skin surface to that of {words}",
+            sources=[_uri(job.names, original, dataset=""), source],
+            synthetic=synthetic,
+            details={"Units": "mm", "Surface": original.name},
+            **_LATER,
+        )
+        entries[f"{label(kind, sample)}.shape.gii"] = _entry(distance, content)
+    return entries
+
+
+def _source(names: OutputNames, tool: str, kind: str, sample: int | None) -> str:
+    """BIDS URI of the volume that a surface was drawn on, as the identifiable dataset says it."""
+    if kind == "defaced":
+        return _uri(names, names.defaced(tool), dataset="shareable")
+    if kind == "refaced" and sample is not None:
+        return _uri(names, names.refaced(tool, sample))
+    return _uri(names, names.refaced_mean(tool) if kind == "refaced_mean" else names.average_face(tool))
+
+
+def _uri(names: OutputNames, path: Path, *, dataset: str = "") -> str:
+    """BIDS URI of an output: in its own dataset, or in the one that DatasetLinks calls `dataset`."""
+    private = identifiable_dir(names.output_dir)
+    root = private if path.is_relative_to(private) else names.output_dir
+    return f"bids:{dataset}:{path.relative_to(root).as_posix()}"
+
+
+def _entry(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    return {"target": str(path), "sidecar": str(sidecar_of(path)), "content": content}

@@ -1,0 +1,86 @@
+"""The part of the graph that is about one tool on one image: deface, paint back, score, publish, record."""
+
+from __future__ import annotations
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_refacer import __version__
+from bids_refacer.interfaces.deface import Deface
+from bids_refacer.interfaces.publish import Publish, WriteRecord
+from bids_refacer.interfaces.reface import Reface
+from bids_refacer.interfaces.score import Score
+from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.workflows.outputs import Entries, defaced_entries, refaced_entries, surface_entries
+
+
+def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
+    """Graph of one tool.
+
+    Parameters
+    ----------
+    job : the image
+    tool : one of its tools
+    attack : how faces are painted back
+
+    Inputs (of ``inputnode``)
+    ------
+    original, brain_mask, alignment : files
+    brain_files : what was published of the image itself; the record lists it
+    """
+    workflow = Workflow(name=tool.node_name)
+    inputs = Node(IdentityInterface(fields=["original", "brain_mask", "alignment", "brain_files"]), name="inputnode")
+    deface = Node(Deface(tool=tool.tool, version=tool.version), name="deface", mem_gb=1.0)
+    reface = Node(
+        Reface(
+            tool=tool.tool,
+            num_samples=attack.num_samples,
+            sampler=attack.sampler,
+            model=attack.model,
+            seeds=list(tool.seeds),
+            gpu=attack.gpu,
+            use_gpu=attack.use_gpu,
+            num_threads=attack.threads,
+            progress=attack.progress,
+            weights=dict(attack.weights),
+            **({} if attack.steps is None else {"steps": attack.steps}),
+        ),
+        name="reface",
+        mem_gb=4.0,
+        n_procs=attack.processes,
+    )
+    score = Node(Score(version=__version__), name="score", mem_gb=2.0)
+    content = {**tool.record, "KeptRefaced": attack.keep}
+    record = Node(
+        WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content),
+        name="record",
+        mem_gb=0.1,
+    )
+    workflow.connect(
+        [
+            (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
+            (deface, reface, [("defaced", "defaced")]),
+            (inputs, score, [("original", "original"), ("alignment", "alignment")]),
+            (deface, score, [("defaced", "defaced")]),
+            (reface, score, [("samples", "samples"), ("average", "average")]),
+            (inputs, record, [("brain_files", "brain_files")]),
+            (deface, record, [("details", "deface_details")]),
+            (reface, record, [("details", "reface_details")]),
+            (score, record, [("details", "score_details"), ("rows", "rows")]),
+        ]
+    )
+    if attack.num_samples > 1:
+        workflow.connect(reface, "mean", score, "mean")
+    _publish(workflow, deface, record, "defaced", defaced_entries(job, tool.tool))
+    if attack.keep:
+        _publish(workflow, reface, record, "refaced", refaced_entries(job, tool, attack))
+        _publish(workflow, score, record, "surface", surface_entries(job, tool))
+    return workflow
+
+
+def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, entries: Entries) -> None:
+    """Connect a publishing node between the node that makes files and the record that lists them."""
+    publish = Node(Publish(entries=entries), name=f"publish_{kind}", mem_gb=0.1)
+    workflow.connect(made_by, "files", publish, "files")
+    workflow.connect(made_by, "details", publish, "details")
+    workflow.connect(publish, "out_files", record, f"{kind}_files")
