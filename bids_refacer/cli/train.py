@@ -22,7 +22,7 @@ import torch
 from bids_refacer import __version__
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build
 from bids_refacer.interfaces.brain import extract_brain
-from bids_refacer.training.batches import Examples
+from bids_refacer.training.batches import Items
 from bids_refacer.training.examples import cross_fitted_priors
 from bids_refacer.training.heads import Head, load_head, make_head, save_head
 from bids_refacer.training.loop import LoopSettings, train_stage
@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     _write_settings(options, names, loops)
     trained = {}
     for stage, config in STAGES.items():
-        examples = Examples(heads, priors, config, options.seed, options.crop)
-        trained[stage] = (config, train_stage(examples, config, loops[stage], options.out / stage))
+        items = Items(heads, priors, config, options.seed, options.crop)
+        trained[stage] = (config, train_stage(items, config, loops[stage], options.out / stage))
     card = {"heads": len(heads), "settings": json.loads((options.out / "train.json").read_text())}
     save_model(options.out / "model", options.name, priors[-1], trained, card)
     return 0

@@ -51,7 +51,7 @@ COARSE = StageConfig(
 FINE = StageConfig(
     spacing=2,
     network=UNetConfig(condition_channels=3, channels=(40, 80, 128), attention=False),
-    noise=NoiseConfig(sigma_data=0.12, sigma_min=0.002, sigma_max=3.0, log_mean=-2.0, log_std=1.2),
+    noise=NoiseConfig(sigma_data=0.08, sigma_min=0.002, sigma_max=3.0, log_mean=-2.3, log_std=1.2),
     augmentation=0.15,
     steps=8,
 )

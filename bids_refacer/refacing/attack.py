@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_refacer.refacing.average import average_in_native
+from bids_refacer.refacing.conditioning import linear_estimate, pyramid
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.sampling import SamplingSettings, pyramid, sample_cascade
+from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import paint_region, unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
@@ -32,15 +33,6 @@ class Refaced:
     average: np.ndarray
     unknown: np.ndarray
     details: dict
-
-
-@dataclass(frozen=True)
-class Canonical:
-    """The defaced head on the finest canonical grid of a model: values (model intensities), known, paint."""
-
-    values: np.ndarray
-    known: np.ndarray
-    paint: np.ndarray
 
 
 def reface(
@@ -75,10 +67,10 @@ def reface(
     unknown = unknown_region(scan.stored, scan.affine, brain, alignment, zone=zone)
     head = to_canonical(values, scan.affine, unknown, scale, alignment, model)
     native = Grid(scan.stored.shape, scan.affine)
-    target = unknown & (alignment.to_native(head.paint.astype(np.float32), model.finest, native) > 0.5)
+    target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
     painted = []
     for number, seed in enumerate(seeds):
-        volume = sample_cascade(model, head.values, head.known, seed, settings, lambda s, n, i=number: progress(i, s, n))
+        volume = sample_cascade(model, head, seed, settings, lambda s, n, i=number: progress(i, s, n))
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
     samples = [compose(scan, volume, target) for volume in painted]
     mean = compose(scan, np.mean(painted, axis=0), target)
@@ -110,8 +102,8 @@ def to_canonical(
     seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, spacing) > 0.99
     known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
     canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
-    coarse = pyramid(canonical, known, spacing, model.coarsest)[model.coarsest]
-    expected = model.prior.conditional_mean(coarse.values[0, 0].numpy(), coarse.known[0, 0].numpy() > 0)
+    coarse = pyramid(canonical, known, seen & ~known, spacing, model.coarsest)[model.coarsest]
+    expected = linear_estimate(model.prior, coarse)[0, 0].numpy()
     paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3)), spacing)
-    known = known | (seen & ~paint)
+    known = seen & ~paint
     return Canonical(np.where(known, canonical, -1).astype(np.float32), known, paint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,25 +15,36 @@ CHANNELS = 3
 """Known intensities, known mask, base: the conditioning channels of every stage."""
 
 
-def coarse_condition(
-    values: np.ndarray, known: np.ndarray, prior: LinearPrior
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Conditioning of the coarse stage, on the 4 mm grid.
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a head, all (1, 1, i, j, k) float32.
 
-    Parameters
-    ----------
-    values : (96, 128, 128) float32, 2 mm, used where known
-    known : (96, 128, 128) bool
-
-    Returns
-    -------
-    condition : (3, 48, 64, 64) float32: known intensities (0 where unknown), known mask, linear estimate
-    linear : (48, 64, 64) float32, the linear estimate, to which the stage adds its residual
-    known : (48, 64, 64) bool
+    values : used where known; known, unknown : 0 or 1, both 0 outside the field of view
     """
-    coarse, known4 = pool(values, known)
-    linear = prior.conditional_mean(coarse, known4)
-    return np.stack([coarse * known4, known4.astype(np.float32), linear]), linear, known4
+
+    values: Tensor
+    known: Tensor
+    unknown: Tensor
+
+
+def pyramid(
+    values: np.ndarray, known: np.ndarray, unknown: np.ndarray, finest: int, coarsest: int
+) -> dict[int, Level]:
+    """Levels from `finest` to `coarsest` mm, each half the resolution of the one before.
+
+    A coarse voxel is known when all eight voxels in it are, and unknown when any of them is.
+    """
+    levels = {}
+    for spacing in (finest * 2**n for n in range(8) if finest * 2**n <= coarsest):
+        levels[spacing] = Level(as_tensor(values), as_tensor(known), as_tensor(unknown))
+        unknown = ~pool(values, ~unknown)[1]
+        values, known = pool(values, known)
+    return levels
+
+
+def linear_estimate(prior: LinearPrior, level: Level) -> Tensor:
+    """The linear attack's estimate from the known voxels, (1, 1, i, j, k)."""
+    return as_tensor(prior.conditional_mean(level.values[0, 0].numpy(), level.known[0, 0].numpy() > 0))
 
 
 def condition_volume(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
@@ -45,3 +58,28 @@ def condition_volume(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
 def upsample(coarse: Tensor) -> Tensor:
     """(n, 1, i, j, k) -> (n, 1, 2i, 2j, 2k), trilinear, voxel edges kept."""
     return torch.nn.functional.interpolate(coarse, scale_factor=2.0, mode="trilinear", align_corners=False)
+
+
+def working_box(unknown: Tensor, multiple: int) -> tuple[slice, ...]:
+    """Index of the bounding box of the unknown voxels with a margin of 4, its sides multiples of `multiple`.
+
+    Parameters
+    ----------
+    unknown : (1, 1, i, j, k), 0 or 1
+    """
+    mask = unknown[0, 0].numpy() > 0
+    where = np.argwhere(mask)
+    if not len(where):
+        return (slice(None), slice(None), *(slice(0, multiple) for _ in mask.shape))
+    box = [slice(None), slice(None)]
+    for low, high, side in zip(where.min(0) - 4, where.max(0) + 5, mask.shape, strict=True):
+        low, high = max(0, int(low)), min(side, int(high))
+        size = min(side, -(-(high - low) // multiple) * multiple)
+        low = min(low, side - size)
+        box.append(slice(low, low + size))
+    return tuple(box)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """(i, j, k) array -> (1, 1, i, j, k) float32."""
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]

@@ -73,5 +73,14 @@ def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, sp
             "no removed region was found in the defaced image (less than 5 mL of tissue are missing): "
             "check that the defacing tool removed the face, or leave this tool out."
         )
-    # A cube is cheap to dilate by, and 20 mm is far from the skin in any metric.
-    return ndimage.maximum_filter(missing, size=2 * (_REACH_MM // spacing) + 1) & unknown
+    return near_missing(missing, spacing) & unknown & seen
+
+
+def near_missing(missing: np.ndarray, spacing: int) -> np.ndarray:
+    """All voxels within 20 mm of missing tissue along every axis: a cube is cheap to dilate by.
+
+    Parameters
+    ----------
+    missing : (i, j, k) bool, canonical grid of `spacing` mm
+    """
+    return ndimage.maximum_filter(missing, size=2 * (_REACH_MM // spacing) + 1)

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from bids_refacer.refacing.conditioning import coarse_condition
+from bids_refacer.refacing.conditioning import (
+    Level,
+    condition_volume,
+    linear_estimate,
+    pyramid,
+    upsample,
+    working_box,
+)
+from bids_refacer.refacing.unknown import TISSUE, near_missing
 from bids_refacer.training.augment import apply_intensity, apply_pose, draw_augmentation
-from bids_refacer.training.heads import Head
+from bids_refacer.training.heads import SPACING, Head
 from bids_refacer.training.regions import draw_region
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior, fit_prior
@@ -18,16 +28,31 @@ AIR = -0.94
 """Model intensity under which a voxel connected to the border counts as air (a zeroed background)."""
 
 
+BOX_MULTIPLE = 8
+"""Sides of training boxes are multiples of this; the networks of the cascade take them."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Arguments of `Denoiser.loss` for one example: target (1, 1, i, j, k), condition (1, 3, i, j, k), unknown, level."""
+
+    target: Tensor
+    condition: Tensor
+    unknown: Tensor
+    augmentation: float
+
+
 @dataclass(frozen=True)
 class Example:
     """One augmented head with an unknown region, on the 2 mm grid.
 
-    values (96, 128, 128) float32; seen, known (96, 128, 128) bool; fold of the head
+    values (96, 128, 128) float32; known, unknown (96, 128, 128) bool, neither outside the field of view; fold of the
+    head
     """
 
     values: np.ndarray
-    seen: np.ndarray
     known: np.ndarray
+    unknown: np.ndarray
     fold: int
 
 
@@ -39,11 +64,11 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     draw = draw_augmentation(rng)
     region = draw_region(head, rng)
     if rng.random() < 0.5:  # scanners and tools that write exact zeros in air: air and removed cannot be told apart
-        region = region | (head.values < AIR)
+        region = (region | (head.values < AIR)) & near_missing(region & (head.values > TISSUE), SPACING)
     values = apply_intensity(head.values, head.brain, draw)
     labels = apply_pose(head.seen.astype(np.uint8) + (head.seen & ~region), draw, 0)  # 1 seen, 2 known
     values = np.where(labels > 0, apply_pose(values, draw, -1.0), -1).astype(np.float32)
-    return Example(values, labels > 0, labels > 1, index % FOLDS)
+    return Example(values, labels == 2, labels == 1, index % FOLDS)
 
 
 def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
@@ -63,26 +88,45 @@ def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[Lin
     return priors
 
 
-def coarse_arrays(example: Example, prior: LinearPrior) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """condition (3, 48, 64, 64), target residual, unknown, weight, each (1, 48, 64, 64), float32."""
-    condition, linear, known = coarse_condition(example.values, example.known, prior)
-    truth, seen = pool(example.values, example.seen)
-    unknown = ~known
-    weight = unknown & seen
-    target = np.where(weight, truth - linear, 0)
-    return condition, target[None].astype(np.float32), _float(unknown), _float(weight)
+def coarse_item(example: Example, prior: LinearPrior) -> Item:
+    """The example at 4 mm, for the first stage: the residual over the linear estimate."""
+    level = pyramid(example.values, example.known, example.unknown, SPACING, 2 * SPACING)[2 * SPACING]
+    base = linear_estimate(prior, level)
+    truth = torch.from_numpy(pool(example.values, example.known | example.unknown)[0])[None, None]
+    return _item(level, truth, base, 0.0)
+
+
+def fine_item(example: Example, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
+    """A cube of `crop` voxels of the example with a corrupted coarse volume, for a later stage.
+
+    The coarse volume of an attack is a sample, sharp here and wrong there. It is imitated by the pooled truth plus
+    Gaussian noise of a random level (conditioning augmentation, Ho et al. 2022, section 3), which the network is told.
+    """
+    box = fine_crop(example, rng, crop)
+    values, known, unknown = example.values[box], example.known[box], example.unknown[box]
+    levels = pyramid(values, known, unknown, SPACING, 2 * SPACING)
+    coarse = torch.from_numpy(pool(values, np.ones_like(known))[0])[None, None]
+    noise = torch.from_numpy(rng.standard_normal(coarse.shape).astype(np.float32))
+    level = float(augmentation * rng.random())
+    base = upsample(torch.where(levels[2 * SPACING].unknown > 0, coarse + level * noise, coarse))
+    return _item(levels[SPACING], torch.from_numpy(values)[None, None], base, level)
+
+
+def _item(level: Level, truth: Tensor, base: Tensor, augmentation: float) -> Item:
+    """Target and conditioning, cut to the box that a sampler would work in."""
+    box = working_box(level.unknown, BOX_MULTIPLE)
+    condition = condition_volume(level.values, level.known, base)
+    target = (truth - base) * level.unknown
+    return Item(target[box], condition[box], level.unknown[box], augmentation)
 
 
 def fine_crop(example: Example, rng: np.random.Generator, size: int) -> tuple[slice, slice, slice]:
-    """A cube of `size` voxels around a random voxel of the unknown region where head tissue is near."""
-    wanted = example.seen & ~example.known & (example.values > -0.8)
-    places = np.flatnonzero(wanted)
+    """A cube of `size` voxels around a random unknown voxel, tissue preferred."""
+    places = np.flatnonzero(example.unknown & (example.values > -0.8))
     if not places.size:
-        places = np.flatnonzero(~example.known)
-    centre = np.unravel_index(places[rng.integers(places.size)], wanted.shape) + rng.integers(-8, 9, 3)
-    start = [int(np.clip(c - size // 2, 0, s - size)) // 2 * 2 for c, s in zip(centre, wanted.shape, strict=True)]
+        places = np.flatnonzero(example.unknown)
+    shape = example.unknown.shape
+    chosen = places[rng.integers(places.size)] if places.size else rng.integers(example.unknown.size)
+    centre = np.unravel_index(chosen, shape) + rng.integers(-8, 9, 3)
+    start = [int(np.clip(c - size // 2, 0, s - size)) // 2 * 2 for c, s in zip(centre, shape, strict=True)]
     return tuple(slice(a, a + size) for a in start)
-
-
-def _float(mask: np.ndarray) -> np.ndarray:
-    return mask[None].astype(np.float32)

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser, has_fast_bf16
-from bids_refacer.training.batches import Batch, Examples, collate, repeat
+from bids_refacer.training.batches import Items, as_list
+from bids_refacer.training.examples import Item
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def learning_rate(step: int, settings: LoopSettings) -> float:
     return settings.rate * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def train_stage(examples: Examples, stage: StageConfig, settings: LoopSettings, folder: Path) -> Denoiser:
+def train_stage(items: Items, stage: StageConfig, settings: LoopSettings, folder: Path) -> Denoiser:
     """Train one stage, or go on where the checkpoint in `folder` left off; returns the averaged weights' model.
 
     The noise of a step comes from (seed, step), the examples from their own seeds: a run that was killed and resumed
@@ -68,11 +69,11 @@ def train_stage(examples: Examples, stage: StageConfig, settings: LoopSettings, 
     start = _restore(folder / "checkpoint.pt", model, averaged, optimiser)
     indices = range(start * settings.batch, settings.steps * settings.batch)
     loader = DataLoader(
-        examples, settings.batch, sampler=indices, num_workers=settings.workers, collate_fn=collate, drop_last=True
+        items, settings.batch, sampler=indices, num_workers=settings.workers, collate_fn=as_list, drop_last=True
     )
     began = time.monotonic()
     for step, batch in enumerate(loader, start):
-        loss = _step(model, averaged, optimiser, repeat(batch, settings.noises), step, settings, device)
+        loss = _step(model, averaged, optimiser, batch * settings.noises, step, settings, device)
         _log(folder / "loss.csv", step, loss, time.monotonic() - began)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
             _save(folder / "checkpoint.pt", step + 1, model, averaged, optimiser)
@@ -83,23 +84,23 @@ def _step(
     model: Denoiser,
     averaged: Denoiser,
     optimiser: torch.optim.Optimizer,
-    batch: Batch,
+    batch: list[Item],
     step: int,
     settings: LoopSettings,
     device: torch.device,
 ) -> float:
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    n = len(batch.target)
+    n = len(batch)
     uniform = (torch.arange(n) + torch.rand(n, generator=generator)) / n  # stratified: less variance between steps
-    noise = torch.randn(batch.target.shape, generator=generator)
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings)
     total = 0.0
-    for i in range(n):  # one example at a time: the memory of one, and no slower on a CPU
-        part = [t[i : i + 1].to(device) for t in (batch.target, batch.condition, batch.unknown, batch.augmentation)]
-        extra = [t[i : i + 1].to(device) for t in (batch.weight, uniform, noise)]
+    for item, share in zip(batch, uniform, strict=True):  # boxes differ in size; and this is no slower on a CPU
+        noise = torch.randn(item.target.shape, generator=generator)
+        level = torch.tensor([item.augmentation])
+        tensors = (item.target, item.condition, item.unknown, level, item.unknown, share[None], noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bf16()):
-            loss = model.loss(*part, *extra) / n
+            loss = model.loss(*(t.to(device) for t in tensors)) / n
         loss.backward()
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
