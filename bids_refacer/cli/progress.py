@@ -8,6 +8,7 @@ from typing import Any
 
 from bids_refacer.workflows.jobs import ImageJob
 
+_CACHED_S = 0.05  # no stage is as fast as this unless Nipype found its results in the work folder
 _DONE = {
     "brain": "brain found",
     "align": "aligned",
@@ -55,7 +56,9 @@ class Progress:
         if status == "exception":
             self._say(f"{subject}: failed while {_FAILED.get(stage, 'writing results')}")
         elif stage in _DONE:
-            self._say(f"{subject}: {_DONE[stage]} in {elapsed(time.monotonic() - began)}")
+            took = time.monotonic() - began
+            when = f"in {elapsed(took)}" if took > _CACHED_S else "by an earlier run"
+            self._say(f"{subject}: {_DONE[stage]} {when}")
 
 
 def elapsed(seconds: float) -> str:

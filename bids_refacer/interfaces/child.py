@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 _KEPT = 8000  # characters of the error output
 
@@ -31,7 +32,10 @@ def run_child(command: Sequence[str], *, cwd: str, environ: Mapping[str, str], s
     terminal = show and sys.stderr.isatty()
     # programs draw bars only on terminals: a pseudo-terminal keeps the bar and lets us read along
     reading, writing = os.openpty() if terminal else os.pipe()
-    child = subprocess.Popen(command, cwd=cwd, env=dict(environ), stdout=subprocess.DEVNULL, stderr=writing)
+    # the child finds this package also where it runs from a checkout and is not installed
+    found = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), environ.get("PYTHONPATH"))))
+    env = {**environ, "PYTHONPATH": found}
+    child = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)
     said = _listen(reading, show=terminal)
     os.close(reading)

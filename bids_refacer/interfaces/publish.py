@@ -1,4 +1,4 @@
-"""Nodes that write into the output tree; they are told every path and every sidecar, as names are not theirs to know."""
+"""Nodes that write into the output tree; they are told every path and every sidecar: names are not theirs to know."""
 
 from __future__ import annotations
 

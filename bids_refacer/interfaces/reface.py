@@ -58,7 +58,7 @@ class Reface(CommandLine):
         environ = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         about = self.inputs.defaced
         run_child(command, cwd=runtime.cwd, environ=environ, show=self.inputs.progress, about=about)
-        runtime.returncode, runtime.cmdline = 0, self.cmdline
+        runtime.returncode, runtime.success_codes, runtime.cmdline = 0, (0,), self.cmdline
         folder = Path(runtime.cwd)
         report = json.loads((folder / self.inputs.out_dir / "attack.json").read_text())
         report.pop("Seeds", None)  # each sample's sidecar names its own
