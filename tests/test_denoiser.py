@@ -106,7 +106,7 @@ def test_an_untrained_unet_has_a_loss_near_1() -> None:
 
 
 def test_the_exact_denoiser_of_a_gaussian_has_the_least_possible_loss() -> None:
-    """The posterior mean's error is s^2 v / (s^2 + v); EDM's weight turns it into 1 when the network says 0: its optimum."""
+    """The posterior mean is c_skip x: nothing that the network adds can help, and EDM's weight shows it as value^2."""
     target = DATA * torch.randn(4, 1, 24, 24, 24, generator=torch.Generator().manual_seed(2))
     least = loss_of(Denoiser(Constant(0.0), NOISE), target, torch.ones_like(target), torch.full((4,), 0.5))
     for value in (-0.2, 0.2):

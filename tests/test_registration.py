@@ -88,7 +88,7 @@ def test_the_rigid_part_is_recovered(moved: Moved, aligned: Alignment, average_h
 
 
 def test_the_affine_follows_the_head(moved: Moved, aligned: Alignment) -> None:
-    """The engine's fit of the average head to the average brain is not quite the identity; a moved head gets the same."""
+    """The average head's own fit to the average brain is not quite the identity; a moved head gets the same."""
     head, mask = asset("average_head.nii.gz"), asset("average_brain_mask.nii.gz")
     unmoved = align_brain(head[0].astype(np.float32), head[1], mask[0] > 0)
     far = distances(moved, aligned.affine, unmoved.affine @ moved.truth)

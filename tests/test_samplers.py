@@ -109,7 +109,7 @@ def test_the_error_on_a_mixture_falls_faster_than_first_order(name: str) -> None
 
 
 def chain_moments(sigmas: Tensor) -> tuple[float, float]:
-    """Mean and variance at the end of the ancestral chain for `gaussian`: x' = r x + (1 - r) D(x) + sqrt(var) z, exactly."""
+    """Exact mean and variance at the end of the ancestral chain for `gaussian`: x' = r x + (1 - r) D(x) + sd z."""
     levels = sigmas.tolist()
     mean, variance = 0.0, levels[0] ** 2
     for now, after in zip(levels, levels[1:], strict=False):
