@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bids_refacer.dataset import validation
@@ -73,9 +75,10 @@ def test_content_of_single_images_can_be_left_out(tmp_path: Path) -> None:
     (folder / "sub-01_run-1_T1w.nii.gz").symlink_to("../../.git/annex/objects/key")
     (folder / "sub-01_run-2_T1w.nii.gz").write_text("")
     (folder / "sub-01_run-3_T1w.nii.gz").write_bytes(b"no image")
+    nib.Nifti1Image(np.ones((4, 4, 4, 2), np.uint8), np.eye(4)).to_filename(folder / "sub-01_run-4_T1w.nii.gz")
     assert validation.validate(tmp_path, content=False) == []
     everything = " ".join(validation.validate(tmp_path))
-    for code in ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE"):
+    for code in ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "TOO_MANY_DIMENSIONS"):
         assert code in everything
 
 

@@ -112,12 +112,13 @@ def forget_faces(output_dir: Path, work_dir: Path) -> None:
 def summary(rows: Sequence[Row], plan: Plan, output_dir: Path) -> list[str]:
     """The end of a run: failures first, each with its sentence, then what was done and where it is."""
     failed = [row for row in rows if row["status"] != "ok"]
-    lines = []
-    if failed:
-        lines.append(f"{len(failed)} failed or were not done:")
-        for row in failed:
-            subject = " ".join(str(row[name]) for name in ("image", "tool") if row.get(name)) or row["participant_id"]
-            lines.append(f"  {subject} ({row['stage']}): {row['message']}")
+    tools: dict[tuple[str, str, str], list[str]] = {}  # tools that failed alike share a line
+    for row in failed:
+        subject = row.get("image") or row["participant_id"]
+        tools.setdefault((subject, row["stage"], row["message"]), []).append(row.get("tool") or "")
+    lines = [f"{len(failed)} failed or were not done:"] if failed else []
+    for (subject, stage, message), names in tools.items():
+        lines.append(f"  {subject} {', '.join(names)} ({stage}): {message}".replace("  (", " ("))
     done = len(rows) - len(failed)
     before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
     lines.append(f"{done} image x tool done{before}; results in {output_dir}")

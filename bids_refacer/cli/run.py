@@ -150,29 +150,39 @@ def _run_nodes(
     configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
     nodes_dir = settings.work_dir / f"bids_refacer-{__version__}"
     make_private(nodes_dir)
-    workflow = build_run(jobs=plan.jobs, attack=make_attack(settings, machine), work_dir=nodes_dir)
+    attack = make_attack(settings, machine)
     if settings.write_graph:
-        say(f"Graph of the workflow: {draw(workflow, folder)}")
-    plugin, arguments = _plugin(settings, machine)
-    arguments["status_callback"] = Progress(plan.jobs, say).callback
+        say(f"Graph of the workflow: {draw(build_run(jobs=plan.jobs, attack=attack, work_dir=nodes_dir), folder)}")
+    progress = Progress(plan.jobs, say)
     here = os.getcwd()
-    try:
-        workflow.run(plugin=plugin, plugin_args=arguments)
-    except Exception:  # Nipype re-raises what nodes raised, which the crash files tell better
-        log.exception("Nipype ended with an exception")
-    finally:
-        os.chdir(here)
+    # one process does one image after the other; Nipype's order would do one stage after the other
+    alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
+    for jobs in [[job] for job in plan.jobs] if alone else [plan.jobs]:
+        workflow = build_run(jobs=jobs, attack=attack, work_dir=nodes_dir)
+        plugin, arguments = _plugin(settings, machine, progress)
+        try:
+            workflow.run(plugin=plugin, plugin_args=arguments)
+        except Exception:  # Nipype re-raises what nodes raised, which the crash files tell better
+            log.exception("Nipype ended with an exception")
+            if settings.stop_on_first_crash:
+                break
+        finally:
+            os.chdir(here)
 
 
-def _plugin(settings: RunSettings, machine: Machine) -> tuple[str, dict[str, Any]]:
+def _plugin(settings: RunSettings, machine: Machine, progress: Progress) -> tuple[Any, dict[str, Any]]:
+    """A plugin, or its name, and the arguments for it."""
+    arguments: dict[str, Any] = {"status_callback": progress.callback}
     if settings.nipype_plugin_file:
         content = read_plugin_file(settings.nipype_plugin_file)
-        return content["plugin"], dict(content["plugin_args"])
+        return content["plugin"], {**content["plugin_args"], **arguments}
     if settings.nprocs == 1:
-        return "Linear", {}
-    arguments: dict[str, Any] = {"n_procs": settings.nprocs, "raise_insufficient": False}
+        return "Linear", arguments
+    from bids_refacer.workflows.plugin import ImageByImage
+
+    arguments |= {"n_procs": settings.nprocs, "raise_insufficient": False}
     if settings.mem_gb is not None:
         arguments["memory_gb"] = settings.mem_gb
     if settings.gpu != "none":
         arguments["n_gpu_procs"] = machine.gpus
-    return "MultiProc", arguments
+    return ImageByImage(plugin_args=arguments), arguments

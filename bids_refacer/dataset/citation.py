@@ -111,7 +111,7 @@ def _scoring(attack: AttackUse, versions: Mapping[str, str]) -> str:
     return (
         "Recovered and true skin surfaces were compared by the mean absolute surface distance (mm, symmetric) in a "
         f"face region fixed in a canonical frame and in its parts{best}, beside a registered population-average face "
-        f"(exact point-to-triangle distances by trimesh{_version(versions, 'trimesh')})."
+        f"(exact point-to-triangle distances by libigl{_version(versions, 'libigl')})."
     )
 
 

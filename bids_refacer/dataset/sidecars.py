@@ -11,7 +11,8 @@ from bids_refacer import __version__
 from bids_refacer.dataset.images import HeadImage
 
 _PACKAGES = (
-    "numpy scipy nibabel nipype pybids torch scikit-image trimesh safetensors deepbet quickshear pydeface niimath"
+    "numpy scipy nibabel nipype pybids torch scikit-image trimesh libigl safetensors deepbet quickshear pydeface "
+    "niimath"
 ).split()
 
 

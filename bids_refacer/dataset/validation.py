@@ -12,7 +12,7 @@ from typing import Any
 
 _PROGRAM = "bids-validator-deno"
 # about the content of one file, which a run finds and reports itself while it does the other images
-_CONTENT = ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE")
+_CONTENT = ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "T1W_FILE_WITH_TOO_MANY_DIMENSIONS")
 
 
 def find_validator() -> Path | None:
@@ -25,8 +25,8 @@ def find_validator() -> Path | None:
 def validate(dataset: Path, *, content: bool = True) -> list[str]:
     """Errors (not warnings) of a raw or derivative dataset, one sentence each; none when it is valid.
 
-    Without `content`, broken links, empty files and unreadable images are left out: they concern one image each, and
-    must not keep the others from being processed. An absent validator, or one that fails, is itself a sentence.
+    Without `content`, broken links, empty files, unreadable images and series are left out: they concern one image
+    each, and must not keep the others from being processed. An absent validator, or one that fails, is itself a sentence.
     """
     program = find_validator()
     if program is None:

@@ -25,7 +25,8 @@ from nipype.interfaces.base.support import Bunch
 class _PublishInput(BaseInterfaceInputSpec):
     files = InputMultiObject(File(exists=True), mandatory=True, desc="files; those without an entry are not published")
     entries = traits.Dict(
-        mandatory=True, desc="file name -> {target: path, sidecar: path of the JSON, content: what is written there}"
+        mandatory=True,
+        desc="file name -> {target: path, sidecar: its path, content: of the sidecar, omit: details}",
     )
     details = File(exists=True, desc="JSON whose keys are laid over the content of every sidecar")
 
@@ -53,7 +54,7 @@ class Publish(SimpleInterface):
             unfinished = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(file, unfinished)
             unfinished.replace(target)
-            write_json(sidecar, {**entry["content"], **details})
+            write_json(sidecar, {**entry["content"], **{k: v for k, v in details.items() if k not in entry["omit"]}})
             written += [str(target), str(sidecar)]
         self._results["out_files"] = written
         return runtime

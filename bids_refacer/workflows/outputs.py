@@ -47,18 +47,19 @@ def defaced_entries(job: ImageJob, tool: str) -> Entries:
 def refaced_entries(job: ImageJob, tool: ToolJob, attack: Attack) -> Entries:
     """Samples, their mean where there are several, and the average face; identifiable."""
 
-    def entry(path: Path, description: str, seeds: tuple[int, ...], *, drawn: bool = True) -> dict[str, Any]:
+    def entry(path: Path, description: str, seeds: tuple[int, ...]) -> dict[str, Any]:
         content = refaced_sidecar(
             job.image,
             description,
             defaced_uri=_uri(job.names, job.names.defaced(tool.tool), dataset="shareable"),
             seeds=seeds,
-            weights_sha256=attack.weights,
+            weights_sha256=attack.weights if seeds else {},
             options={},
             command="",
             **_LATER,
         )
-        return _entry(path, content if drawn else {**content, "FaceSource": "registered population average"})
+        # the average face owes nothing to weights and sampler
+        return _entry(path, content, omit=() if seeds else ("Options", "WeightsSHA256"))
 
     several = len(tool.seeds) > 1
     entries = {
@@ -71,7 +72,7 @@ def refaced_entries(job: ImageJob, tool: ToolJob, attack: Attack) -> Entries:
         description = f"Mean of {len(tool.seeds)} samples of the face painted back by a diffusion model"
         entries["mean.nii.gz"] = entry(job.names.refaced_mean(tool.tool), description, tool.seeds)
     description = "Population-average face, registered, in the place of what was removed"
-    entries["average.nii.gz"] = entry(job.names.average_face(tool.tool), description, (), drawn=False)
+    entries["average.nii.gz"] = entry(job.names.average_face(tool.tool), description, ())
     return entries
 
 
@@ -133,5 +134,6 @@ def _uri(names: OutputNames, path: Path, *, dataset: str = "") -> str:
     return f"bids:{dataset}:{path.relative_to(root).as_posix()}"
 
 
-def _entry(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    return {"target": str(path), "sidecar": str(sidecar_of(path)), "content": content}
+def _entry(path: Path, content: dict[str, Any], omit: tuple[str, ...] = ()) -> dict[str, Any]:
+    """`omit`: details of the node that are not true of this file."""
+    return {"target": str(path), "sidecar": str(sidecar_of(path)), "content": content, "omit": list(omit)}
