@@ -102,6 +102,20 @@ def test_new_heads_are_completed_from_half_of_their_voxels(missing: float) -> No
     assert np.mean(errors) < (0.01 if missing == 0 else 0.03)
 
 
+def test_missing_voxels_are_filled_from_the_others() -> None:
+    """Heads of rank four, a fifth of their voxels missing: the rounds find what the mean cannot."""
+    truth, rng = make(), np.random.default_rng(11)
+    heads, seen = draw(truth, 60, rng), rng.random((60, *SHAPE)) >= 0.2
+    known, new = rng.random(SHAPE) < 0.5, draw(truth, 20, rng)
+    errors = []
+    for rounds in (0, 6, 40):
+        prior = fit_prior(heads, seen, modes=4, noise=1e-4, rounds=rounds)
+        hidden = ~known & prior.support
+        errors.append(np.mean([np.abs(prior.conditional_mean(head, known) - head)[hidden].mean() for head in new]))
+    assert errors[2] < 0.002, errors
+    assert errors[1] < 0.5 * errors[0], errors
+
+
 def test_the_fitted_covariance_is_that_of_the_sample() -> None:
     truth = make()
     heads = draw(truth, 60, np.random.default_rng(7))

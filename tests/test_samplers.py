@@ -108,6 +108,32 @@ def test_the_error_on_a_mixture_falls_faster_than_first_order(name: str) -> None
     assert coarse / fine > 2.8, (coarse, fine)
 
 
+def lu_algorithm_2(denoise: Denoise, x: Tensor, sigmas: list[float]) -> Tensor:
+    """A literal twin: Lu et al. 2022, algorithm 2, with alpha = 1, lambda = -log sigma, and the buffer Q as a list."""
+    lambdas = [-math.log(sigma) for sigma in sigmas]
+    buffer = [denoise(x.float(), torch.tensor([sigmas[0]])).double()]
+    for i in range(1, len(sigmas)):
+        h = lambdas[i] - lambdas[i - 1]
+        if i == 1:
+            d = buffer[0]
+        else:
+            r = (lambdas[i - 1] - lambdas[i - 2]) / h
+            d = (1 + 1 / (2 * r)) * buffer[i - 1] - 1 / (2 * r) * buffer[i - 2]
+        x = sigmas[i] / sigmas[i - 1] * x - (math.exp(-h) - 1) * d
+        buffer.append(denoise(x.float(), torch.tensor([sigmas[i]])).double())
+    return buffer[-1]
+
+
+@pytest.mark.parametrize("denoise", [gaussian, mixture])
+def test_dpmpp2m_is_algorithm_2_with_uneven_steps_too(denoise: Denoise) -> None:
+    """The memory is weighed by the ratio of two steps, which evenly spaced levels would not show."""
+    levels = [10.0, 4.0, 3.5, 1.2, 1.0, 0.3, 0.28, 0.05, 0.01]
+    noise = start()
+    got = run("dpmpp2m", denoise, noise, torch.tensor([*levels, 0.0], dtype=torch.float64))
+    expected = lu_algorithm_2(denoise, noise.double() * levels[0], levels)
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+
+
 def chain_moments(sigmas: Tensor) -> tuple[float, float]:
     """Exact mean and variance at the end of the ancestral chain for `gaussian`: x' = r x + (1 - r) D(x) + sd z."""
     levels = sigmas.tolist()

@@ -31,6 +31,10 @@ def test_rho_1_is_linear_and_a_larger_rho_lowers_the_middle() -> None:
     assert karras_sigmas(11, 1.0, 11.0, 7.0)[5] < karras_sigmas(11, 1.0, 11.0, 3.0)[5] < linear[5]
 
 
+def test_rho_is_7_unless_said_otherwise() -> None:
+    assert torch.equal(karras_sigmas(9, 0.002, 80.0), karras_sigmas(9, 0.002, 80.0, 7.0))
+
+
 def test_one_step_goes_from_the_highest_level_to_zero() -> None:
     torch.testing.assert_close(karras_sigmas(1, 0.01, 5.0), torch.tensor([5.0, 0.0], dtype=torch.float64))
 
