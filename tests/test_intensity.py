@@ -50,5 +50,5 @@ def test_a_median_that_is_no_unit_is_refused(median: float) -> None:
 
 
 def test_an_empty_mask_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a positive one: check the brain mask"):
+    with pytest.raises(ValueError, match="not above zero: check the brain mask"):
         brain_scale(np.ones((3, 3, 3)), np.zeros((3, 3, 3), bool))

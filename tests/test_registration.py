@@ -105,6 +105,11 @@ def test_the_rigid_part_keeps_size(aligned: Alignment) -> None:
     np.testing.assert_array_equal(aligned.rigid[3], [0, 0, 0, 1])
 
 
+def test_both_maps_agree_at_the_centre_of_the_brain(aligned: Alignment, average_head_path: Path) -> None:
+    centre = template_centre(average_head_path)
+    np.testing.assert_allclose(apply_affine(aligned.rigid @ np.linalg.inv(aligned.affine), centre), centre, atol=1e-6)
+
+
 def noise_around(moved: Moved) -> np.ndarray:
     other = np.random.default_rng(0).gamma(2, 900, moved.values.shape)
     return np.where(moved.brain, moved.values, other).astype(np.float32)

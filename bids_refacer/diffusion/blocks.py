@@ -26,6 +26,8 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
 class FourierFeatures(nn.Module):
     """Sines and cosines of a scalar (n,) at fixed geometric frequencies: (n, 2 size)."""
 
+    frequencies: Tensor
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-2, 1, size), persistent=False)

@@ -1,4 +1,4 @@
-"""The cascade: one configuration, any number of stages (Ho et al. 2022, Cascaded Diffusion Models, arXiv 2106.15282)."""
+"""The cascade: one configuration, any number of stages (Ho et al. 2022, arXiv 2106.15282)."""
 
 from __future__ import annotations
 

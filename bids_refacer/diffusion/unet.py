@@ -85,13 +85,13 @@ class UNet(nn.Module):
         skips = []
         for level, blocks in enumerate(self.down):
             y = F.avg_pool3d(y, 2) if level else y
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
                 y = block(y, emb)
             skips.append(y)
         y = self.attention(self.middle(y, emb))
         for level, blocks in enumerate(self.up):
             y = F.interpolate(y, scale_factor=2.0) if level else y
             y = torch.cat([y, skips.pop()], dim=1)
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
                 y = block(y, emb)
         return depth_to_space(self.head(F.silu(self.norm(y))), self.config.fold)

@@ -15,9 +15,7 @@ from bids_refacer.volumes.prior import LinearPrior
 class Items(Dataset):
     """Item i is the i-th training example of a run, ready for its stage."""
 
-    def __init__(
-        self, heads: list[Head], priors: list[LinearPrior], stage: StageConfig, seed: int, crop: int
-    ) -> None:
+    def __init__(self, heads: list[Head], priors: list[LinearPrior], stage: StageConfig, seed: int, crop: int) -> None:
         self.heads, self.priors, self.stage, self.seed, self.crop = heads, priors, stage, seed, crop
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ BOX_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class Item:
-    """Arguments of `Denoiser.loss` for one example: target (1, 1, i, j, k), condition (1, 3, i, j, k), unknown, level."""
+    """Arguments of `Denoiser.loss`: target (1, 1, i, j, k), condition (1, 3, i, j, k), unknown, augmentation level."""
 
     target: Tensor
     condition: Tensor
@@ -128,5 +128,5 @@ def fine_crop(example: Example, rng: np.random.Generator, size: int) -> tuple[sl
     shape = example.unknown.shape
     chosen = places[rng.integers(places.size)] if places.size else rng.integers(example.unknown.size)
     centre = np.unravel_index(chosen, shape) + rng.integers(-8, 9, 3)
-    start = [int(np.clip(c - size // 2, 0, s - size)) // 2 * 2 for c, s in zip(centre, shape, strict=True)]
-    return tuple(slice(a, a + size) for a in start)
+    i, j, k = (int(np.clip(c - size // 2, 0, s - size)) // 2 * 2 for c, s in zip(centre, shape, strict=True))
+    return slice(i, i + size), slice(j, j + size), slice(k, k + size)

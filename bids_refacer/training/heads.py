@@ -39,9 +39,7 @@ class Head:
         return self.stored.astype(np.float32) * (2 / 255) - 1
 
 
-def make_head(
-    name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment
-) -> Head:
+def make_head(name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> Head:
     """Bring a native image, (i, j, k) float with its affine and brain mask, into the canonical frame."""
     model = to_model(values, brain_scale(values, brain_mask))
     seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, SPACING) > 0.99

@@ -63,7 +63,7 @@ def train_stage(items: Items, stage: StageConfig, settings: LoopSettings, folder
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
-    model = build(stage).to(device).to(memory_format=torch.channels_last_3d)
+    model = build(stage).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     averaged = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=1e-3)
     start = _restore(folder / "checkpoint.pt", model, averaged, optimiser)
@@ -114,7 +114,12 @@ def _step(
 
 
 def _save(path: Path, step: int, model: Denoiser, averaged: Denoiser, optimiser: torch.optim.Optimizer) -> None:
-    state = {"step": step, "model": model.state_dict(), "ema": averaged.state_dict(), "optimiser": optimiser.state_dict()}
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "ema": averaged.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
     torch.save(state, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)
 

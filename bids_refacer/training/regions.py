@@ -40,7 +40,7 @@ def draw_region(head: Head, rng: np.random.Generator) -> np.ndarray:
 
 
 def template_region(head: Head, jitter: np.ndarray | None = None) -> np.ndarray:
-    """What pydeface and niimath remove: pydeface's face mask carried by the head's affine, (4, 4) `jitter` before it."""
+    """What pydeface and niimath remove: pydeface's face mask carried by the head's affine, (4, 4) `jitter` after it."""
     to_average = head.alignment.affine @ np.linalg.inv(head.alignment.rigid)
     keep, affine = pydeface_keep_mask()
     jitter = np.eye(4) if jitter is None else jitter
@@ -101,5 +101,5 @@ def _dilate(mask: np.ndarray, times: int) -> np.ndarray:
 
 def _asset(name: str) -> tuple[np.ndarray, np.ndarray]:
     with as_file(files("bids_refacer") / "data" / name) as path:
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         return np.asarray(image.dataobj, dtype=np.float32), image.affine

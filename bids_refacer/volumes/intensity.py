@@ -23,7 +23,7 @@ def brain_scale(values: np.ndarray, brain_mask: np.ndarray) -> float:
     """
     scale = float(np.median(values[brain_mask])) if brain_mask.any() else 0.0
     if not scale > 0:
-        raise ValueError(f"The median intensity of the brain is {scale}; expected a positive one: check the brain mask.")
+        raise ValueError(f"The median intensity of the brain is {scale}, not above zero: check the brain mask.")
     return scale
 
 

@@ -128,7 +128,7 @@ def _neighbours(mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
 def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
     """Structuring element: the voxels whose centres lie within `radius` mm, at least the face neighbours."""
     reach = np.maximum(np.floor(radius / spacing), 1).astype(int)
-    steps = np.moveaxis(np.indices(2 * reach + 1), 0, -1) - reach
+    steps = np.moveaxis(np.indices(tuple(2 * reach + 1)), 0, -1) - reach
     near = np.linalg.norm(steps * spacing, axis=-1) <= radius
     return near | (np.abs(steps).sum(axis=-1) <= 1)
 

@@ -72,7 +72,7 @@ def align_to(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, tem
 @cache
 def brain_centre(template: Path) -> np.ndarray:
     """(3,) centre of mass, in mm, of the voxels above zero of a brain image."""
-    image = nib.load(template)
+    image = nib.Nifti1Image.from_filename(template)
     return nib.affines.apply_affine(image.affine, np.argwhere(np.asanyarray(image.dataobj) > 0).mean(axis=0))
 
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 PADDING = 60
-"""Voxels by which pydeface's keep-mask is extended forward and down: as shipped it is a box that ends before the chin."""
+"""Voxels by which pydeface's keep-mask is extended forward and down: as shipped it ends before the chin."""
 
 PYDEFACE_TO_AVERAGE = np.array(
     [
@@ -32,7 +32,7 @@ def pydeface_keep_mask() -> tuple[np.ndarray, np.ndarray]:
     affine : (4, 4) float64, voxel -> average-head world (RAS+ mm)
     """
     with as_file(files("pydeface") / "data" / "facemask.nii.gz") as path:
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         keep = (np.asarray(image.dataobj) > 0.5).astype(np.float32)
     padded = np.pad(keep, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
     shift = np.eye(4)
@@ -44,5 +44,5 @@ def pydeface_keep_mask() -> tuple[np.ndarray, np.ndarray]:
 def asset(name: str) -> tuple[np.ndarray, np.ndarray]:
     """A volume of `bids_refacer/data`: (i, j, k) array as stored, and its (4, 4) affine."""
     with as_file(files("bids_refacer") / "data" / name) as path:
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         return np.asarray(image.dataobj), image.affine
