@@ -14,10 +14,10 @@ from nifti_files import raw_image
 from scipy import ndimage
 
 from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
-from bids_refacer.interfaces.defacers.average import seam_correction
 from bids_refacer.interfaces.defacers.qc import defacing_qc
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
+from bids_refacer.volumes.seam import seam_correction
 
 STILL = Alignment(np.eye(4), np.eye(4))
 TOOLS = tuple(DEFACERS)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_refacer.refacing.average import average_in_native
-from bids_refacer.refacing.conditioning import linear_estimate, pyramid
 from bids_refacer.refacing.compose import compose
+from bids_refacer.refacing.conditioning import linear_estimate, pyramid
 from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import paint_region, unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -72,8 +72,8 @@ def reface(
     for number, seed in enumerate(seeds):
         volume = sample_cascade(model, head, seed, settings, lambda s, n, i=number: progress(i, s, n))
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
-    samples = [compose(scan, volume, target) for volume in painted]
-    mean = compose(scan, np.mean(painted, axis=0), target)
+    samples = [compose(scan, volume, target, ~unknown) for volume in painted]
+    mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)
     average, refined = average_in_native(values, scan.affine, ~unknown, alignment, scale)
     return Refaced(
         samples=samples,
@@ -105,5 +105,4 @@ def to_canonical(
     coarse = pyramid(canonical, known, seen & ~known, spacing, model.coarsest)[model.coarsest]
     expected = linear_estimate(model.prior, coarse)[0, 0].numpy()
     paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3)), spacing)
-    known = seen & ~paint
-    return Canonical(np.where(known, canonical, -1).astype(np.float32), known, paint)
+    return Canonical(np.where(known, canonical, -1).astype(np.float32), seen & ~paint, paint)

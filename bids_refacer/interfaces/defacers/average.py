@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from bids_refacer import __version__
 from bids_refacer.interfaces.defacers.qc import defacing_qc
@@ -14,12 +13,11 @@ from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.seam import FADE_MM, seam_correction
 from bids_refacer.volumes.templates import asset
 
 _ASSET_MM = 2
 _ASSET_UNIT = 100.0  # the average head is stored in hundredths of its brain's median
-_RING_MM = 4.0
-_FADE_MM = 8.0
 
 
 def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
@@ -44,40 +42,12 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Tool": "average (bids_refacer)",
         "Version": __version__,
         "Command": "bids_refacer --deface-tools average",
-        "Options": {"zone": "face_zone.nii.gz", "head": "average_head.nii.gz", "seam_fade_mm": _FADE_MM},
+        "Options": {"zone": "face_zone.nii.gz", "head": "average_head.nii.gz", "seam_fade_mm": FADE_MM},
         "Registration": f"brain to average brain, niimath {package_version('niimath')} -allineate (12 parameters)",
         "QualityControl": defacing_qc(values, scan.affine, zone, brain_mask),
     }
     stored = np.where(zone, to_stored(scan, painted), scan.stored)
     return DefaceResult(stored=stored, removed=zone, details=details)
-
-
-def seam_correction(difference: np.ndarray, zone: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """What to add inside the zone so that intensities meet at its border.
-
-    The difference in a ring just outside the zone is carried inwards by normalised convolution, and fades with depth.
-
-    Parameters
-    ----------
-    difference : (i, j, k) float, image minus average; read outside the zone only
-    zone : (i, j, k) bool, not empty
-    spacing : (3,) voxel size in mm
-
-    Returns
-    -------
-    (i, j, k) float32, zero outside the zone
-    """
-    margin = np.ceil(4 * _RING_MM / spacing).astype(int)  # as far as the convolution reaches: the rest costs time only
-    where = [np.flatnonzero(zone.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    box = tuple(slice(max(w[0] - m, 0), w[-1] + m + 1) for w, m in zip(where, margin, strict=True))
-    depth = ndimage.distance_transform_edt(zone[box], sampling=spacing)
-    ring = ~zone[box] & (ndimage.distance_transform_edt(~zone[box], sampling=spacing) <= _RING_MM)
-    weight = ndimage.gaussian_filter(ring.astype(np.float32), _RING_MM / spacing)
-    total = ndimage.gaussian_filter(np.where(ring, difference[box], 0).astype(np.float32), _RING_MM / spacing)
-    carried = total / np.maximum(weight, 1e-4) * np.exp(-((depth / _FADE_MM) ** 2))
-    correction = np.zeros(zone.shape, dtype=np.float32)
-    correction[box] = np.where(zone[box], carried, 0)
-    return correction
 
 
 AVERAGE = Defacer(

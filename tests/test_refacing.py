@@ -1,0 +1,184 @@
+"""The attack: what it sees, what it leaves alone, what decides its samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from bids_refacer.diffusion.cascade import StageConfig, build
+from bids_refacer.diffusion.denoiser import NoiseConfig
+from bids_refacer.diffusion.unet import UNetConfig
+from bids_refacer.refacing import attack
+from bids_refacer.refacing.attack import reface
+from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
+from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.nifti import Scan, read_scan, write_scan
+from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.volumes.templates import asset, pydeface_keep_mask
+from bids_refacer.volumes.grid import resample
+from bids_refacer.weights import AttackModel
+
+STILL = Alignment(np.eye(4), np.eye(4))
+
+
+def tiny_stage(spacing: int, augmentation: float, seed: int) -> tuple[StageConfig, torch.nn.Module]:
+    """A network that does something, though nothing sensible."""
+    config = StageConfig(
+        spacing=spacing,
+        network=UNetConfig(condition_channels=3, channels=(8, 8), blocks=1, attention=False),
+        noise=NoiseConfig(sigma_data=0.1, sigma_min=0.01, sigma_max=1.0, log_mean=-2.0, log_std=1.0),
+        augmentation=augmentation,
+        steps=2,
+    )
+    torch.manual_seed(seed)
+    denoiser = build(config)
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return config, denoiser.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> AttackModel:
+    mean, _ = attack_mean()
+    support = mean > -0.9
+    prior = LinearPrior(mean, np.zeros((1, int(support.sum())), np.float32) + 0.01, support, 1.0)
+    return AttackModel("tiny", prior, [tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2)], {})
+
+
+def attack_mean() -> tuple[np.ndarray, np.ndarray]:
+    """The average head at 4 mm in model intensities, and at 2 mm as stored."""
+    stored = asset("average_head.nii.gz")[0]
+    blocks = (stored / 100).reshape(48, 2, 64, 2, 64, 2).mean((1, 3, 5))
+    return (np.clip(blocks, 0, 2.5) * 0.8 - 1).astype(np.float32), stored
+
+
+@pytest.fixture
+def brain() -> np.ndarray:
+    return asset("average_brain_mask.nii.gz")[0] > 0
+
+
+def removed_region(brain: np.ndarray) -> np.ndarray:
+    keep, affine = pydeface_keep_mask()
+    return (resample(keep, affine, CANONICAL[2], None, cval=1.0) < 0.5) & ~brain
+
+
+def defaced_scan(folder: Path, face: int, brain: np.ndarray, noisy_air: bool = True) -> Scan:
+    """The average head, another face under the removed region for every `face`, defaced and read back."""
+    stored = attack_mean()[1].astype(np.int16) * 4
+    if noisy_air:
+        stored = stored + np.random.default_rng(0).integers(1, 9, stored.shape).astype(np.int16)
+    removed = removed_region(brain)
+    stored[removed] = np.random.default_rng(face).integers(0, 600, removed.sum())
+    path = folder / f"face-{face}.nii.gz"
+    nib.Nifti1Image(stored, CANONICAL[2].affine).to_filename(path)
+    original = read_scan(path)
+    write_scan(path, original, np.where(removed, 0, original.stored).astype(np.int16))
+    return read_scan(path)
+
+
+@pytest.fixture
+def quick_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registered average costs seconds and has its own test."""
+
+    def still(values, affine, known, alignment, scale):
+        return np.full(values.shape, scale, np.float32), True
+
+    monkeypatch.setattr(attack, "average_in_native", still)
+
+
+def run(scan: Scan, brain: np.ndarray, model: AttackModel, seeds: tuple[int, ...] = (7,), zone: bool = False):
+    settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
+    return reface(scan, brain, STILL, model, settings, seeds=seeds, zone=zone, progress=lambda *_: None)
+
+
+@pytest.mark.usefixtures("quick_average")
+def test_original_under_the_removed_region_changes_nothing(tmp_path: Path, brain: np.ndarray, model) -> None:
+    first = run(defaced_scan(tmp_path, 1, brain), brain, model)
+    second = run(defaced_scan(tmp_path, 2, brain), brain, model)
+    np.testing.assert_array_equal(first.samples[0], second.samples[0])
+    np.testing.assert_array_equal(first.average, second.average)
+
+
+@pytest.mark.usefixtures("quick_average")
+def test_known_voxels_are_sacred_and_removed_ones_are_painted(tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    refaced = run(scan, brain, model)
+    for image in (*refaced.samples, refaced.mean, refaced.average):
+        assert image.dtype == scan.stored.dtype
+        np.testing.assert_array_equal(image[~refaced.unknown], scan.stored[~refaced.unknown])
+    removed = removed_region(brain)
+    assert not (refaced.unknown & ~removed).any()
+    tissue = removed & (attack_mean()[1] > 30)
+    assert refaced.unknown[tissue].mean() > 0.99
+    assert (refaced.samples[0][tissue] > 0).mean() > 0.9
+
+
+@pytest.mark.usefixtures("quick_average")
+def test_a_seed_decides_a_sample_whatever_else_is_drawn(tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    together = run(scan, brain, model, seeds=(7, 8))
+    alone = run(scan, brain, model, seeds=(8,))
+    np.testing.assert_array_equal(together.samples[1], alone.samples[0])
+    assert (together.samples[0] != together.samples[1]).any()
+
+
+@pytest.mark.usefixtures("quick_average")
+def test_zone_of_a_replacing_tool_is_unknown_whatever_it_holds(tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    zone = (asset("face_zone.nii.gz")[0] > 0) & ~brain
+    images = []
+    for fill in (100, 300):
+        path = tmp_path / f"replaced-{fill}.nii.gz"
+        write_scan(path, scan, np.where(zone, fill, scan.stored).astype(np.int16))
+        images.append(run(read_scan(path), brain, model, zone=True).samples[0])
+    inside = unknown_region(scan.stored, scan.affine, brain, STILL, zone=True)
+    np.testing.assert_array_equal(inside, zone)
+    np.testing.assert_array_equal(images[0][~zone], images[1][~zone])
+    deep = zone & (attack_mean()[1] > 30)
+    assert (images[0][deep] == images[1][deep]).mean() > 0.99
+
+
+def test_unknown_region_covers_zero_air_as_well_as_tissue(tmp_path: Path, brain: np.ndarray) -> None:
+    scan = defaced_scan(tmp_path, 1, brain, noisy_air=False)
+    unknown = unknown_region(scan.stored, scan.affine, brain, STILL, zone=False)
+    removed = removed_region(brain)
+    air = (attack_mean()[1] == 0) & ~removed
+    assert unknown[removed].mean() > 0.999
+    assert unknown[air].mean() > 0.95
+
+
+def test_whole_head_is_refused_with_a_sentence() -> None:
+    seen = np.ones((96, 128, 128), bool)
+    expected = np.full(seen.shape, -1.0)
+    expected[20:70, 20:100, 30:110] = 0.0
+    with pytest.raises(NothingRemovedError, match="no removed region was found in the defaced image"):
+        paint_region(expected < -0.9, seen, expected, 2)
+
+
+def test_paint_region_is_the_missing_tissue_and_the_air_around_it() -> None:
+    seen = np.ones((96, 128, 128), bool)
+    expected = np.full(seen.shape, -1.0)
+    expected[20:70, 20:100, 30:110] = 0.0
+    unknown = expected < -0.9
+    unknown[20:70, 80:100, 30:60] = True
+    paint = paint_region(unknown, seen, expected, 2)
+    assert paint[20:70, 80:100, 30:60].all()
+    assert paint[45, 105, 45] and not paint[45, 115, 45]
+    assert not (paint & ~unknown).any()
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp2m", "ddpm"])
+@pytest.mark.usefixtures("quick_average")
+def test_every_sampler_paints(sampler: str, tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    settings = SamplingSettings(sampler=sampler, steps=2, device=torch.device("cpu"))
+    seen: list[tuple[int, int, int]] = []
+    kwargs = {"seeds": (3,), "zone": False, "progress": lambda *call: seen.append(call)}
+    again = [reface(scan, brain, STILL, model, settings, **kwargs).samples[0] for _ in range(2)]
+    np.testing.assert_array_equal(*again)
+    assert seen[: len(seen) // 2] == [(0, step, 4) for step in (1, 2, 3, 4)]
