@@ -95,7 +95,9 @@ def print_table(rows: list[dict]) -> None:
     corrected = np.full(len(p_values), np.nan)
     if tested.any():
         corrected[tested] = holm(np.array(p_values)[tested])
-    print("| tool | face | heads | MASD mm | / average | closer than average | p (Holm) |\n|---|---|---|---|---|---|---|")
+    print(
+        "| tool | face | heads | MASD mm | / average | closer than average | p (Holm) |\n|---|---|---|---|---|---|---|"
+    )
     for line, p in zip(lines, corrected, strict=True):
         print("| " + " | ".join([*line, "" if np.isnan(p) else f"{p:.2g}"]) + " |")
 

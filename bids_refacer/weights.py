@@ -84,7 +84,9 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     folder = model_folder("default" if name == "linear" else name)
     description = json.loads((folder / "model.json").read_text())
     names = ["prior"] if name == "linear" else ["prior", *description["stages"]]
-    sha256 = {file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)}
+    sha256 = {
+        file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)
+    }
     stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[1:]]
     label = "linear" if name == "linear" else description["name"]
     return AttackModel(label, _load_prior(folder / "prior.safetensors"), stages, sha256)
@@ -96,7 +98,9 @@ def verify(path: Path, expected: str | None) -> str:
         raise WeightsError(f"{path} is missing; reinstall bids_refacer or point --model at a complete model folder.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != expected:
-        raise WeightsError(f"{path} is damaged or was changed (its SHA-256 is not the one in model.json); reinstall it.")
+        raise WeightsError(
+            f"{path} is damaged or was changed (its SHA-256 is not the one in model.json); reinstall it."
+        )
     return digest
 
 

@@ -16,11 +16,10 @@ from bids_refacer.refacing import attack
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
-from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
-from bids_refacer.volumes.grid import resample
 from bids_refacer.weights import AttackModel
 
 STILL = Alignment(np.eye(4), np.eye(4))

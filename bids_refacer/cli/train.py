@@ -1,4 +1,6 @@
-"""Train an attack model: `python -m bids_refacer.cli.train BIDS_DIR OUT`. Killed at any moment, it goes on where it was.
+"""Train an attack model: `python -m bids_refacer.cli.train BIDS_DIR OUT`.
+
+Killed at any moment and called again, it goes on where it was.
 
 BIDS_DIR holds T1w images whose faces are there. `participants.tsv` may have a column `split` (only `train` is used)
 and flags `nose_in_fov` ... (heads whose nose is cut are left out). OUT gets `cache/` (8-bit canonical heads),

@@ -27,9 +27,7 @@ class Level:
     unknown: Tensor
 
 
-def pyramid(
-    values: np.ndarray, known: np.ndarray, unknown: np.ndarray, finest: int, coarsest: int
-) -> dict[int, Level]:
+def pyramid(values: np.ndarray, known: np.ndarray, unknown: np.ndarray, finest: int, coarsest: int) -> dict[int, Level]:
     """Levels from `finest` to `coarsest` mm, each half the resolution of the one before.
 
     A coarse voxel is known when all eight voxels in it are, and unknown when any of them is.

@@ -28,7 +28,7 @@ from bids_refacer.refacing.conditioning import (
 from bids_refacer.weights import AttackModel
 
 CONDITION_NOISE = 0.03
-"""Standard deviation of the noise added to a coarse volume before the next stage sees it (Ho et al. 2022, section 4)."""
+"""Standard deviation of the noise added to a coarse volume before the next stage sees it (Ho et al. 2022, 4.2)."""
 
 Count = Callable[[int, int], None]
 
