@@ -1,0 +1,48 @@
+"""Heads, a prior and tiny stages to train on in tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from bids_refacer.diffusion.cascade import COARSE, FINE
+from bids_refacer.training.heads import Head, make_head
+from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
+from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.volumes.templates import asset
+
+SHAPE = CANONICAL[2].shape
+TINY = {"channels": (8, 16), "blocks": 1, "embedding": 16, "attention": False}
+TINY_COARSE = replace(COARSE, network=replace(COARSE.network, **TINY))
+TINY_FINE = replace(FINE, network=replace(FINE.network, **TINY))
+
+
+@cache
+def average_heads() -> list[Head]:
+    """The average head, and the same 4 % narrower with a field of view that ends above the neck."""
+    values, affine = asset("average_head.nii.gz")
+    brain = asset("average_brain_mask.nii.gz")[0] > 0
+    first = make_head("avg", values.astype(np.float32), affine, brain, Alignment(np.eye(4), np.eye(4)))
+    narrow = np.diag([0.96, 1, 1, 1]) @ affine
+    second = make_head(
+        "narrow", values[:, :, 20:].astype(np.float32), _cut(narrow, 20), brain[:, :, 20:], first.alignment
+    )
+    return [first, second]
+
+
+def _cut(affine: np.ndarray, slices: int) -> np.ndarray:
+    moved = affine.copy()
+    moved[:3, 3] += slices * affine[:3, 2]
+    return moved
+
+
+@cache
+def small_prior() -> LinearPrior:
+    """Two modes around the average head."""
+    heads = average_heads()
+    rng = np.random.default_rng(0)
+    mean = pool(heads[0].values, heads[0].seen)[0]
+    support = mean > -0.9
+    return LinearPrior(mean, rng.normal(0, 0.02, (2, support.sum())).astype(np.float32), support, 1.0)
