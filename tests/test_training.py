@@ -158,3 +158,21 @@ def test_averaged_weights_follow_slowly(tmp_path: Path) -> None:
     for name, value in averaged.items():
         torch.testing.assert_close(value, 0.1 * initial[name] + 0.9 * new[name], atol=1e-6, rtol=1e-4)
     assert any(not torch.equal(averaged[name], new[name]) for name in new)
+
+
+def test_every_step_has_noise_of_its_own_and_levels_from_every_stratum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[torch.Tensor, float]] = []
+    loss = loop.Denoiser.loss
+
+    def record(model, target, condition, unknown, augmentation, weight, uniform, noise) -> torch.Tensor:
+        drawn.append((noise.flatten()[:50], uniform.item()))
+        return loss(model, target, condition, unknown, augmentation, weight, uniform, noise)
+
+    monkeypatch.setattr(loop.Denoiser, "loss", record)
+    train_stage(Loose(), TINY_COARSE, settings(3, batch=2, noises=2), tmp_path)
+    noises = torch.stack([noise for noise, _ in drawn])
+    assert len(torch.unique(noises, dim=0)) == len(drawn) == 12
+    for step in range(3):
+        assert sorted(int(4 * uniform) for _, uniform in drawn[4 * step : 4 * step + 4]) == [0, 1, 2, 3]
