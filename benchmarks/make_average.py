@@ -70,7 +70,7 @@ def main() -> None:
     for name, image in images.items():
         write_volume(options.out / f"{name}.nii.gz", image, GRID.affine, "uint8")
     print(
-        f"{len(names)} heads; mean brain volume {nib.affines.voxel_sizes(GRID.affine).prod() * brain.sum() / 1000:.0f} mL"
+    print(f"{len(names)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL")
     )
 
 
