@@ -16,7 +16,7 @@ from bids_refacer.training import loop
 from bids_refacer.training.batches import Items
 from bids_refacer.training.examples import Item
 from bids_refacer.training.heads import Head
-from bids_refacer.training.loop import LoopSettings, learning_rate, train_stage
+from bids_refacer.training.loop import LoopSettings, TrainingError, learning_rate, train_stage
 from bids_refacer.volumes.prior import LinearPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
@@ -176,3 +176,12 @@ def test_every_step_has_noise_of_its_own_and_levels_from_every_stratum(
     assert len(torch.unique(noises, dim=0)) == len(drawn) == 12
     for step in range(3):
         assert sorted(int(4 * uniform) for _, uniform in drawn[4 * step : 4 * step + 4]) == [0, 1, 2, 3]
+
+
+def test_gradient_that_is_not_finite_stops_training_and_spares_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(TrainingError, match="gradient of step 0 is not finite; the checkpoint before it is whole"):
+        train_stage(Loose(), TINY_COARSE, settings(1), tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()

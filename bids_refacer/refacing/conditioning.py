@@ -15,6 +15,11 @@ CHANNELS = 3
 """Known intensities, known mask, base: the conditioning channels of every stage."""
 
 
+LEAST_SIDE = 24
+"""Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
+weight gradient of a 3x3x3 convolution is garbage (torch 2.13 on AVX512-BF16: up to infinity at depth 2, right at others)."""
+
+
 @dataclass(frozen=True)
 class Level:
     """One resolution of a head, all (1, 1, i, j, k) float32.
@@ -72,7 +77,7 @@ def working_box(unknown: Tensor, multiple: int) -> tuple[slice, ...]:
     box = [slice(None), slice(None)]
     for low, high, side in zip(where.min(0) - 4, where.max(0) + 5, mask.shape, strict=True):
         low, high = max(0, int(low)), min(side, int(high))
-        size = min(side, -(-(high - low) // multiple) * multiple)
+        size = min(side, -(-max(high - low, LEAST_SIDE) // multiple) * multiple)
         low = min(low, side - size)
         box.append(slice(low, low + size))
     return tuple(box)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.training.examples import Item, coarse_item, draw_example, fine_item
@@ -22,7 +22,8 @@ class Items(Dataset):
         return 2**31
 
     def __getitem__(self, index: int) -> Item:
-        torch.set_num_threads(1)  # loader workers share the machine with the network
+        if get_worker_info() is not None:
+            torch.set_num_threads(1)  # loader workers share the machine with the network
         example = draw_example(self.heads, self.seed, index)
         if self.stage.augmentation == 0:
             return coarse_item(example, self.priors[example.fold])

@@ -25,7 +25,7 @@ from bids_refacer.volumes.prior import LinearPrior, fit_prior
 
 FOLDS = 5
 AIR = -0.94
-"""Model intensity under which a voxel connected to the border counts as air (a zeroed background)."""
+"""Model intensity under which a voxel counts as zeroed background."""
 
 
 BOX_MULTIPLE = 8

@@ -22,6 +22,10 @@ from bids_refacer.training.examples import Item
 LOG = logging.getLogger(__name__)
 
 
+class TrainingError(RuntimeError):
+    """Training cannot go on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
     """How long and how fast.
@@ -103,7 +107,12 @@ def _step(
             loss = model.loss(*(t.to(device) for t in tensors)) / n
         loss.backward()
         total += loss.item()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    if not torch.isfinite(norm):
+        raise TrainingError(
+            f"The gradient of step {step} is not finite; the checkpoint before it is whole. Train on without bfloat16, "
+            "or with a lower learning rate."
+        )
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     decay = min(settings.ema, (1 + step) / (10 + step))

@@ -61,7 +61,8 @@ def resample(
     (grid.shape) array, float32, or the input dtype for order 0
     """
     world = np.eye(4) if to_source is None else to_source
-    matrix = np.linalg.inv(affine) @ world @ grid.affine
+    # Rounded: a border voxel at -1e-15 of a coinciding grid would count as outside.
+    matrix = np.round(np.linalg.inv(affine) @ world @ grid.affine, 9)
     source = values if order == 0 else values.astype(np.float32, copy=False)
     dtype = values.dtype if order == 0 else np.float32
     if source.dtype == bool:
