@@ -26,7 +26,7 @@ def validate(dataset: Path, *, content: bool = True) -> list[str]:
     """Errors (not warnings) of a raw or derivative dataset, one sentence each; none when it is valid.
 
     Without `content`, broken links, empty files, unreadable images and series are left out: they concern one image
-    each, and must not keep the others from being processed. An absent validator, or one that fails, is itself a sentence.
+    each, and must not keep the others from being processed. An absent or failing validator is a sentence too.
     """
     program = find_validator()
     if program is None:

@@ -17,7 +17,7 @@ CHANNELS = 3
 
 LEAST_SIDE = 24
 """Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
-weight gradient of a 3x3x3 convolution is garbage (torch 2.13 on AVX512-BF16: up to infinity at depth 2, right at others)."""
+weight gradient of a 3x3x3 convolution is garbage (torch 2.13, AVX512-BF16: infinite at depth 2, right at others)."""
 
 
 @dataclass(frozen=True)
