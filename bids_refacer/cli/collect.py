@@ -45,11 +45,11 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
             own = [c for c in crashes if c.image == job.node_name and c.tool in (None, tool_job.node_name)]
             if own:
                 crash = own[0]
-                outcome = {"stage": crash.stage, "status": "failed", "message": crash.message}
+                stage, status, message = crash.stage, "failed", crash.message
             else:
                 message = "The run ended before this image and tool were done: run it again."
-                outcome = {"stage": "input", "status": "skipped", "message": message}
-            rows.append(status_row(job.image, tool_job.tool, **outcome))
+                stage, status = "input", "skipped"
+            rows.append(status_row(job.image, tool_job.tool, stage=stage, status=status, message=message))
     return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))
 
 

@@ -47,10 +47,10 @@ class Deface(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         folder = Path(runtime.cwd)
-        scan, mask = read_scan(self.inputs.in_file), read_scan(self.inputs.brain_mask)
+        scan, brain = read_scan(self.inputs.in_file), read_scan(self.inputs.brain_mask).stored > 0
         alignment = Alignment.from_json(Path(self.inputs.alignment))
         with tempfile.TemporaryDirectory(dir=folder) as scratch:  # what tools leave behind shows the face
-            result = DEFACERS[self.inputs.tool].run(scan, mask.stored > 0, alignment, Path(scratch))
+            result = DEFACERS[self.inputs.tool].run(scan, brain, alignment, Path(scratch))
         write_scan(folder / "defaced.nii.gz", scan, result.stored)
         write_volume(folder / "defacemask.nii.gz", result.removed, scan.affine, np.uint8)
         details = {**result.details, "RunTime": round(time.perf_counter() - started, 2)}
