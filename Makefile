@@ -3,8 +3,8 @@
 # make head       the real head for tests            make lint       ruff and mypy
 # make clean      removes what the others made
 #
-# On Linux, PyPI's torch brings CUDA libraries along (several GB). A CPU build is enough:
-#   make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# On Linux, the default torch brings CUDA libraries along (several GB). A CPU build is enough: give PyTorch's CPU index
+# as PIP_EXTRA_INDEX_URL, or a folder with its wheel as PIP_FIND_LINKS.
 
 PYTHON ?= python3
 VENV := .venv

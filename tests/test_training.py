@@ -31,6 +31,8 @@ def heads() -> list[Head]:
 def prior() -> LinearPrior:
     return small_prior()
 
+SPREAD = TINY_COARSE.noise.sigma_data
+
 
 class Loose(Dataset):
     """Items for the loop alone: small volumes of different sizes, each a function of its index.
@@ -46,10 +48,10 @@ class Loose(Dataset):
         generator = torch.Generator().manual_seed(index)
         shape = (1, 1, 16, 16 + 8 * (index % 2), 16)
         unknown = (torch.rand(shape, generator=generator) < 0.6).float()
-        target = 0.12 * torch.randn(shape, generator=generator) * unknown
+        target = SPREAD * torch.randn(shape, generator=generator) * unknown
         noise = torch.randn((1, 2, *shape[2:]), generator=generator)
-        condition = torch.cat([target / 0.12, noise], dim=1)  # something that can be learned
-        return Item(target, condition, unknown, 0.0)
+        condition = torch.cat([target / SPREAD, noise], dim=1)  # something that can be learned
+        return Item(target, condition, unknown, unknown, 0.0)
 
 
 def settings(steps: int, **changes: object) -> LoopSettings:

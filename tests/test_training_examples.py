@@ -141,7 +141,9 @@ def test_a_coarse_item_tells_the_truth_only_where_it_is_known(heads: list[Head],
     box = working_box(as_tensor(~pool(example.values, ~example.unknown)[1]), BOX_MULTIPLE)[2:]
     np.testing.assert_array_equal(known > 0, whole_known[box])
     np.testing.assert_allclose(values[known > 0], truth[box][known > 0], atol=1e-6)
-    np.testing.assert_allclose((base + target)[unknown], truth[box][unknown], atol=1e-6)
+    scale = item.weight[0, 0].sqrt().numpy()
+    np.testing.assert_array_equal(scale > 0, unknown)
+    np.testing.assert_allclose((base + scale * target)[unknown], truth[box][unknown], atol=1e-6)
 
 
 def test_a_fine_item_is_a_residual_over_its_base(heads: list[Head]) -> None:
@@ -150,8 +152,8 @@ def test_a_fine_item_is_a_residual_over_its_base(heads: list[Head]) -> None:
     values, known, base = item.condition[0].numpy()
     target, unknown = item.target[0, 0].numpy(), item.unknown[0, 0].numpy() > 0
     assert unknown.any() and not target[~unknown].any() and not values[known == 0].any()
-    assert np.abs(target).max() < 1.5
-    restored = np.where(unknown, base + target, -9)
+    restored = np.where(unknown, base + item.weight[0, 0].sqrt().numpy() * target, -9)
+    assert np.abs(restored[unknown]).max() <= 1.001
     assert np.isin(np.round(restored[unknown], 4), np.round(example.values[example.unknown], 4)).all()
 
 

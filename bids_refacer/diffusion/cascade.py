@@ -44,14 +44,14 @@ class StageConfig:
 COARSE = StageConfig(
     spacing=4,
     network=UNetConfig(condition_channels=3, channels=(48, 96, 144)),
-    noise=NoiseConfig(sigma_data=0.12, sigma_min=0.002, sigma_max=10.0, log_mean=-1.5, log_std=1.4),
+    noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=10.0, log_mean=-1.2, log_std=1.3),
     augmentation=0.0,
     steps=12,
 )
 FINE = StageConfig(
     spacing=2,
     network=UNetConfig(condition_channels=3, channels=(40, 80, 128), attention=False),
-    noise=NoiseConfig(sigma_data=0.08, sigma_min=0.002, sigma_max=3.0, log_mean=-2.3, log_std=1.2),
+    noise=NoiseConfig(sigma_data=0.11, sigma_min=0.003, sigma_max=3.0, log_mean=-2.0, log_std=1.2),
     augmentation=0.15,
     steps=8,
 )

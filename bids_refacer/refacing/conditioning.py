@@ -15,6 +15,8 @@ CHANNELS = 3
 """Known intensities, known mask, base: the conditioning channels of every stage."""
 
 
+SCALE_REACH_MM, SCALE_TISSUE, SCALE_FLOOR = 8, 0.4, 0.12
+
 LEAST_SIDE = 24
 """Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
 weight gradient of a 3x3x3 convolution is garbage (torch 2.13, AVX512-BF16: infinite at depth 2, right at others)."""
@@ -61,6 +63,26 @@ def condition_volume(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
 def upsample(coarse: Tensor) -> Tensor:
     """(n, 1, i, j, k) -> (n, 1, 2i, 2j, 2k), trilinear, voxel edges kept."""
     return torch.nn.functional.interpolate(coarse, scale_factor=2.0, mode="trilinear", align_corners=False)
+
+
+def residual_scale(base: Tensor, spacing: int) -> Tensor:
+    """How large a residual over the base may be expected to be, relative to that in tissue.
+
+    A stage draws the residual in this unit. Far from everything that the base takes for tissue there is hardly one, and
+    a network that is not told so has to learn it voxel by voxel: until it has, its samples leave speckle in air.
+
+    Parameters
+    ----------
+    base : (n, 1, i, j, k) model intensities
+    spacing : mm
+
+    Returns
+    -------
+    (n, 1, i, j, k), from 0.12 in air farther than 8 mm from tissue to 1 in tissue and at its border
+    """
+    reach = SCALE_REACH_MM // spacing
+    near = torch.nn.functional.avg_pool3d(base + 1, 2 * reach + 1, 1, reach, count_include_pad=False)
+    return (near / SCALE_TISSUE).clamp(SCALE_FLOOR, 1.0)
 
 
 def working_box(unknown: Tensor, multiple: int) -> tuple[slice, ...]:

@@ -22,6 +22,7 @@ from bids_refacer.refacing.conditioning import (
     condition_volume,
     linear_estimate,
     pyramid,
+    residual_scale,
     upsample,
     working_box,
 )
@@ -79,7 +80,8 @@ def sample_cascade(
         level = levels[config.spacing]
         base = volume if config.augmentation == 0 else _next_base(volume, levels[2 * config.spacing], generator)
         residual = _residual(config, denoiser, level, base, generator, settings, _ticker(count, done, total))
-        volume = torch.where(level.known > 0, level.values, base + residual)
+        painted = base + residual_scale(base, config.spacing) * residual
+        volume = torch.where(level.known > 0, level.values, painted)
         done += settings.steps or config.steps
     while volume.shape[-1] < head.values.shape[-1]:  # a model without a fine stage
         volume = upsample(volume)
@@ -100,7 +102,7 @@ def _residual(
     settings: SamplingSettings,
     tick: Callable[[int], None],
 ) -> Tensor:
-    """Sample a stage's residual in the bounding box of the unknown voxels; 0 elsewhere."""
+    """Sample a stage's residual, in units of `residual_scale`, in the bounding box of the unknown voxels; 0 elsewhere."""
     steps = settings.steps or config.steps
     sigmas = karras_sigmas(steps, config.noise.sigma_min, config.noise.sigma_max)
     box = working_box(level.unknown, config.network.multiple)

@@ -13,6 +13,7 @@ from bids_refacer.refacing.conditioning import (
     condition_volume,
     linear_estimate,
     pyramid,
+    residual_scale,
     upsample,
     working_box,
 )
@@ -34,11 +35,15 @@ BOX_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class Item:
-    """Arguments of `Denoiser.loss`: target (1, 1, i, j, k), condition (1, 3, i, j, k), unknown, augmentation level."""
+    """Arguments of `Denoiser.loss` for one example: condition has 3 channels, all others (1, 1, i, j, k).
+
+    The weight brings errors of the target, which is in units of `residual_scale`, back to intensities.
+    """
 
     target: Tensor
     condition: Tensor
     unknown: Tensor
+    weight: Tensor
     augmentation: float
 
 
@@ -93,7 +98,7 @@ def coarse_item(example: Example, prior: LinearPrior) -> Item:
     level = pyramid(example.values, example.known, example.unknown, SPACING, 2 * SPACING)[2 * SPACING]
     base = linear_estimate(prior, level)
     truth = torch.from_numpy(pool(example.values, example.known | example.unknown)[0])[None, None]
-    return _item(level, truth, base, 0.0)
+    return _item(level, truth, base, 0.0, 2 * SPACING)
 
 
 def fine_item(example: Example, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
@@ -109,15 +114,17 @@ def fine_item(example: Example, rng: np.random.Generator, augmentation: float, c
     noise = torch.from_numpy(rng.standard_normal(coarse.shape).astype(np.float32))
     level = float(augmentation * rng.random())
     base = upsample(torch.where(levels[2 * SPACING].unknown > 0, coarse + level * noise, coarse))
-    return _item(levels[SPACING], torch.from_numpy(values)[None, None], base, level)
+    return _item(levels[SPACING], torch.from_numpy(values)[None, None], base, level, SPACING)
 
 
-def _item(level: Level, truth: Tensor, base: Tensor, augmentation: float) -> Item:
+def _item(level: Level, truth: Tensor, base: Tensor, augmentation: float, spacing: int) -> Item:
     """Target and conditioning, cut to the box that a sampler would work in."""
     box = working_box(level.unknown, BOX_MULTIPLE)
     condition = condition_volume(level.values, level.known, base)
-    target = (truth - base) * level.unknown
-    return Item(target[box], condition[box], level.unknown[box], augmentation)
+    scale = residual_scale(base, spacing)
+    target = (truth - base) / scale * level.unknown
+    weight = scale**2 * level.unknown
+    return Item(target[box], condition[box], level.unknown[box], weight[box], augmentation)
 
 
 def fine_crop(example: Example, rng: np.random.Generator, size: int) -> tuple[slice, slice, slice]:

@@ -102,7 +102,7 @@ def _step(
     for item, share in zip(batch, uniform, strict=True):  # boxes differ in size; and this is no slower on a CPU
         noise = torch.randn(item.target.shape, generator=generator)
         level = torch.tensor([item.augmentation])
-        tensors = (item.target, item.condition, item.unknown, level, item.unknown, share[None], noise)
+        tensors = (item.target, item.condition, item.unknown, level, item.weight, share[None], noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bf16()):
             loss = model.loss(*(t.to(device) for t in tensors)) / n
         loss.backward()
