@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -181,3 +182,15 @@ def test_every_sampler_paints(sampler: str, tmp_path: Path, brain: np.ndarray, m
     again = [reface(scan, brain, STILL, model, settings, **kwargs).samples[0] for _ in range(2)]
     np.testing.assert_array_equal(*again)
     assert seen[: len(seen) // 2] == [(0, step, 4) for step in (1, 2, 3, 4)]
+
+
+@pytest.mark.usefixtures("quick_average")
+def test_temperature_narrows_the_samples(tmp_path: Path, brain: np.ndarray, model: AttackModel) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    spread = {}
+    for temperature in (0.0, 0.5, 1.0):
+        stages = [(replace(config, temperature=temperature), denoiser) for config, denoiser in model.stages]
+        stages = [stage for stage in stages if stage[0].augmentation == 0]
+        first, second = run(scan, brain, replace(model, stages=stages), seeds=(1, 2)).samples
+        spread[temperature] = np.abs(first.astype(float) - second).mean()
+    assert spread[0.0] == 0 < spread[0.5] < spread[1.0]

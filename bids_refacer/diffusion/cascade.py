@@ -22,6 +22,8 @@ class StageConfig:
     augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
         0 for the first stage, which has none
     steps : default number of sampler steps
+    temperature : factor on the sampler's noise; 1 draws from the model's distribution, less from a narrower one with
+        less of the speckle that a model leaves that has not been trained to the end
     """
 
     spacing: int
@@ -29,6 +31,7 @@ class StageConfig:
     noise: NoiseConfig
     augmentation: float
     steps: int
+    temperature: float = 1.0
 
     def to_dict(self) -> dict:
         """Plain types, for JSON."""

@@ -89,7 +89,7 @@ def sample_cascade(
 
 
 def _next_base(volume: Tensor, level: Level, generator: torch.Generator) -> Tensor:
-    noise = CONDITION_NOISE * torch.randn(volume.shape, generator=generator)
+    noise = CONDITION_NOISE * _noise(volume, generator)
     return upsample(torch.where(level.unknown > 0, volume + noise, volume))
 
 
@@ -102,22 +102,26 @@ def _residual(
     settings: SamplingSettings,
     tick: Callable[[int], None],
 ) -> Tensor:
-    """Sample a stage's residual, in units of `residual_scale`, in the bounding box of the unknown voxels; 0 elsewhere."""
+    """Sample a residual, in units of `residual_scale`, in the box of the unknown voxels; 0 elsewhere."""
     steps = settings.steps or config.steps
     sigmas = karras_sigmas(steps, config.noise.sigma_min, config.noise.sigma_max)
     box = working_box(level.unknown, config.network.multiple)
-    start = torch.randn(base.shape, generator=generator)[box]  # on the whole grid: the box must not change a sample
+    start = config.temperature * _noise(base, generator)[box]  # on the whole grid: the box must not change a sample
     condition = condition_volume(level.values, level.known, base)[box].to(settings.device)
     unknown = level.unknown[box].to(settings.device)
     augmentation = torch.full((1,), CONDITION_NOISE if config.augmentation else 0.0, device=settings.device)
     bound = sampling_denoiser(denoiser, condition, unknown, augmentation)
 
     def draw(step: int) -> Tensor:
-        return torch.randn(base.shape, generator=generator)[box].to(settings.device)
+        return config.temperature * _noise(base, generator)[box].to(settings.device)
 
     residual = torch.zeros_like(base)
     residual[box] = (SAMPLERS[settings.sampler](bound, start.to(settings.device), sigmas, draw, tick) * unknown).cpu()
     return residual
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator)
 
 
 def _ticker(count: Count, before: int, total: int) -> Callable[[int], None]:
