@@ -89,7 +89,7 @@ def print_table(rows: list[dict]) -> None:
         average = np.array([face[tool, "average"][h] for h in heads])
         line = [tool, kind, f"{len(heads)}", f"{values.mean():.2f}", f"{(values / average).mean():.2f}"]
         line.append(f"{int((values < average).sum())}")
-        p_values.append(wilcoxon_paired(values, average).p if kind != "average" and len(heads) > 5 else np.nan)
+        p_values.append(wilcoxon_paired(values, average).p_value if kind != "average" and len(heads) > 5 else np.nan)
         lines.append(line)
     tested = ~np.isnan(p_values)
     corrected = np.full(len(p_values), np.nan)
