@@ -79,9 +79,3 @@ def test_the_readme_names_what_there_is() -> None:
         assert f"| `{tool}` |" in readme
     known = {option for action in build_parser()._actions for option in action.option_strings}
     assert set(re.findall(r"`(--[a-z-]+)", readme)) - {"--help"} <= known
-
-
-def test_nothing_names_a_place_that_only_its_makers_have() -> None:
-    ours = [path for name in ("*.md", "Makefile", "NOTICE", "*.txt", ".ci/run") for path in ROOT.glob(name)]
-    for path in (*ours, *(ROOT / "bids_refacer").rglob("*.py")):
-        assert not re.search(r"/work/|/opt/pypi|\.internal\b", path.read_text(encoding="utf-8")), path
