@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.cli.reface import NO_GPU
+
 
 class PreflightError(RuntimeError):
     """The attack cannot run here: one sentence that says what is missing and what to do."""
@@ -44,9 +46,7 @@ def ask(model: str, gpu: str) -> Machine:
         raise PreflightError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
     machine = Machine(**json.loads(done.stdout.splitlines()[-1]))
     if gpu == "require" and not machine.gpus:
-        raise PreflightError(
-            "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
-        )
+        raise PreflightError(NO_GPU)
     return machine
 
 

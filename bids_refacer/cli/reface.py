@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+NO_GPU = "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
+
 REPLACING_TOOLS = ("average",)
 """Tools that put another face where the true one was: what they changed is known from their public face zone."""
 
@@ -107,9 +109,7 @@ def choose_device(policy: str):  # noqa: ANN201
     if policy != "none" and torch.cuda.is_available():
         return torch.device("cuda")
     if policy == "require":
-        raise ValueError(
-            "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
-        )
+        raise ValueError(NO_GPU)
     return torch.device("cpu")
 
 

@@ -11,10 +11,6 @@ from torch import Tensor
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 
-CHANNELS = 3
-"""Known intensities, known mask, base: the conditioning channels of every stage."""
-
-
 SCALE_REACH_MM, SCALE_TISSUE, SCALE_FLOOR = 8, 0.4, 0.12
 
 LEAST_SIDE = 24

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from bids_refacer.training.heads import SPACING, Head
 from bids_refacer.volumes.grid import CANONICAL, resample
-from bids_refacer.volumes.templates import pydeface_keep_mask
+from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 
 _GRID = CANONICAL[SPACING]
 _WORLD = np.stack(np.meshgrid(*(np.arange(n) for n in _GRID.shape), indexing="ij"), -1) @ _GRID.affine[:3, :3].T
@@ -69,7 +66,7 @@ def shear_region(brain: np.ndarray, buffer: float, tilt: float = 0.0) -> np.ndar
 
 def zone_region(head: Head) -> np.ndarray:
     """The public face zone of replacing tools, carried by the head's affine."""
-    zone, affine = _asset("face_zone.nii.gz")
+    zone, affine = asset("face_zone.nii.gz")
     to_average = head.alignment.affine @ np.linalg.inv(head.alignment.rigid)
     return resample(zone, affine, _GRID, to_average, order=1) > 0.5
 
@@ -97,9 +94,3 @@ def _jitter(rng: np.random.Generator) -> np.ndarray:
 
 def _dilate(mask: np.ndarray, times: int) -> np.ndarray:
     return ndimage.binary_dilation(mask, iterations=times) if times else mask
-
-
-def _asset(name: str) -> tuple[np.ndarray, np.ndarray]:
-    with as_file(files("bids_refacer") / "data" / name) as path:
-        image = nib.Nifti1Image.from_filename(path)
-        return np.asarray(image.dataobj, dtype=np.float32), image.affine
