@@ -1,7 +1,8 @@
 """Model weights: found, verified, loaded. The one reader and writer of weight files.
 
-A model is a folder: `model.json` (name, card figures, stages, SHA-256 of every file), `prior.safetensors` and one
-`<stage>.safetensors` per stage. Each file also describes itself in its metadata. No pickles.
+A model is a folder: `model.json` (name, card figures, stages, SHA-256 of every file), `prior_<block>.safetensors` for
+each block of the linear prior and one `<stage>.safetensors` per stage. Each file also describes itself in its metadata.
+No pickles.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from safetensors.torch import save_file as save_tensors
 
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior
 
 LICENCE = "CC BY-SA 3.0"
+_PRIOR_FILES = {block: f"prior_{block}" for block in BLOCKS}
 
 
 class WeightsError(ValueError):
@@ -83,13 +85,13 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     """
     folder = model_folder("default" if name == "linear" else name)
     description = json.loads((folder / "model.json").read_text())
-    names = ["prior"] if name == "linear" else ["prior", *description["stages"]]
+    names = list(_PRIOR_FILES.values()) + ([] if name == "linear" else description["stages"])
     sha256 = {
         file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)
     }
-    stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[1:]]
+    stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
     label = "linear" if name == "linear" else description["name"]
-    return AttackModel(label, _load_prior(folder / "prior.safetensors"), stages, sha256)
+    return AttackModel(label, _load_prior(folder), stages, sha256)
 
 
 def verify(path: Path, expected: str | None) -> str:
@@ -112,12 +114,16 @@ def _load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser
     return config, denoiser.to(device).to(memory_format=torch.channels_last_3d).eval()
 
 
-def _load_prior(path: Path) -> LinearPrior:
-    tensors, metadata = _read(path)
-    scale = tensors["mode_scale"].numpy()[:, None]
-    support = np.unpackbits(tensors["support"].numpy()).astype(bool).reshape(tensors["mean"].shape)
-    modes = tensors["modes"].numpy().astype(np.float32) * scale
-    return LinearPrior(tensors["mean"].float().numpy(), modes, support, float(json.loads(metadata["config"])["noise"]))
+def _load_prior(folder: Path) -> LinearPrior:
+    blocks, noise = {}, 0.0
+    for name, stem in _PRIOR_FILES.items():
+        tensors, metadata = _read(folder / f"{stem}.safetensors")
+        scale = tensors["mode_scale"].numpy()[:, None]
+        support = np.unpackbits(tensors["support"].numpy()).astype(bool).reshape(tensors["mean"].shape)
+        modes = tensors["modes"].numpy().astype(np.float32) * scale
+        blocks[name] = Block(tensors["mean"].float().numpy(), modes, support)
+        noise = float(json.loads(metadata["config"])["noise"])
+    return LinearPrior(blocks, noise)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -141,14 +147,9 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = {"licence": LICENCE, "card": json.dumps(card)}
-    scale = np.abs(prior.modes).max(axis=1) / 127
-    arrays = {
-        "mean": prior.mean.astype(np.float16),
-        "modes": np.round(prior.modes / scale[:, None]).astype(np.int8),
-        "mode_scale": scale.astype(np.float32),
-        "support": np.packbits(prior.support),
-    }
-    save_arrays(arrays, folder / "prior.safetensors", {**about, "config": json.dumps({"noise": prior.noise})})
+    for block, file in _PRIOR_FILES.items():
+        arrays = _packed(prior.blocks[block])
+        save_arrays(arrays, folder / f"{file}.safetensors", {**about, "config": json.dumps({"noise": prior.noise})})
     for stem, (config, denoiser) in stages.items():
         tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in denoiser.state_dict().items()}
         save_tensors(tensors, folder / f"{stem}.safetensors", {**about, "config": json.dumps(config.to_dict())})
@@ -157,3 +158,13 @@ def save_model(
     sha256 = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*.safetensors"))}
     content = {"name": name, "licence": LICENCE, "stages": list(stages), "sha256": sha256, "card": card}
     (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _packed(block: Block) -> dict[str, np.ndarray]:
+    scale = np.abs(block.modes).max(axis=1) / 127
+    return {
+        "mean": block.mean.astype(np.float16),
+        "modes": np.round(block.modes / scale[:, None]).astype(np.int8),
+        "mode_scale": scale.astype(np.float32),
+        "support": np.packbits(block.support),
+    }

@@ -18,16 +18,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from bids_refacer import __version__
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build
 from bids_refacer.interfaces.brain import extract_brain
 from bids_refacer.training.batches import Items
-from bids_refacer.training.examples import cross_fitted_priors
 from bids_refacer.training.heads import Head, load_head, make_head, save_head
 from bids_refacer.training.loop import LoopSettings, train_stage
+from bids_refacer.training.priors import cross_fitted_priors, load_priors, save_priors
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.registration import align_brain
@@ -84,16 +83,8 @@ def cached_priors(heads: list[Head], options: argparse.Namespace) -> list[Linear
     """The cross-fitted priors, made on the first call."""
     target = options.out / "priors.npz"
     if not target.exists():
-        priors = cross_fitted_priors(heads, options.modes, options.ridge)
-        arrays = {f"{key}{i}": getattr(p, key) for i, p in enumerate(priors) for key in ("mean", "modes", "support")}
-        np.savez(target.with_suffix(".tmp.npz"), **arrays)
-        target.with_suffix(".tmp.npz").rename(target)
-    with np.load(target) as content:
-        count = len(content.files) // 3
-        return [
-            LinearPrior(content[f"mean{i}"], content[f"modes{i}"], content[f"support{i}"], options.ridge)
-            for i in range(count)
-        ]
+        save_priors(cross_fitted_priors(heads, options.modes, options.ridge), target)
+    return load_priors(target)
 
 
 def _loop_settings(options: argparse.Namespace, stage: str) -> LoopSettings:
@@ -126,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--noises", type=int, default=2, help="noise levels drawn for each head")
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
     parser.add_argument("--crop", type=int, default=64, help="side of the fine stage's training cubes, voxels of 2 mm")
-    parser.add_argument("--modes", type=int, default=60, help="principal modes of the linear estimate")
-    parser.add_argument("--ridge", type=float, default=3.0, help="noise variance of the linear estimate")
+    parser.add_argument("--modes", type=int, default=80, help="principal modes of the linear estimate")
+    parser.add_argument("--ridge", type=float, default=0.5, help="noise variance of the linear estimate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int)
     return parser

@@ -18,7 +18,8 @@ class StageConfig:
     ----------
     spacing : voxel size in mm; the next finer stage has half of it
     network : shape of the U-Net
-    noise : noise levels of the target, a residual over the linear estimate (first stage) or the upsampled stage before
+    noise : noise levels of the target: the residual over the linear estimate of the fields (first stage), or over the
+        image of the stage before
     augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
         0 for the first stage, which has none
     steps : default number of sampler steps
@@ -46,16 +47,16 @@ class StageConfig:
 
 COARSE = StageConfig(
     spacing=4,
-    network=UNetConfig(condition_channels=3, channels=(48, 96, 144)),
-    noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=10.0, log_mean=-1.2, log_std=1.3),
+    network=UNetConfig(condition_channels=4, target_channels=2, channels=(48, 96, 144)),
+    noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=8.0, log_mean=-1.3, log_std=1.3),
     augmentation=0.0,
     steps=12,
 )
 FINE = StageConfig(
     spacing=2,
-    network=UNetConfig(condition_channels=3, channels=(40, 80, 128), attention=False),
+    network=UNetConfig(condition_channels=4, channels=(40, 80, 128), attention=False),
     noise=NoiseConfig(sigma_data=0.11, sigma_min=0.003, sigma_max=3.0, log_mean=-2.0, log_std=1.2),
-    augmentation=0.15,
+    augmentation=0.1,
     steps=8,
 )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bids_refacer.diffusion.schedule import lognormal_sigmas
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x (n, 1, i, j, k), sigma (n,)) -> estimate of the clean x: all that a sampler needs."""
+"""(x (n, t, i, j, k), sigma (n,)) -> estimate of the clean x: all that a sampler needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Denoiser(nn.Module):
 
         Parameters
         ----------
-        x : (n, 1, i, j, k) noisy target
+        x : (n, t, i, j, k) noisy target of t channels
         sigma : (n,) noise level
         condition : (n, c, i, j, k)
         unknown : (n, 1, i, j, k), 1 where the target is to be generated; x and the result are 0 elsewhere
@@ -53,7 +53,7 @@ class Denoiser(nn.Module):
 
         Returns
         -------
-        (n, 1, i, j, k) float32 estimate of the clean target
+        (n, t, i, j, k) float32 estimate of the clean target
         """
         x = x.float() * unknown
         s = sigma.float().reshape(-1, 1, 1, 1, 1)
@@ -79,11 +79,11 @@ class Denoiser(nn.Module):
 
         Parameters
         ----------
-        target : (n, 1, i, j, k) clean target
+        target : (n, t, i, j, k) clean target
         condition, unknown, augmentation : as in `forward`
-        weight : (n, 1, i, j, k), 0 where the truth is not known (outside the field of view) or not to be learned
+        weight : (n, t, i, j, k), 0 where the truth is not known (outside the field of view) or not to be learned
         uniform : (n,) in (0, 1), draws the noise level
-        noise : (n, 1, i, j, k) standard normal
+        noise : (n, t, i, j, k) standard normal
 
         Returns
         -------

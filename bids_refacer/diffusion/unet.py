@@ -18,6 +18,7 @@ class UNetConfig:
     Attributes
     ----------
     condition_channels : channels of the conditioning volume
+    target_channels : channels of the volume that is generated
     fold : 2 folds 2x2x2 voxels into channels before the first convolution
     channels : feature channels per level, finest first; each level halves the grid
     blocks : residual blocks per level on the way down (one fewer on the way up, at least one)
@@ -26,6 +27,7 @@ class UNetConfig:
     """
 
     condition_channels: int
+    target_channels: int = 1
     fold: int = 2
     channels: tuple[int, ...] = (48, 96, 160)
     blocks: int = 2
@@ -49,7 +51,9 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(128, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
-        self.stem = nn.Conv3d((1 + config.condition_channels) * folded, config.channels[0], 3, padding=1)
+        self.stem = nn.Conv3d(
+            (config.target_channels + config.condition_channels) * folded, config.channels[0], 3, padding=1
+        )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         width = config.channels[0]
         for channels in config.channels:
@@ -67,11 +71,11 @@ class UNet(nn.Module):
             )
             width = channels
         self.norm = nn.GroupNorm(8, width)
-        self.head = nn.Conv3d(width, folded, 3, padding=1)
+        self.head = nn.Conv3d(width, config.target_channels * folded, 3, padding=1)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Tensor, condition: Tensor, noise: Tensor, augmentation: Tensor) -> Tensor:
-        """x (n, 1, i, j, k), condition (n, c, i, j, k), noise (n,), augmentation (n,) -> (n, 1, i, j, k).
+        """x (n, t, i, j, k), condition (n, c, i, j, k), noise (n,), augmentation (n,) -> (n, t, i, j, k).
 
         Raises
         ------

@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.conditioning import linear_estimate, pyramid
+from bids_refacer.refacing.conditioning import linear_fields, pyramid
 from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import paint_region, unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -103,6 +103,6 @@ def to_canonical(
     known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
     canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
     coarse = pyramid(canonical, known, seen & ~known, spacing, model.coarsest)[model.coarsest]
-    expected = linear_estimate(model.prior, coarse)[0, 0].numpy()
-    paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3)), spacing)
+    expected = linear_fields(model.prior, coarse)[0, 0].numpy() < 0
+    paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3, bool)), spacing)
     return Canonical(np.where(known, canonical, -1).astype(np.float32), seen & ~paint, paint)

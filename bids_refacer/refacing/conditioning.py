@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
+from bids_refacer.volumes.fields import SKIN_UNIT_MM
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 
-SCALE_REACH_MM, SCALE_TISSUE, SCALE_FLOOR = 8, 0.4, 0.12
+SCALE_FLOOR = 0.12
+AIR = -1.0
 
 LEAST_SIDE = 24
 """Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
@@ -43,42 +46,61 @@ def pyramid(values: np.ndarray, known: np.ndarray, unknown: np.ndarray, finest: 
     return levels
 
 
-def linear_estimate(prior: LinearPrior, level: Level) -> Tensor:
-    """The linear attack's estimate from the known voxels, (1, 1, i, j, k)."""
-    return as_tensor(prior.conditional_mean(level.values[0, 0].numpy(), level.known[0, 0].numpy() > 0))
+def linear_fields(prior: LinearPrior, level: Level) -> Tensor:
+    """The linear attack's estimate of the fields from the known voxels, (1, 2, i, j, k): skin, tissue."""
+    values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
+    return torch.from_numpy(prior.conditional_fields(values, known > 0, unknown > 0))[None]
 
 
-def condition_volume(values: Tensor, known: Tensor, base: Tensor) -> Tensor:
-    """Conditioning of a stage, (n, 3, i, j, k): known intensities, known mask, base to which a residual is added.
-
-    All (n, 1, i, j, k) on one grid; `known` is 0 or 1.
-    """
-    return torch.cat([values * known, known, base], dim=1)
-
-
-def upsample(coarse: Tensor) -> Tensor:
-    """(n, 1, i, j, k) -> (n, 1, 2i, 2j, 2k), trilinear, voxel edges kept."""
-    return torch.nn.functional.interpolate(coarse, scale_factor=2.0, mode="trilinear", align_corners=False)
-
-
-def residual_scale(base: Tensor, spacing: int) -> Tensor:
-    """How large a residual over the base may be expected to be, relative to that in tissue.
-
-    A stage draws the residual in this unit. Far from everything that the base takes for tissue there is hardly one, and
-    a network that is not told so has to learn it voxel by voxel: until it has, its samples leave speckle in air.
+def condition_volume(values: Tensor, known: Tensor, estimate: Tensor) -> Tensor:
+    """Conditioning of a stage, (n, 4, i, j, k): known intensities, known mask, and what the residual is drawn over.
 
     Parameters
     ----------
-    base : (n, 1, i, j, k) model intensities
-    spacing : mm
+    values, known : (n, 1, i, j, k); `known` is 0 or 1
+    estimate : (n, 2, i, j, k), the fields skin and tissue (first stage), or base image and skin field (later stages)
+    """
+    return torch.cat([values * known, known, estimate], dim=1)
+
+
+def upsample(volume: Tensor) -> Tensor:
+    """(n, c, i, j, k) -> (n, c, 2i, 2j, 2k), cubic (linear would flatten the tip of a nose), voxel edges kept."""
+    channels = volume.flatten(0, 1).numpy()
+    doubled = [ndimage.zoom(channel, 2, order=3, mode="nearest", grid_mode=True) for channel in channels]
+    return torch.from_numpy(np.stack(doubled)).unflatten(0, volume.shape[:2])
+
+
+def render(skin: Tensor, tissue: Tensor, spacing: int) -> Tensor:
+    """The image of two fields: tissue inside the skin, air outside, partial volume in between.
+
+    Parameters
+    ----------
+    skin, tissue : (n, 1, i, j, k), on the grid of the image
+    spacing : of the grid, mm
 
     Returns
     -------
-    (n, 1, i, j, k), from 0.12 in air farther than 8 mm from tissue to 1 in tissue and at its border
+    (n, 1, i, j, k) model intensities; half of the tissue's signal where `skin` is 0
     """
-    reach = SCALE_REACH_MM // spacing
-    near = torch.nn.functional.avg_pool3d(base + 1, 2 * reach + 1, 1, reach, count_include_pad=False)
-    return (near / SCALE_TISSUE).clamp(SCALE_FLOOR, 1.0)
+    share = (0.5 - skin * (SKIN_UNIT_MM / spacing)).clamp(0, 1)
+    return (tissue - AIR) * share + AIR
+
+
+def residual_scale(skin: Tensor) -> Tensor:
+    """How large a residual over the base may be expected to be, relative to that in tissue.
+
+    A later stage draws the residual in this unit. Far outside the skin there is hardly one, and a network that is not
+    told so has to learn it voxel by voxel: until it has, its samples leave speckle in air.
+
+    Parameters
+    ----------
+    skin : (n, 1, i, j, k) skin field
+
+    Returns
+    -------
+    (n, 1, i, j, k), 1 up to 2 mm outside the skin, falling to 0.12 at 8 mm
+    """
+    return (1 - (skin - 0.25) * (1 - SCALE_FLOOR) / 0.75).clamp(SCALE_FLOOR, 1.0)
 
 
 def working_box(unknown: Tensor, multiple: int) -> tuple[slice, ...]:

@@ -1,7 +1,7 @@
 """One sample of the cascade on the canonical grids.
 
-Every stage does the same: take a base (the linear estimate for the first, the upsampled stage before for the others),
-draw the residual over it where voxels are unknown, put the known voxels back.
+The first stage draws the residual of the fields (where the skin is, what tissue is there) over their linear estimate;
+every later one that of the image over what the stage before left: the image of the fields, then the upsampled image.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from bids_refacer.diffusion.schedule import karras_sigmas
 from bids_refacer.refacing.conditioning import (
     Level,
     condition_volume,
-    linear_estimate,
+    linear_fields,
     pyramid,
+    render,
     residual_scale,
     upsample,
     working_box,
@@ -74,50 +75,60 @@ def sample_cascade(
     generator = torch.Generator().manual_seed(seed)
     levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
-    done = 0
-    volume = linear_estimate(model.prior, levels[model.coarsest])
+    done, spacing = 0, model.coarsest
+    fields = linear_fields(model.prior, levels[spacing])
+    image: Tensor | None = None
     for config, denoiser in model.stages:
-        level = levels[config.spacing]
-        base = volume if config.augmentation == 0 else _next_base(volume, levels[2 * config.spacing], generator)
-        residual = _residual(config, denoiser, level, base, generator, settings, _ticker(count, done, total))
-        painted = base + residual_scale(base, config.spacing) * residual
-        volume = torch.where(level.known > 0, level.values, painted)
-        done += settings.steps or config.steps
-    while volume.shape[-1] < head.values.shape[-1]:  # a model without a fine stage
-        volume = upsample(volume)
-    return np.where(head.known, head.values, volume[0, 0].clamp(-1, 1).numpy()).astype(np.float32)
+        level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _ticker(count, done, total))
+        if config.augmentation == 0:
+            fields = fields + draw.residual(level, fields, 2)
+        else:
+            fields = upsample(fields + CONDITION_NOISE * _noise(fields, generator) * levels[spacing].unknown)
+            skin, tissue = fields.split(1, 1)
+            base = render(skin, tissue, config.spacing) if image is None else upsample(image)
+            painted = base + residual_scale(skin) * draw.residual(level, torch.cat([base, skin], 1), 1)
+            image = torch.where(level.known > 0, level.values, painted)
+        done, spacing = done + (settings.steps or config.steps), config.spacing
+    if image is None:  # a model without a fine stage
+        while spacing > model.finest:
+            fields, spacing = upsample(fields), spacing // 2
+        image = render(fields[:, :1], fields[:, 1:], spacing)
+    return np.where(head.known, head.values, image[0, 0].clamp(-1, 1).numpy()).astype(np.float32)
 
 
-def _next_base(volume: Tensor, level: Level, generator: torch.Generator) -> Tensor:
-    noise = CONDITION_NOISE * _noise(volume, generator)
-    return upsample(torch.where(level.unknown > 0, volume + noise, volume))
+@dataclass(frozen=True)
+class Draw:
+    """One stage, ready to be sampled."""
 
+    config: StageConfig
+    denoiser: Denoiser
+    generator: torch.Generator
+    settings: SamplingSettings
+    tick: Callable[[int], None]
 
-def _residual(
-    config: StageConfig,
-    denoiser: Denoiser,
-    level: Level,
-    base: Tensor,
-    generator: torch.Generator,
-    settings: SamplingSettings,
-    tick: Callable[[int], None],
-) -> Tensor:
-    """Sample a residual, in units of `residual_scale`, in the box of the unknown voxels; 0 elsewhere."""
-    steps = settings.steps or config.steps
-    sigmas = karras_sigmas(steps, config.noise.sigma_min, config.noise.sigma_max)
-    box = working_box(level.unknown, config.network.multiple)
-    start = config.temperature * _noise(base, generator)[box]  # on the whole grid: the box must not change a sample
-    condition = condition_volume(level.values, level.known, base)[box].to(settings.device)
-    unknown = level.unknown[box].to(settings.device)
-    augmentation = torch.full((1,), CONDITION_NOISE if config.augmentation else 0.0, device=settings.device)
-    bound = sampling_denoiser(denoiser, condition, unknown, augmentation)
+    def residual(self, level: Level, estimate: Tensor, channels: int) -> Tensor:
+        """Sample a residual over an estimate, (1, channels, i, j, k), in the box of the unknown voxels; 0 elsewhere.
 
-    def draw(step: int) -> Tensor:
-        return config.temperature * _noise(base, generator)[box].to(settings.device)
+        Parameters
+        ----------
+        level : what is known, on the grid of the stage
+        estimate : (1, 2, i, j, k), as of `condition_volume`
+        """
+        config, device = self.config, self.settings.device
+        sigmas = karras_sigmas(self.settings.steps or config.steps, config.noise.sigma_min, config.noise.sigma_max)
+        box = working_box(level.unknown, config.network.multiple)
+        whole = estimate[:, :channels]  # noise is drawn on the whole grid: the box must not change a sample
 
-    residual = torch.zeros_like(base)
-    residual[box] = (SAMPLERS[settings.sampler](bound, start.to(settings.device), sigmas, draw, tick) * unknown).cpu()
-    return residual
+        def noise(step: int = 0) -> Tensor:
+            return config.temperature * _noise(whole, self.generator)[box].to(device)
+
+        condition = condition_volume(level.values, level.known, estimate)[box].to(device)
+        unknown = level.unknown[box].to(device)
+        augmentation = torch.full((1,), CONDITION_NOISE if config.augmentation else 0.0, device=device)
+        bound = sampling_denoiser(self.denoiser, condition, unknown, augmentation)
+        residual = torch.zeros_like(whole)
+        residual[box] = (SAMPLERS[self.settings.sampler](bound, noise(), sigmas, noise, self.tick) * unknown).cpu()
+        return residual
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:

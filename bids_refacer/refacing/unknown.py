@@ -9,8 +9,6 @@ from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import constant_fill
 from bids_refacer.volumes.templates import asset
 
-TISSUE = -0.6
-"""Model intensity above which the linear estimate counts as tissue."""
 _OPENING_MM = 6
 _REACH_MM = 20
 _LEAST_ML = 5.0
@@ -55,7 +53,7 @@ def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, sp
     Parameters
     ----------
     unknown, seen : (i, j, k) bool, canonical grid of `spacing` mm
-    expected : (i, j, k) float, the linear estimate, model intensities
+    expected : (i, j, k) bool, inside the head by the linear estimate
     spacing : mm
 
     Returns
@@ -67,7 +65,7 @@ def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, sp
     NothingRemovedError
         When no tissue is missing anywhere.
     """
-    missing = ndimage.binary_opening(unknown & seen & (expected > TISSUE), iterations=_OPENING_MM // spacing)
+    missing = ndimage.binary_opening(unknown & seen & expected, iterations=_OPENING_MM // spacing)
     if missing.sum() * spacing**3 / 1000 < _LEAST_ML:
         raise NothingRemovedError(
             "no removed region was found in the defaced image (less than 5 mL of tissue are missing): "

@@ -25,9 +25,12 @@ class Items(Dataset):
         if get_worker_info() is not None:
             torch.set_num_threads(1)  # loader workers share the machine with the network
         example = draw_example(self.heads, self.seed, index)
+        prior = self.priors[example.fold]
         if self.stage.augmentation == 0:
-            return coarse_item(example, self.priors[example.fold])
-        return fine_item(example, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop)
+            return coarse_item(example, prior)
+        return fine_item(
+            example, prior, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop
+        )
 
 
 def as_list(items: list[Item]) -> list[Item]:

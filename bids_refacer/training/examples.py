@@ -10,34 +10,45 @@ from torch import Tensor
 
 from bids_refacer.refacing.conditioning import (
     Level,
+    as_tensor,
     condition_volume,
-    linear_estimate,
-    pyramid,
+    linear_fields,
+    render,
     residual_scale,
     upsample,
     working_box,
 )
-from bids_refacer.refacing.unknown import TISSUE, near_missing
-from bids_refacer.training.augment import apply_intensity, apply_pose, draw_augmentation
-from bids_refacer.training.heads import SPACING, Head
+from bids_refacer.refacing.unknown import near_missing
+from bids_refacer.training.augment import (
+    Augmentation,
+    Box,
+    apply_intensity,
+    apply_pose,
+    draw_augmentation,
+    size_factor,
+)
+from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
+from bids_refacer.training.priors import FOLDS, skin_certain
 from bids_refacer.training.regions import draw_region
-from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.prior import LinearPrior, fit_prior
+from bids_refacer.volumes.fields import skin_field, tissue_field
+from bids_refacer.volumes.prior import LinearPrior
 
-FOLDS = 5
 AIR = -0.94
 """Model intensity under which a voxel counts as zeroed background."""
-
 
 BOX_MULTIPLE = 8
 """Sides of training boxes are multiples of this; the networks of the cascade take them."""
 
+FAR_WEIGHT = 0.1
+"""Weight in the loss of the skin field far from the skin, and of the tissue field in air: neither shows in an image."""
+
 
 @dataclass(frozen=True)
 class Item:
-    """Arguments of `Denoiser.loss` for one example: condition has 3 channels, all others (1, 1, i, j, k).
+    """Arguments of `Denoiser.loss` for one example: unknown (1, 1, i, j, k), target and weight with a channel for each
+    that the stage generates, condition with 4.
 
-    The weight brings errors of the target, which is in units of `residual_scale`, back to intensities.
+    The weight of a later stage brings errors of the target, which is in units of `residual_scale`, back to intensities.
     """
 
     target: Tensor
@@ -49,15 +60,28 @@ class Item:
 
 @dataclass(frozen=True)
 class Example:
-    """One augmented head with an unknown region, on the 2 mm grid.
+    """One augmented head with an unknown region, on the 4 mm grid.
 
-    values (96, 128, 128) float32; known, unknown (96, 128, 128) bool, neither outside the field of view; fold of the
-    head
+    Attributes
+    ----------
+    head : the head it was made from
+    draw : its augmentation
+    gain : factor of the intensities that goes with it
+    values, skin, tissue : (48, 64, 64) float32, the truth
+    known, unknown : (48, 64, 64) bool, neither outside the field of view
+    skin_seen : (48, 64, 64) bool, where the true distance to the skin is certain in spite of a cut field of view
+    fold : of the head
     """
 
+    head: Head
+    draw: Augmentation
+    gain: float
     values: np.ndarray
+    skin: np.ndarray
+    tissue: np.ndarray
     known: np.ndarray
     unknown: np.ndarray
+    skin_seen: np.ndarray
     fold: int
 
 
@@ -68,72 +92,80 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     head = heads[index]
     draw = draw_augmentation(rng)
     region = draw_region(head, rng)
-    if rng.random() < 0.5:  # scanners and tools that write exact zeros in air: air and removed cannot be told apart
-        region = (region | (head.values < AIR)) & near_missing(region & (head.values > TISSUE), SPACING)
-    values = apply_intensity(head.values, head.brain, draw)
-    labels = apply_pose(head.seen.astype(np.uint8) + (head.seen & ~region), draw, 0)  # 1 seen, 2 known
-    values = np.where(labels > 0, apply_pose(values, draw, -1.0), -1).astype(np.float32)
-    return Example(values, labels == 2, labels == 1, index % FOLDS)
-
-
-def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
-    """One prior per fold, fitted without that fold's heads (each head and its mirror image), and last one on all.
-
-    The network must see linear estimates as wrong as those of an unseen head.
-    """
-    pooled = [pool(head.values, head.seen) for head in heads]
-    values, seen = np.stack([p[0] for p in pooled]), np.stack([p[1] for p in pooled])
-    fold = np.arange(len(heads)) % FOLDS
-    priors = []
-    for out in [*range(FOLDS), -1]:
-        keep = fold != out
-        both = np.concatenate([values[keep], values[keep][:, ::-1]])
-        both_seen = np.concatenate([seen[keep], seen[keep][:, ::-1]])
-        priors.append(fit_prior(both, both_seen, modes, noise))
-    return priors
+    zeroed_air = rng.random() < 0.5  # scanners and tools that write exact zeros: air and removed cannot be told apart
+    values = apply_pose(head.pairs, SPACING, draw, FIELD_SPACING, cval=-1.0, offset=0.5)
+    seen = apply_pose(head.seen.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.99
+    removed = apply_pose(region.astype(np.float32), FIELD_SPACING, draw, FIELD_SPACING) > 0.5
+    skin = skin_field(
+        size_factor(draw) * apply_pose(head.skin_mm, FIELD_SPACING, draw, FIELD_SPACING, order=3, cval=99)
+    )
+    if zeroed_air:
+        removed = removed | (values < AIR)
+    removed &= near_missing(removed & (skin < 0), FIELD_SPACING)
+    brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.5
+    values, gain = apply_intensity(np.where(seen, values, -1), FIELD_SPACING, draw, None, brain, None)
+    tissue = tissue_field(values, skin, seen)
+    known, unknown = seen & ~removed, seen & removed
+    return Example(head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen), index % FOLDS)
 
 
 def coarse_item(example: Example, prior: LinearPrior) -> Item:
-    """The example at 4 mm, for the first stage: the residual over the linear estimate."""
-    level = pyramid(example.values, example.known, example.unknown, SPACING, 2 * SPACING)[2 * SPACING]
-    base = linear_estimate(prior, level)
-    truth = torch.from_numpy(pool(example.values, example.known | example.unknown)[0])[None, None]
-    return _item(level, truth, base, 0.0, 2 * SPACING)
-
-
-def fine_item(example: Example, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
-    """A cube of `crop` voxels of the example with a corrupted coarse volume, for a later stage.
-
-    The coarse volume of an attack is a sample, sharp here and wrong there. It is imitated by the pooled truth plus
-    Gaussian noise of a random level (conditioning augmentation, Ho et al. 2022, section 3), which the network is told.
-    """
-    box = fine_crop(example, rng, crop)
-    values, known, unknown = example.values[box], example.known[box], example.unknown[box]
-    levels = pyramid(values, known, unknown, SPACING, 2 * SPACING)
-    coarse = torch.from_numpy(pool(values, np.ones_like(known))[0])[None, None]
-    noise = torch.from_numpy(rng.standard_normal(coarse.shape).astype(np.float32))
-    level = float(augmentation * rng.random())
-    base = upsample(torch.where(levels[2 * SPACING].unknown > 0, coarse + level * noise, coarse))
-    return _item(levels[SPACING], torch.from_numpy(values)[None, None], base, level, SPACING)
-
-
-def _item(level: Level, truth: Tensor, base: Tensor, augmentation: float, spacing: int) -> Item:
-    """Target and conditioning, cut to the box that a sampler would work in."""
+    """The example for the first stage: the residual of the fields over the linear estimate."""
+    level = _level(example)
+    base = linear_fields(prior, level)
+    truth = torch.from_numpy(np.stack([example.skin, example.tissue]))[None]
     box = working_box(level.unknown, BOX_MULTIPLE)
     condition = condition_volume(level.values, level.known, base)
-    scale = residual_scale(base, spacing)
-    target = (truth - base) / scale * level.unknown
-    weight = scale**2 * level.unknown
-    return Item(target[box], condition[box], level.unknown[box], weight[box], augmentation)
+    target = (truth - base) * level.unknown
+    near = (truth[:, :1].abs() < 1).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
+    inside = (truth[:, :1] < 0.5).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
+    weight = torch.cat([near * as_tensor(example.skin_seen), inside], 1) * level.unknown
+    return Item(target[box], condition[box], level.unknown[box], weight[box], 0.0)
 
 
-def fine_crop(example: Example, rng: np.random.Generator, size: int) -> tuple[slice, slice, slice]:
-    """A cube of `size` voxels around a random unknown voxel, tissue preferred."""
-    places = np.flatnonzero(example.unknown & (example.values > -0.8))
-    if not places.size:
-        places = np.flatnonzero(example.unknown)
-    shape = example.unknown.shape
+def fine_item(example: Example, prior: LinearPrior, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
+    """A cube of `crop` voxels of 2 mm of the example with corrupted fields, for a later stage.
+
+    The fields of an attack are a sample where voxels are unknown, sharp here and wrong there, and the linear estimate
+    elsewhere. The sample is imitated by the true fields plus Gaussian noise of a random level (conditioning
+    augmentation, Ho et al. 2022, section 3), which the network is told.
+    """
+    box = fine_crop(example, rng, crop)
+    i, j, k = (slice(2 * part.start, 2 * part.stop) for part in box)
+    double = (i, j, k)
+    values, _ = apply_intensity(_fine_values(example, double), SPACING, example.draw, example.gain, None, double)
+    noise = torch.from_numpy(rng.standard_normal((1, 2, *example.values[box].shape)).astype(np.float32))
+    level = float(augmentation * rng.random())
+    estimate = linear_fields(prior, _level(example))[(slice(None), slice(None), *box)]
+    truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
+    fields = torch.where(as_tensor(example.unknown[box]) > 0, truth + level * noise, estimate)
+    skin, tissue = upsample(fields).split(1, 1)
+    base = render(skin, tissue, SPACING)
+    unknown, known = (_doubled(m[box]) for m in (example.unknown, example.known))
+    scale = residual_scale(skin)
+    target = (as_tensor(values) - base) / scale * unknown
+    certain = _doubled(example.skin_seen[box])
+    condition = condition_volume(as_tensor(values), known, torch.cat([base, skin], 1))
+    return Item(target, condition, unknown, scale**2 * unknown * certain, level)
+
+
+def _level(example: Example) -> Level:
+    return Level(as_tensor(example.values), as_tensor(example.known), as_tensor(example.unknown))
+
+
+def _fine_values(example: Example, box: Box) -> np.ndarray:
+    return apply_pose(example.head.values, SPACING, example.draw, SPACING, box, cval=-1.0)
+
+
+def _doubled(mask: np.ndarray) -> Tensor:
+    return as_tensor(mask.repeat(2, 0).repeat(2, 1).repeat(2, 2))
+
+
+def fine_crop(example: Example, rng: np.random.Generator, size: int) -> Box:
+    """A cube of `size` voxels of 2 mm, as a box of the 4 mm grid, around a random unknown voxel near the skin."""
+    places = np.flatnonzero(example.unknown & (np.abs(example.skin) < 1))
+    shape, side = example.unknown.shape, size // 2
     chosen = places[rng.integers(places.size)] if places.size else rng.integers(example.unknown.size)
-    centre = np.unravel_index(chosen, shape) + rng.integers(-8, 9, 3)
-    i, j, k = (int(np.clip(c - size // 2, 0, s - size)) // 2 * 2 for c, s in zip(centre, shape, strict=True))
-    return slice(i, i + size), slice(j, j + size), slice(k, k + size)
+    centre = np.unravel_index(chosen, shape) + rng.integers(-4, 5, 3)
+    i, j, k = (int(np.clip(c - side // 2, 0, s - side)) for c, s in zip(centre, shape, strict=True))
+    return slice(i, i + side), slice(j, j + side), slice(k, k + side)

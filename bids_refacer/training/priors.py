@@ -1,0 +1,78 @@
+"""Linear priors for training: cross-fitted, and kept on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from bids_refacer.training.heads import FIELD_SPACING, Head
+from bids_refacer.volumes.fields import SKIN_UNIT_MM, skin_field, tissue_field
+from bids_refacer.volumes.grid import pool
+from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior, fit_prior
+
+FOLDS = 5
+
+
+def skin_certain(skin: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(i, j, k) bool: voxels nearer to the skin than to the border of the field of view.
+
+    Beyond that border the skin may be anywhere; where the view cuts the head, the surface is a lid and no skin.
+    """
+    if seen.all():
+        return seen
+    reach = ndimage.distance_transform_edt(seen, sampling=FIELD_SPACING)
+    return seen & (np.abs(skin) * SKIN_UNIT_MM + FIELD_SPACING / 2 <= reach)
+
+
+def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
+    """One prior per fold, fitted without that fold's heads (each head and its mirror image), and last one on all.
+
+    The network must see linear estimates as wrong as those of an unseen head.
+    """
+    rows = [_quantities(head) for head in heads]
+    stacked = {name: np.stack([v for row in rows for v in (row[name], row[name][::-1])]) for name in rows[0]}
+    views = {"intensity": stacked.pop("seen"), "skin": stacked.pop("certain")}
+    views["tissue"] = views["intensity"]
+    fold = np.repeat(np.arange(len(heads)) % FOLDS, 2)
+    priors = []
+    for out in [*range(FOLDS), -1]:
+        keep = fold != out
+        data = {name: volumes[keep] for name, volumes in stacked.items()}
+        priors.append(fit_prior(data, {name: view[keep] for name, view in views.items()}, modes, noise))
+    return priors
+
+
+def _quantities(head: Head) -> dict[str, np.ndarray]:
+    """What a prior models, on the 4 mm grid, and where a head shows it: `seen`, and `certain` for the skin."""
+    values, seen = pool(head.values, head.seen)
+    skin = skin_field(head.skin_mm.astype(np.float32))
+    tissue = tissue_field(values, skin, seen)
+    return {"intensity": values, "skin": skin, "tissue": tissue, "seen": seen, "certain": skin_certain(skin, seen)}
+
+
+def save_priors(priors: list[LinearPrior], path: Path) -> None:
+    """Write priors to one .npz file, atomically."""
+    arrays: dict[str, np.ndarray] = {"noise": np.array([prior.noise for prior in priors])}
+    for number, prior in enumerate(priors):
+        for name, block in prior.blocks.items():
+            for part in ("mean", "modes", "support"):
+                arrays[f"{number}_{name}_{part}"] = getattr(block, part)
+    temporary = path.with_suffix(".tmp.npz")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes no arrays by keyword
+    os.replace(temporary, path)
+
+
+def load_priors(path: Path) -> list[LinearPrior]:
+    """Read what `save_priors` wrote."""
+    with np.load(path) as content:
+        return [
+            LinearPrior(
+                {n: Block(*(content[f"{number}_{n}_{part}"] for part in ("mean", "modes", "support"))) for n in BLOCKS},
+                float(noise),
+            )
+            for number, noise in enumerate(content["noise"])
+        ]

@@ -1,0 +1,90 @@
+"""How far the faces that a first stage draws lie from the true ones: the figure that decides which weights are kept.
+
+Cheap enough to be computed during training: the fields of held-out heads are sampled in the canonical frame, and the
+drawn distance to the skin is read at points of the true skin. The full audit (`benchmarks/attack.py`) measures
+symmetric surface distances in the native image instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.refacing.conditioning import Level, as_tensor, linear_fields
+from bids_refacer.refacing.sampling import Draw, SamplingSettings
+from bids_refacer.refacing.unknown import near_missing
+from bids_refacer.surfaces.region import inside_view, part_of
+from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
+from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
+from bids_refacer.volumes.fields import SKIN_UNIT_MM
+from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
+from bids_refacer.volumes.prior import LinearPrior
+
+REGIONS = {
+    "template": template_region,
+    "shear": lambda head: shear_region(head.brain, buffer=8),
+    "skullstrip": skullstrip_region,
+}
+_IDENTITY = Alignment(np.eye(4), np.eye(4))
+
+
+@dataclass(frozen=True)
+class FaceProblem:
+    """One held-out head with one region removed.
+
+    level : what is known, 4 mm; base : (1, 2, i, j, k) linear estimate; points : (n, 3) mm, true skin that was removed
+    """
+
+    level: Level
+    base: Tensor
+    points: np.ndarray
+
+
+def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProblem:
+    """Remove a (48, 64, 64) region, and the air that a tool would zero, from a held-out head."""
+    values, seen = pool(head.values, head.seen)
+    removed = region & near_missing(region & (head.skin_mm < 0), FIELD_SPACING) & seen
+    level = Level(as_tensor(values), as_tensor(seen & ~removed), as_tensor(removed))
+    return FaceProblem(level, linear_fields(prior, level), _removed_skin(head, removed))
+
+
+def _removed_skin(head: Head, removed: np.ndarray) -> np.ndarray:
+    grid = CANONICAL[SPACING]
+    vertices = skin_surface(head.stored.astype(np.float32), grid.affine).vertices
+    points = vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, grid)]
+    return points[ndimage.map_coordinates(removed.astype(np.float32), _voxels(points), order=0) > 0]
+
+
+def skin_error_mm(fields: Tensor, points: np.ndarray) -> float:
+    """Mean |signed distance| in mm that (1, 2, i, j, k) fields give at points of the true skin."""
+    skin = fields[0, 0].double().numpy()
+    return float(np.abs(ndimage.map_coordinates(skin, _voxels(points), order=3)).mean() * SKIN_UNIT_MM)
+
+
+def _voxels(points: np.ndarray) -> np.ndarray:
+    grid = CANONICAL[FIELD_SPACING]
+    return ((points - grid.affine[:3, 3]) / FIELD_SPACING).T
+
+
+def face_errors(
+    stage: StageConfig, denoiser: Denoiser, problems: list[FaceProblem], samples: int = 2, steps: int | None = None
+) -> dict[str, float]:
+    """Mean skin error in mm over problems: of the linear estimate, of single samples, of the mean of the samples."""
+    settings = SamplingSettings(sampler="dpmpp2m", steps=steps, device=next(denoiser.parameters()).device)
+    rows = []
+    for problem in problems:
+        drawn = []
+        for seed in range(samples):
+            draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None)
+            drawn.append(problem.base + draw.residual(problem.level, problem.base, 2))
+        every = [problem.base, *drawn, torch.stack(drawn).mean(0)]
+        rows.append([skin_error_mm(fields, problem.points) for fields in every])
+    linear, *singles, mean = np.mean(rows, axis=0)
+    return {"linear_mm": float(linear), "single_mm": float(np.mean(singles)), "mean_mm": float(mean)}
