@@ -1,8 +1,9 @@
 """How close the attack comes, against its baselines: `python -m benchmarks.attack BIDS_DIR WORK_DIR [options]`.
 
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
-of face (registered average, linear attack, diffusion cascade), symmetric MASD of the face in mm, the ratio to the
-average, the number of heads that are closer than the average, and a paired Wilcoxon test, Holm-corrected over rows.
+of face (registered average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against the average
+and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
+Holm-corrected over rows. A further model (`--models linear default FOLDER`) may be a cascade cut short.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -77,29 +78,40 @@ def attack_rows(
 
 
 def print_table(rows: list[dict]) -> None:
-    """Mean over heads, ratio to the average, wins, test."""
-    face = defaultdict(dict)
+    """Mean over heads; against the average and the linear attack: mean ratio, heads that are closer, paired test."""
+    face: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in rows:
         if row["part"] == "face":
             face[row["tool"], row["image_type"]][row["participant"]] = row["masd_mm"]
-    lines, p_values = [], []
+    lines = []
     for (tool, kind), figures in face.items():
         heads = sorted(figures)
-        values = np.array([figures[h] for h in heads])
-        average = np.array([face[tool, "average"][h] for h in heads])
-        line = [tool, kind, f"{len(heads)}", f"{values.mean():.2f}", f"{(values / average).mean():.2f}"]
-        line.append(f"{int((values < average).sum())}")
-        p_values.append(wilcoxon_paired(values, average).p_value if kind != "average" and len(heads) > 5 else np.nan)
+        values = np.array([figures[head] for head in heads])
+        line: dict = {"tool": tool, "face": kind, "heads": len(heads), "MASD mm": f"{values.mean():.2f}"}
+        for baseline in ("average", "linear mean"):
+            other = face.get((tool, baseline))
+            if other and kind not in ("defaced", "average", baseline):
+                line[baseline] = against(values, np.array([other[head] for head in heads]))
         lines.append(line)
-    tested = ~np.isnan(p_values)
-    corrected = np.full(len(p_values), np.nan)
-    if tested.any():
-        corrected[tested] = holm(np.array(p_values)[tested])
-    print(
-        "| tool | face | heads | MASD mm | / average | closer than average | p (Holm) |\n|---|---|---|---|---|---|---|"
-    )
-    for line, p in zip(lines, corrected, strict=True):
-        print("| " + " | ".join([*line, "" if np.isnan(p) else f"{p:.2g}"]) + " |")
+    for baseline in ("average", "linear mean"):
+        tested = [line for line in lines if baseline in line and not np.isnan(line[baseline][2])]
+        corrected = holm(np.array([line[baseline][2] for line in tested])) if tested else []
+        for line, p in zip(tested, corrected, strict=True):
+            line[baseline] = (*line[baseline][:2], p)
+    print("| tool | face | heads | MASD mm | / average | closer | p (Holm) | / linear | closer | p (Holm) |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for line in lines:
+        cells = [str(line[name]) for name in ("tool", "face", "heads", "MASD mm")]
+        for baseline in ("average", "linear mean"):
+            ratio, closer, p = line.get(baseline, (np.nan, "", np.nan))
+            cells += ["" if np.isnan(ratio) else f"{ratio:.2f}", str(closer), "" if np.isnan(p) else f"{p:.2g}"]
+        print("| " + " | ".join(cells) + " |")
+
+
+def against(values: np.ndarray, baseline: np.ndarray) -> tuple[float, int, float]:
+    """Mean ratio, number of heads closer to the truth, p of the paired Wilcoxon test (NaN under six heads)."""
+    p = wilcoxon_paired(values, baseline).p_value if len(values) > 5 else np.nan
+    return float((values / baseline).mean()), int((values < baseline).sum()), p
 
 
 def main() -> None:
