@@ -1,7 +1,7 @@
 """How close the attack comes, against its baselines: `python -m benchmarks.attack BIDS_DIR WORK_DIR [options]`.
 
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
-of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against the registered average
+of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
 Holm-corrected over rows. A further model (`--models linear default FOLDER`) may be a cascade cut short.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.

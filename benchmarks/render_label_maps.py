@@ -3,7 +3,7 @@
 MAPS holds `*_seg_*.nii.gz` (SynthSeg's training label maps: real heads of other scanners, faces included) and
 `t1w_prior.tsv` (label, mean_of_mean, sd_of_mean, mean_of_sd, sd_of_sd). As SynthSeg does (Billot et al. 2023, Med Image
 Anal 86:102789): each label gets a mean and a standard deviation drawn from its prior, each voxel a value from these;
-then a point spread, a smooth bias field and Rician noise. Unlike there, the values within a label vary smoothly (1.5 mm)
+then a point spread, a smooth bias field and Rician noise. Unlike there, values within a label vary smoothly (1.5 mm)
 and by less: white noise as wide as the prior of scalp and neck, which mix fat, muscle and skin, looks like no tissue.
 One draw per head, seeded by its name.
 """
