@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import logging
 import os
 import time
@@ -102,17 +101,14 @@ def _append(path: Path, columns: tuple[str, ...], row: tuple[Any, ...]) -> None:
 
 
 def _board(folder: Path, start: int) -> Any | None:
-    if not _has_tensorboard():
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _say_no_tensorboard()
         return None
-    from torch.utils.tensorboard import SummaryWriter
-
     return SummaryWriter(str(folder), purge_step=start)
 
 
 @cache
-def _has_tensorboard() -> bool:
-    """Whether the optional package is there; says once when it is not."""
-    if importlib.util.find_spec("tensorboard") is not None:
-        return True
+def _say_no_tensorboard() -> None:  # cached: once is enough
     LOG.info("The package tensorboard is not installed: logs are CSV files alone.")
-    return False
