@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.dataset.images import HeadImage, find_images, participant_labels
-from bids_refacer.interfaces.brain import extract_brain
+from bids_refacer.interfaces.brain import extract_brain, require_face
 from bids_refacer.settings import TrainSettings
 from bids_refacer.training.examples import cross_fitted_priors
 from bids_refacer.training.heads import Head, load_head, make_head, save_head
@@ -25,7 +25,7 @@ from bids_refacer.training.preflight import (
     PreflightError,
     decide,
     flagged,
-    nose_in_view,
+    nose_cut,
     read_rows,
     splits,
     write_dropped,
@@ -147,13 +147,14 @@ def _measure(image: Image, path: Path, file_sha256: str, cache: Path) -> Facts:
     try:
         scan = read_scan(path)
         brain = extract_brain(scan.values, scan.affine, name=path)
-        head = make_head(image.name, scan.values, scan.affine, brain, align_brain(scan.values, scan.affine, brain))
+        alignment = align_brain(scan.values, scan.affine, brain)
+        require_face(scan.values, scan.affine, brain, alignment, name=path)
+        head = make_head(image.name, scan.values, scan.affine, brain, alignment)
     except (ImageError, RegistrationError, ValueError) as error:
         return Facts(image=image, file_sha256=file_sha256, problem=str(error))
     save_head(head, cache)
-    nose_ml, nose_cut = nose_in_view(head)
     voxels = hashlib.sha256(np.ascontiguousarray(head.stored).data).hexdigest()
-    return Facts(image=image, file_sha256=file_sha256, voxels_sha256=voxels, nose_ml=nose_ml, nose_cut=nose_cut)
+    return Facts(image=image, file_sha256=file_sha256, voxels_sha256=voxels, nose_cut=nose_cut(head))
 
 
 def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
