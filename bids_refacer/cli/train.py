@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[TrainSettings, bool]:
     prepare_only : whether to stop before training
     """
     parser = build_parser()
-    typed = vars(parser.parse_args(argv))
+    typed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     config_file, prepare_only = typed.pop("config_file", None), typed.pop("prepare_only", False)
     try:
         values = {**(read_settings_file(config_file, TrainSettings) if config_file else {}), **typed}
@@ -82,8 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
         "On several GPUs: torchrun --nproc-per-node N -m bids_refacer.cli.train BIDS_DIR OUT ...",
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("bids_dir", metavar="BIDS_DIR", type=Path, nargs="?", help="never written to")
-    parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help="cache, checkpoints, tables, model")
+    parser.add_argument("bids_dir", metavar="BIDS_DIR", type=Path, nargs="?", default=None, help="never written to")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, nargs="?", default=None, help="cache, checkpoints, tables, model"
+    )
     parser.add_argument(
         "--config-file", type=Path, metavar="FILE", help="TOML with the same settings, such as OUT/train.toml; the "
         "command line wins",

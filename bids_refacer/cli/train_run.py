@@ -67,6 +67,7 @@ def run(settings: TrainSettings, prepare_only: bool) -> int:
 
 
 def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> None:
+    choose(settings.precision, processes.device)  # refuses what cannot be had, before the cache is filled
     found = prepare(settings, LOG.info, prepare_only) if processes.first else []
     entries = agree(found, processes)
     if prepare_only:
