@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -103,6 +104,15 @@ def test_the_audit_says_that_there_is_a_training() -> None:
 def test_both_ways_to_start_it_explain_themselves(command: list[str]) -> None:
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, check=True)
     assert "usage: bids_refacer train" in done.stdout and "--init-from" in done.stdout
+
+
+def test_the_page_about_training_names_only_options_that_there_are() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    known = {option for action in build_parser()._actions for option in action.option_strings}
+    audit = {option for action in audit_parser.build_parser()._actions for option in action.option_strings}
+    named = set(re.findall(r"`(--[a-z0-9-]+)", page))
+    assert named <= known | audit
+    assert {"--config-file", "--init-from", "--prepare-only", "--best-by", "--export"} <= named
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -113,6 +113,10 @@ def test_sessions_of_a_participant_stay_together(done: Path) -> None:
     assert splits == {**{f"sub-{n:02}": "train" for n in range(1, 7)}, "sub-07_ses-a": "val", "sub-07_ses-b": "val"}
 
 
+def test_nobody_else_may_look_at_the_faces_of_the_cache(done: Path) -> None:
+    assert (done / "cache").stat().st_mode & 0o777 == 0o700
+
+
 def test_nothing_temporary_is_left(done: Path) -> None:
     assert not [path for path in done.rglob("*") if "tmp" in path.name]
 

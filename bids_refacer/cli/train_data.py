@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_refacer.cli.environment import make_private
 from bids_refacer.dataset.images import HeadImage, find_images, participant_labels
 from bids_refacer.interfaces.brain import extract_brain, require_face
 from bids_refacer.settings import TrainSettings
@@ -129,7 +130,7 @@ def _report(kept: Sequence[Facts], dropped: Sequence[Dropped], split: dict[str, 
 
 def examine(image: HeadImage, cache: Path) -> Facts:
     """Facts about an image and its head in the cache: from an earlier call when the image file is the same."""
-    cache.mkdir(parents=True, exist_ok=True)
+    make_private(cache)
     name = image.path.name.split(".")[0].removesuffix("_T1w")
     told = Image(name=name, participant=image.participant, bids_path=image.bids_path)
     note = cache / f"{name}.json"
