@@ -244,6 +244,29 @@ def test_an_input_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
     assert f"The input {tmp_path / 'gone'} is not a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted. The same command goes on from the last checkpoint."),
+        (OSError(28, "No space left on device", "/x/y.pt"), 1, "/x/y.pt: No space left on device; check the disk,"),
+    ],
+)
+def test_what_stops_it_from_outside_is_a_sentence(
+    error: BaseException,
+    code: int,
+    words: str,
+    out: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train_run, "_run", stop)
+    assert main(["train", "gone", str(out)]) == code
+    assert words in capsys.readouterr().err
+
+
 def test_float16_on_a_cpu_is_refused(bids: Path, out: Path, capsys: pytest.CaptureFixture) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
