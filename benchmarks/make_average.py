@@ -1,6 +1,6 @@
 """Build the average-head assets: `python -m benchmarks.make_average BIDS_DIR OUT` (then benchmarks/make_face_parts.py).
 
-From the participants that `bids_refacer.cli.train` would train on: the mean of their affinely registered heads
+From the participants that `bids_refacer train` would train on: the mean of their affinely registered heads
 (average_head, hundredths of the brain median), its brain, the brain mask, and the public face zone. Averages of about a
 hundred heads: nobody's face. The package's own assets were made so in two rounds, the first against the brain of
 pydeface's template, the frame then turned until the average was symmetric about x = 0.
@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.cli.train import training_participants
+from bids_refacer.dataset.images import participant_labels
 from bids_refacer.interfaces.brain import extract_brain
+from bids_refacer.settings import TrainSettings
+from bids_refacer.training.preflight import Limits, flagged, read_rows, splits
+from bids_refacer.training.split import TRAIN
 from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.nifti import read_scan, write_volume
@@ -27,11 +30,23 @@ LEAST_HEADS = 10
 BRAIN_MARGIN = 4
 
 
-def accumulate(bids_dir: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def training_images(bids_dir: Path) -> list[Path]:
+    """The first T1w of each participant that participants.tsv gives to training and does not flag."""
+    labels = participant_labels(bids_dir)
+    rows = read_rows(bids_dir, labels)
+    defaults = TrainSettings(bids_dir=bids_dir, out=Path())
+    limits = Limits(max_roughness_mm=defaults.max_roughness_mm, max_dental_void_cm2=defaults.max_dental_void_cm2)
+    split = splits(labels, rows, defaults.split_seed, defaults.val_share)
+    wanted = [label for label in labels if split[label] == TRAIN and not flagged(rows[label], TRAIN, limits)]
+    found = [sorted((bids_dir / f"sub-{label}").rglob("*_T1w.nii*")) for label in wanted]
+    return [paths[0] for paths in found if paths]
+
+
+def accumulate(paths: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sum of heads in brain medians, heads per voxel, sum of brain masks; each (96, 128, 128)."""
     total, count, brains = (np.zeros(GRID.shape) for _ in range(3))
-    for name in names:
-        scan = read_scan(next(iter(sorted((bids_dir / name).rglob("*_T1w.nii*")))))
+    for path in paths:
+        scan = read_scan(path)
         brain = extract_brain(scan.values, scan.affine, name=scan.path)
         to_native = np.linalg.inv(align_brain(scan.values, scan.affine, brain).affine)
         seen = resample(np.ones(brain.shape, np.float32), scan.affine, GRID, to_native) > 0.99
@@ -39,7 +54,7 @@ def accumulate(bids_dir: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray
         total += resample(values, scan.affine, GRID, to_native) * seen
         count += seen
         brains += resample(brain.astype(np.float32), scan.affine, GRID, to_native)
-        print(name, flush=True)
+        print(path.name, flush=True)
     return total, count, brains
 
 
@@ -56,10 +71,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    names = training_participants(options.bids_dir)
-    total, count, brains = accumulate(options.bids_dir, names)
+    images_used = training_images(options.bids_dir)
+    total, count, brains = accumulate(images_used)
     head = np.where(count >= LEAST_HEADS, total / np.maximum(count, 1), 0)
-    brain = brains / len(names) > 0.5
+    brain = brains / len(images_used) > 0.5
     stored = np.clip(head * 100, 0, 255)
     images = {
         "average_head": stored,
@@ -69,7 +84,7 @@ def main() -> None:
     }
     for name, image in images.items():
         write_volume(options.out / f"{name}.nii.gz", image, GRID.affine, "uint8")
-    print(print(f"{len(names)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL"))
+    print(f"{len(images_used)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,15 @@ import sys
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the app; returns the exit code.
+    """Run the app, or a training when the first word is ``train``; returns the exit code.
 
     The parser comes first and alone: ``--help`` and a mistyped option must not wait for torch and nipype to load.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:
+        from bids_refacer.cli.train import main as train
+
+        return train(argv[1:])
     from bids_refacer.cli.parser import parse_args
 
     settings = parse_args(argv)

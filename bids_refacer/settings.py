@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +24,8 @@ SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
 DEFACE_TOOLS = ("quickshear", "pydeface", "niimath", "skullstrip", "average")
 SAMPLERS = ("heun", "dpmpp2m", "ddpm")
 GPU_POLICIES = ("require", "try", "none")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+EXPORTS = ("best", "last")
 
 
 class SettingsError(ValueError):
@@ -92,18 +94,8 @@ class RunSettings:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
 
     def to_toml(self, path: str | Path) -> None:
-        """Write every setting to `path`; settings that are None have no key, since TOML has no null.
-
-        The file appears whole or not at all; its folder is made when it is missing. Paths are written as they are.
-        """
-        import tomli_w
-
-        path = Path(path)
-        content = {name: _plain(value) for name, value in asdict(self).items() if value is not None}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_bytes(tomli_w.dumps(content).encode())
-        unfinished.replace(path)
+        """Write every setting to `path`, see `write_settings_file`."""
+        write_settings_file(self, path)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> RunSettings:
@@ -114,15 +106,108 @@ class RunSettings:
         SettingsError
             When the file cannot be read, is no TOML, has an unknown key, a value of the wrong type, or lacks a folder.
         """
-        values = read_settings_file(path)
-        missing = [name for name in ("bids_dir", "output_dir", "work_dir") if name not in values]
-        if missing:
-            raise SettingsError(f"{path} has no key '{missing[0]}', which has no default: add it.")
-        return cls(**values)
+        return _from_file(cls, path, ("bids_dir", "output_dir", "work_dir"))
 
 
-def read_settings_file(path: str | Path) -> dict[str, Any]:
-    """Read the settings that a TOML file names, which may be any part of them, as arguments for `RunSettings`.
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """What a training was asked to do; `docs/training.md` says what each setting means.
+
+    Raises
+    ------
+    SettingsError
+        When a value is outside its choices or its range.
+    """
+
+    bids_dir: Path
+    out: Path
+    name: str = "default"
+    init_from: str | None = None  # a shipped model or a folder with a model.json; None: start from nothing
+    val_share: float = 0.1  # of the participants, where participants.tsv has no column `split`
+    split_seed: int = 0  # apart from `seed`, so that another training holds out the same participants
+    max_roughness_mm: float = 0.3  # the roughest of 160 IXI heads has 0.26
+    max_dental_void_cm2: float = 4.0  # 7 of 160 IXI heads lie above, the next below has 2.8
+    modes: int = 80  # principal modes of the linear estimate
+    ridge: float = 0.5  # noise variance of the linear estimate
+    coarse_steps: int = 1000
+    fine_steps: int = 600
+    crop: int = 64  # side of the fine stage's training cubes, voxels of 2 mm
+    batch: int = 2  # heads a step, over all processes
+    noises: int = 2  # noise levels drawn for each head
+    rate: float = 4e-4
+    warmup: int = 100
+    ema: float = 0.998
+    clip: float = 1.0
+    precision: str = "auto"
+    seed: int = 1
+    threads: int | None = None  # None: torch's choice
+    workers: int = 1
+    checkpoint_every: int = 50
+    keep_checkpoints: int = 3
+    validate_every: int = 100
+    validate_items: int = 16
+    best_by: str = "edm_loss"
+    export: str = "best"
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their choices and ranges."""
+        _check_choices("precision", (self.precision,), PRECISIONS)
+        _check_choices("export", (self.export,), EXPORTS)
+        ones = "modes coarse_steps fine_steps batch noises threads checkpoint_every keep_checkpoints validate_every"
+        for name in (*ones.split(), "validate_items"):
+            _check_at_least(name, getattr(self, name), 1)
+        for name in ("seed", "split_seed", "warmup", "workers"):
+            _check_at_least(name, getattr(self, name), 0)
+        for name in ("rate", "clip", "ridge", "max_roughness_mm", "max_dental_void_cm2"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}, but it must be more than 0: give a larger one.")
+        for name in ("ema", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}, but it must be at least 0 and less than 1.")
+        if self.crop < 16 or self.crop % 8 or self.crop > 96:
+            raise SettingsError(f"crop is {self.crop}, but it must be a multiple of 8 from 16 to 96, such as 64.")
+        for name in ("name", "init_from", "best_by"):
+            if getattr(self, name) == "":
+                raise SettingsError(f"{name} is empty: give a name, or leave it out.")
+
+    def to_toml(self, path: str | Path) -> None:
+        """Write every setting to `path`, see `write_settings_file`."""
+        write_settings_file(self, path)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> TrainSettings:
+        """Read a file that `to_toml` wrote, or one by hand that has at least the folders; as for `RunSettings`."""
+        return _from_file(cls, path, ("bids_dir", "out"))
+
+
+Settings = TypeVar("Settings", RunSettings, TrainSettings)
+
+
+def write_settings_file(settings: RunSettings | TrainSettings, path: str | Path) -> None:
+    """Write every setting to `path`; settings that are None have no key, since TOML has no null.
+
+    The file appears whole or not at all; its folder is made when it is missing. Paths are written as they are.
+    """
+    import tomli_w
+
+    path = Path(path)
+    content = {name: _plain(value) for name, value in asdict(settings).items() if value is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(tomli_w.dumps(content).encode())
+    unfinished.replace(path)
+
+
+def _from_file(kind: type[Settings], path: str | Path, required: tuple[str, ...]) -> Settings:
+    values = read_settings_file(path, kind)
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise SettingsError(f"{path} has no key '{missing[0]}', which has no default: add it.")
+    return kind(**values)
+
+
+def read_settings_file(path: str | Path, kind: type[Settings] = RunSettings) -> dict[str, Any]:  # type: ignore[assignment]
+    """Read the settings that a TOML file names, which may be any part of them, as arguments for `kind`.
 
     Raises
     ------
@@ -136,18 +221,18 @@ def read_settings_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
-    values = _typed(content, path)
-    elsewhere = {"bids_dir": Path(), "output_dir": Path(), "work_dir": Path()}
+    values = _typed(content, path, kind)
+    elsewhere = {item.name: Path() for item in fields(kind) if str(item.type) == "Path"}
     try:
-        RunSettings(**{**elsewhere, **values})  # a value out of its range is this file's mistake: say so
+        kind(**{**elsewhere, **values})  # a value out of its range is this file's mistake: say so
     except SettingsError as error:
         raise SettingsError(f"In {path}, {error}") from error
     return values
 
 
-def _typed(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _typed(content: Mapping[str, Any], path: Path, kind: type[Settings]) -> dict[str, Any]:
     """Turn TOML values into the fields' types."""
-    known = {item.name: str(item.type) for item in fields(RunSettings)}
+    known = {item.name: str(item.type) for item in fields(kind)}
     values = {}
     for key, value in content.items():
         if key not in known:

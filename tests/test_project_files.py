@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bids_refacer.cli.parser import build_parser
+from bids_refacer.cli.train import build_parser as build_train_parser
 from bids_refacer.settings import DEFACE_TOOLS
 
 if sys.version_info >= (3, 11):
@@ -77,5 +78,6 @@ def test_the_readme_names_what_there_is() -> None:
         assert words in first_screen
     for tool in DEFACE_TOOLS:
         assert f"| `{tool}` |" in readme
-    known = {option for action in build_parser()._actions for option in action.option_strings}
+    actions = [*build_parser()._actions, *build_train_parser()._actions]
+    known = {option for action in actions for option in action.option_strings}
     assert set(re.findall(r"`(--[a-z-]+)", readme)) - {"--help"} <= known

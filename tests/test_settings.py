@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_refacer.settings import RunSettings, SettingsError, read_settings_file
+from bids_refacer.settings import RunSettings, SettingsError, TrainSettings, read_settings_file
 
 
 def minimal() -> RunSettings:
@@ -150,4 +150,62 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_values_outside_their_range_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
         replace(minimal(), **change)
+    assert str(caught.value).startswith(sentence)
+
+
+def training() -> TrainSettings:
+    return TrainSettings(bids_dir=Path("/data"), out=Path("/out"))
+
+
+def every_training_setting() -> TrainSettings:
+    """No field has its default."""
+    changed = {}
+    for item in fields(TrainSettings):
+        value = getattr(training(), item.name)
+        if item.name not in ("bids_dir", "out"):
+            changed[item.name] = {int: 48, float: 0.125, str: "x", type(None): 3}[type(value)]
+    changed |= {"init_from": "default", "precision": "bfloat16", "export": "last"}
+    return replace(training(), **changed)
+
+
+def test_training_settings_go_to_toml_and_come_back(tmp_path: Path) -> None:
+    same = [f.name for f in fields(TrainSettings) if getattr(every_training_setting(), f.name) == f.default]
+    assert not same
+    for settings in (training(), every_training_setting()):
+        settings.to_toml(tmp_path / "train.toml")
+        assert TrainSettings.from_toml(tmp_path / "train.toml") == settings
+
+
+def test_a_training_file_knows_the_training_settings_alone(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("num_samples = 3")
+    with pytest.raises(SettingsError, match="unknown key 'num_samples': remove it, or use one of bids_dir, out, name"):
+        read_settings_file(path, TrainSettings)
+    path.write_text("batch = 0")
+    with pytest.raises(SettingsError, match=f"In {path}, batch is 0, but it must be at least 1"):
+        read_settings_file(path, TrainSettings)
+    path.write_text("bids_dir = '/data'")
+    with pytest.raises(SettingsError, match="c.toml has no key 'out', which has no default: add it"):
+        TrainSettings.from_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"precision": "half"}, "precision has the value 'half', which is not known: use auto, float32, bfloat16, f"),
+        ({"export": "all"}, "export has the value 'all', which is not known: use best, last."),
+        ({"fine_steps": 0}, "fine_steps is 0, but it must be at least 1"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints is 0, but it must be at least 1"),
+        ({"warmup": -1}, "warmup is -1, but it must be at least 0"),
+        ({"rate": 0.0}, "rate is 0.0, but it must be more than 0"),
+        ({"clip": float("nan")}, "clip is nan, but it must be more than 0"),
+        ({"ema": 1.0}, "ema is 1.0, but it must be at least 0 and less than 1."),
+        ({"val_share": -0.1}, "val_share is -0.1, but it must be at least 0 and less than 1."),
+        ({"crop": 60}, "crop is 60, but it must be a multiple of 8 from 16 to 96, such as 64."),
+        ({"init_from": ""}, "init_from is empty: give a name, or leave it out."),
+    ],
+)
+def test_training_values_outside_their_range_are_refused(change: dict, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        replace(training(), **change)
     assert str(caught.value).startswith(sentence)

@@ -1,127 +1,155 @@
-"""Train an attack model: `python -m bids_refacer.cli.train BIDS_DIR OUT`.
+"""Train an attack model: `bids_refacer train BIDS_DIR OUT` (`docs/training.md` says how, and what OUT holds).
 
-Killed at any moment and called again, it goes on where it was.
-
-BIDS_DIR holds T1w images whose faces are there. `participants.tsv` may have a column `split` (only `train` is used)
-and flags `nose_in_fov` ... (heads whose nose is cut are left out). OUT gets `cache/` (8-bit canonical heads),
-`priors.npz`, `<stage>/checkpoint.pt` and `loss.csv`, `train.json` (all settings), and at the end `model/`.
+Killed at any moment and called again, it goes on where it was. Only the options are here, so that `--help` and a
+mistyped option need not wait for torch.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import logging
-import platform
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
-import torch
+from bids_refacer.settings import (
+    ANALYSIS_LEVELS,
+    EXPORTS,
+    PRECISIONS,
+    SettingsError,
+    TrainSettings,
+    read_settings_file,
+)
 
-from bids_refacer import __version__
-from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build
-from bids_refacer.interfaces.brain import extract_brain
-from bids_refacer.training.batches import Items
-from bids_refacer.training.heads import Head, load_head, make_head, save_head
-from bids_refacer.training.loop import LoopSettings, train_stage
-from bids_refacer.training.priors import cross_fitted_priors, load_priors, save_priors
-from bids_refacer.volumes.nifti import read_scan
-from bids_refacer.volumes.prior import LinearPrior
-from bids_refacer.volumes.registration import align_brain
-from bids_refacer.weights import save_model
-
-LOG = logging.getLogger(__name__)
-STAGES: dict[str, StageConfig] = {"coarse": COARSE, "fine": FINE}
+_DEFAULTS = {item.name: item.default for item in fields(TrainSettings)}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    names = training_participants(options.bids_dir)
-    if len(names) < 10:
-        print(f"{options.bids_dir}: {len(names)} heads to train on; at least 10 are needed.", file=sys.stderr)
-        return 1
-    heads = [cached_head(options.bids_dir, name, options.out / "cache") for name in names]
-    LOG.info("%d heads", len(heads))
-    priors = cached_priors(heads, options)
-    loops = {stage: _loop_settings(options, stage) for stage in STAGES}
-    _write_settings(options, names, loops)
-    trained = {}
-    for stage, config in STAGES.items():
-        items = Items(heads, priors, config, options.seed, options.crop)
-        trained[stage] = (config, train_stage(items, config, loops[stage], options.out / stage))
-    card = {"heads": len(heads), "settings": json.loads((options.out / "train.json").read_text())}
-    save_model(options.out / "model", options.name, priors[-1], trained, card)
-    return 0
+    settings, prepare_only = parse_args(argv)
+    from bids_refacer.cli.train_run import run
+
+    return run(settings, prepare_only)
 
 
-def training_participants(bids_dir: Path) -> list[str]:
-    """Participants to train on, sorted: those of `split` train whose nose is in the field of view, where it is said."""
-    with (bids_dir / "participants.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    wanted = [r for r in rows if r.get("split", "train") == "train" and r.get("nose_in_fov", "1") == "1"]
-    return sorted(r["participant_id"] for r in wanted)
+def parse_args(argv: Sequence[str] | None = None) -> tuple[TrainSettings, bool]:
+    """Read the command line, laid over the configuration file; a sentence and code 2 when it cannot be used.
+
+    Returns
+    -------
+    settings : with absolute paths
+    prepare_only : whether to stop before training
+    """
+    parser = build_parser()
+    typed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    config_file, prepare_only = typed.pop("config_file", None), typed.pop("prepare_only", False)
+    try:
+        values = {**(read_settings_file(config_file, TrainSettings) if config_file else {}), **typed}
+        for name in ("bids_dir", "out"):
+            if name not in values:
+                parser.error(f"{name.upper()} is missing: give it, or a --config-file that has the key '{name}'.")
+            values[name] = values[name].expanduser().absolute()
+        settings = TrainSettings(**values)
+    except SettingsError as error:
+        parser.error(str(error))
+    problem = _place_problem(settings)
+    if problem:
+        parser.error(problem)
+    return settings, prepare_only
 
 
-def cached_head(bids_dir: Path, name: str, cache: Path) -> Head:
-    """The canonical head of a participant, made on the first call."""
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"{name}.npz"
-    if not target.exists():
-        scan = read_scan(next(iter(sorted((bids_dir / name).rglob("*_T1w.nii*")))))
-        brain = extract_brain(scan.values, scan.affine, name=scan.path)
-        save_head(make_head(name, scan.values, scan.affine, brain, align_brain(scan.values, scan.affine, brain)), cache)
-    return load_head(target)
+def _place_problem(settings: TrainSettings) -> str | None:
+    bids, out = settings.bids_dir.resolve(), settings.out.resolve()
+    if out.name in ANALYSIS_LEVELS and not out.exists():
+        return (
+            f"'train' is the command that trains a model, and {out.name!r} would be its output folder: for an audit "
+            "of a dataset in a folder called 'train', write ./train; for training, choose another folder."
+        )
+    if out == bids or bids in out.parents:
+        return f"The output {settings.out} is inside the input, which is never written to: give a folder elsewhere."
+    if out.exists() and not out.is_dir():
+        return f"The output {settings.out} is a file: give a folder."
+    return None
 
 
-def cached_priors(heads: list[Head], options: argparse.Namespace) -> list[LinearPrior]:
-    """The cross-fitted priors, made on the first call."""
-    target = options.out / "priors.npz"
-    if not target.exists():
-        save_priors(cross_fitted_priors(heads, options.modes, options.ridge), target)
-    return load_priors(target)
-
-
-def _loop_settings(options: argparse.Namespace, stage: str) -> LoopSettings:
-    steps = {"coarse": options.coarse_steps, "fine": options.fine_steps}[stage]
-    return LoopSettings(steps=steps, batch=options.batch, noises=options.noises, rate=options.rate, seed=options.seed)
-
-
-def _write_settings(options: argparse.Namespace, names: list[str], loops: dict[str, LoopSettings]) -> None:
-    content = {
-        "bids_refacer": __version__,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "options": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
-        "loops": {stage: asdict(settings) for stage, settings in loops.items()},
-        "stages": {stage: config.to_dict() for stage, config in STAGES.items()},
-        "parameters": {s: sum(p.numel() for p in build(c).parameters()) for s, c in STAGES.items()},
-        "participants": names,
-    }
-    (options.out / "train.json").write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.train", description=__doc__)
-    parser.add_argument("bids_dir", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--name", default="default", help="name of the model")
-    parser.add_argument("--coarse-steps", type=int, default=1000)
-    parser.add_argument("--fine-steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=2, help="heads a step")
-    parser.add_argument("--noises", type=int, default=2, help="noise levels drawn for each head")
-    parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
-    parser.add_argument("--crop", type=int, default=64, help="side of the fine stage's training cubes, voxels of 2 mm")
-    parser.add_argument("--modes", type=int, default=80, help="principal modes of the linear estimate")
-    parser.add_argument("--ridge", type=float, default=0.5, help="noise variance of the linear estimate")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int)
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; an option that is not typed leaves no trace, so that the configuration file can speak."""
+    parser = argparse.ArgumentParser(
+        prog="bids_refacer train",
+        description="Train an attack model on the T1w images of a BIDS dataset whose faces are there. Killed at any "
+        "moment and called again, it goes on where it was.",
+        epilog="OUT holds the heads of the cache, which show faces: it is not for sharing, but for OUT/model. "
+        "On several GPUs: torchrun --nproc-per-node N -m bids_refacer.cli.train BIDS_DIR OUT ...",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("bids_dir", metavar="BIDS_DIR", type=Path, nargs="?", default=None, help="never written to")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, nargs="?", default=None, help="cache, checkpoints, tables, model"
+    )
+    parser.add_argument(
+        "--config-file", type=Path, metavar="FILE", help="TOML with the same settings, such as OUT/train.toml; the "
+        "command line wins",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prepare-only", action="store_true", help="look at the dataset (again), fill the cache, say what is left "
+        "out and why, and stop",
+    )  # fmt: skip
+    _add_data(parser.add_argument_group("data"))
+    _add_model(parser.add_argument_group("model"))
+    _add_learning(parser.add_argument_group("learning"))
+    _add_saving(parser.add_argument_group("saving and validating"))
+    _add_resources(parser.add_argument_group("performance"))
     return parser
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    _add(group, "--val-share", float, "share of the participants to hold out, without a column 'split'")
+    _add(group, "--split-seed", int, "of the choice of participants to hold out")
+    _add(group, "--max-roughness-mm", float, "leave out rougher skin, where participants.tsv has roughness_mm")
+    _add(group, "--max-dental-void-cm2", float, "leave out larger voids, where it has dental_void_cm2")
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    _add(group, "--name", str, "name of the model")
+    _add(group, "--init-from", str, "start from these weights: a shipped model or a folder with a model.json")
+    _add(group, "--modes", int, "principal modes of the linear estimate")
+    _add(group, "--ridge", float, "noise variance of the linear estimate")
+
+
+def _add_learning(group: argparse._ArgumentGroup) -> None:
+    _add(group, "--coarse-steps", int, "steps of the coarse stage")
+    _add(group, "--fine-steps", int, "steps of the fine stage")
+    _add(group, "--batch", int, "heads a step, over all processes")
+    _add(group, "--noises", int, "noise levels drawn for each head")
+    _add(group, "--crop", int, "side of the fine stage's training cubes, voxels of 2 mm")
+    _add(group, "--rate", float, "peak learning rate")
+    _add(group, "--warmup", int, "steps until the learning rate has its peak")
+    _add(group, "--ema", float, "decay of the averaged weights")
+    _add(group, "--clip", float, "largest norm of the gradient")
+    _add(group, "--seed", int, "of weights, examples and noise")
+
+
+def _add_saving(group: argparse._ArgumentGroup) -> None:
+    _add(group, "--checkpoint-every", int, "steps between checkpoints")
+    _add(group, "--keep-checkpoints", int, "the newest so many are kept")
+    _add(group, "--validate-every", int, "steps between validations")
+    _add(group, "--validate-items", int, "held-out examples of the loss that validation reports")
+    _add(group, "--best-by", str, "figure of the validation by which the best weights are chosen")
+    _add(group, "--export", str, "which averaged weights become the model", EXPORTS)
+
+
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    _add(group, "--precision", str, "arithmetic of the network; float16 on CUDA only", PRECISIONS)
+    _add(group, "--threads", int, "threads of each process")
+    _add(group, "--workers", int, "processes that make examples, for each training process")
+
+
+def _add(
+    group: argparse._ArgumentGroup, option: str, kind: type, text: str, choices: tuple[str, ...] | None = None
+) -> None:
+    default = _DEFAULTS[option.removeprefix("--").replace("-", "_")]
+    said = text if default is None else f"{text} (default: {default})"
+    group.add_argument(option, type=kind, choices=choices, metavar=None if choices else "X", help=said)
 
 
 if __name__ == "__main__":

@@ -1,153 +1,182 @@
-"""The training loop of one stage: EMA, autocast, clipping, cosine schedule, exact resume from an atomic checkpoint."""
+"""The training loop of one stage: averaged weights, autocast, clipping, a schedule, validation, exact resume.
+
+Every item is propagated back alone, as boxes differ in size, and gradients are accumulated over the batch: the memory
+of a step is that of one item, however large the batch.
+"""
 
 from __future__ import annotations
 
-import copy
-import csv
 import logging
 import math
-import os
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from bids_refacer.diffusion.cascade import StageConfig, build
-from bids_refacer.diffusion.denoiser import Denoiser, has_fast_bf16
-from bids_refacer.training.batches import Items, as_list
+from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.training import checkpoint
+from bids_refacer.training.batches import as_list
+from bids_refacer.training.distributed import Processes, agree, join, share, sum_over
+from bids_refacer.training.draws import normal, strata
+from bids_refacer.training.ema import averaged_copy, decay_at, follow
 from bids_refacer.training.examples import Item
+from bids_refacer.training.keeper import Keeper, TrainingError
+from bids_refacer.training.plan import LoopSettings, fingerprint, learning_rate
+from bids_refacer.training.precision import autocast, choose, loss_scaler
+from bids_refacer.training.validation import Validate, item_loss
 
 LOG = logging.getLogger(__name__)
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on."""
+_LEAST_SCALE = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How long and how fast.
-
-    Attributes
-    ----------
-    steps : optimiser steps in all
-    batch : examples a step; `noises` noise levels are drawn for each
-    rate : peak learning rate; linear warm-up over `warmup` steps, then a cosine down to a fiftieth
-    ema : decay of the averaged weights
-    checkpoint_every : steps between checkpoints
-    """
-
-    steps: int
-    batch: int = 2
-    noises: int = 2
-    rate: float = 4e-4
-    warmup: int = 100
-    ema: float = 0.998
-    seed: int = 0
-    checkpoint_every: int = 50
-    workers: int = 1
+def require_same(folder: Path, mark: Mapping[str, Any]) -> None:
+    """Refuse, before anything is done, what `train_stage` would refuse: checkpoints of another training."""
+    path = checkpoint.newest(folder)
+    if path is not None:
+        checkpoint.require_same(path, checkpoint.read(path), mark)
 
 
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Learning rate of a step: linear warm-up, cosine decay."""
-    if step < settings.warmup:
-        return settings.rate * (step + 1) / settings.warmup
-    done = min(1.0, (step - settings.warmup) / max(1, settings.steps - settings.warmup))
-    return settings.rate * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+class _Run:
+    """One stage while it is trained: everything that a step changes."""
+
+    def __init__(
+        self, stage: StageConfig, settings: LoopSettings, initial: Denoiser | None, processes: Processes
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        model = build(stage)
+        if initial is not None:
+            model.load_state_dict(initial.state_dict())
+        self.device = processes.device
+        self.model = model.to(self.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.averaged = cast(Denoiser, averaged_copy(self.model))
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=1e-3
+        )
+        dtype = choose(settings.precision, self.device)
+        self.scaler, self.autocast = loss_scaler(dtype, self.device), autocast(dtype, self.device)
+        self.settings, self.processes = settings, processes
+
+    def state(self, step: int) -> dict[str, Any]:
+        parts = {"model": self.model, "ema": self.averaged, "optimiser": self.optimiser, "scaler": self.scaler}
+        return {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        return state["step"]
 
 
-def train_stage(items: Items, stage: StageConfig, settings: LoopSettings, folder: Path) -> Denoiser:
-    """Train one stage, or go on where the checkpoint in `folder` left off; returns the averaged weights' model.
+def train_stage(
+    items: Dataset[Item],
+    stage: StageConfig,
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    validate: Validate | None = None,
+    initial: Denoiser | None = None,
+    about: Mapping[str, Any] | None = None,
+    processes: Processes | None = None,
+) -> Denoiser:
+    """Train one stage, or go on where the newest checkpoint in `folder` left off; returns the averaged weights' model.
 
     The noise of a step comes from (seed, step), the examples from their own seeds: a run that was killed and resumed
     gives the weights of one that was not (bit for bit on one machine with the same number of threads).
+
+    Parameters
+    ----------
+    items : item i is the i-th training example
+    folder : checkpoints, `best.pt`, tables
+    validate : called with the averaged model and the number of steps taken, every `validate_every` steps and at the
+        end; the averaged weights with the lowest `best_by` among its figures are kept in `best.pt`
+    initial : weights to start from, of the same stage
+    about : whatever else makes it this training and no other (heads, priors); checkpoints of others are refused
+    processes : those of `torchrun`; found out when omitted
+
+    Raises
+    ------
+    TrainingError, CheckpointError, PrecisionError
+        A sentence.
     """
+    processes = processes or join()
+    _require_fair_shares(settings, processes)
     folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(settings.seed)
-    model = build(stage).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=1e-3)
-    start = _restore(folder / "checkpoint.pt", model, averaged, optimiser)
-    indices = range(start * settings.batch, settings.steps * settings.batch)
-    loader = DataLoader(
-        items, settings.batch, sampler=indices, num_workers=settings.workers, collate_fn=as_list, drop_last=True
-    )
-    began = time.monotonic()
-    for step, batch in enumerate(loader, start):
-        loss = _step(model, averaged, optimiser, batch * settings.noises, step, settings, device)
-        _log(folder / "loss.csv", step, loss, time.monotonic() - began)
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-            _save(folder / "checkpoint.pt", step + 1, model, averaged, optimiser)
-    return averaged
+    run = _Run(stage, settings, initial, processes)
+    mark = fingerprint(stage, settings, initial, about)
+    start = _resume(run, folder, mark)
+    if start < settings.steps:
+        keeper = Keeper(run.state, run.averaged, settings, folder, mark, validate) if processes.first else None
+        _train(run, items, start, keeper)
+    return run.averaged
 
 
-def _step(
-    model: Denoiser,
-    averaged: Denoiser,
-    optimiser: torch.optim.Optimizer,
-    batch: list[Item],
-    step: int,
-    settings: LoopSettings,
-    device: torch.device,
-) -> float:
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    n = len(batch)
-    uniform = (torch.arange(n) + torch.rand(n, generator=generator)) / n  # stratified: less variance between steps
-    for group in optimiser.param_groups:
+def _train(run: _Run, items: Dataset[Item], start: int, keeper: Keeper | None) -> None:
+    settings, processes = run.settings, run.processes
+    own = range(processes.rank, settings.batch, processes.count)
+    indices = [step * settings.batch + place for step in range(start, settings.steps) for place in own]
+    loader = DataLoader(items, len(own), sampler=indices, num_workers=settings.workers, collate_fn=as_list)
+    with keeper.open_at(start) if keeper else nullcontext():
+        for step, batch in enumerate(loader, start):
+            loss, norm = _step(run, batch, step)
+            if keeper:
+                keeper.after(step, loss, norm)
+
+
+def _step(run: _Run, batch: list[Item], step: int) -> tuple[float, float]:
+    """Take one step with this process's share of a batch; returns the whole batch's loss and norm of the gradient."""
+    settings, count = run.settings, run.settings.batch * run.settings.noises
+    for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(step, settings)
-    total = 0.0
-    for item, share in zip(batch, uniform, strict=True):  # boxes differ in size; and this is no slower on a CPU
-        noise = torch.randn(item.target.shape, generator=generator)
-        level = torch.tensor([item.augmentation])
-        tensors = (item.target, item.condition, item.unknown, level, item.weight, share[None], noise)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bf16()):
-            loss = model.loss(*(t.to(device) for t in tensors)) / n
-        loss.backward()
-        total += loss.item()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    if not torch.isfinite(norm):
+    uniform = strata(settings.seed, step, count)
+    total = torch.zeros((), device=run.device)
+    for item, place in zip(batch * settings.noises, share(settings.batch, settings.noises, run.processes), strict=True):
+        noise = normal(settings.seed, step, place, item.target.shape)
+        with run.autocast():
+            loss = item_loss(run.model, item, uniform[place], noise, run.device) / count
+        run.scaler.scale(loss).backward()
+        total += loss.detach()
+    loss_of_all = sum_over(run.model.parameters(), total.item(), run.processes)
+    run.scaler.unscale_(run.optimiser)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip).item()
+    if not math.isfinite(loss_of_all) or (not math.isfinite(norm) and not _may_overflow(run.scaler)):
         raise TrainingError(
-            f"The gradient of step {step} is not finite; the checkpoint before it is whole. Train on without bfloat16, "
-            "or with a lower learning rate."
+            f"The gradient of step {step} is not finite; the checkpoint before it is whole. Train on with precision "
+            "float32, or with a lower learning rate."
         )
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    decay = min(settings.ema, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for slow, fast in zip(averaged.parameters(), model.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
-    return total
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    run.optimiser.zero_grad(set_to_none=True)
+    follow(run.averaged, run.model, decay_at(step, settings.ema))
+    return loss_of_all, norm
 
 
-def _save(path: Path, step: int, model: Denoiser, averaged: Denoiser, optimiser: torch.optim.Optimizer) -> None:
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "ema": averaged.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    torch.save(state, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+def _may_overflow(scaler: torch.amp.GradScaler) -> bool:
+    """Whether an infinite gradient is the scaler's way to find its scale: it skips the step and scales less."""
+    return scaler.is_enabled() and scaler.get_scale() >= _LEAST_SCALE
 
 
-def _restore(path: Path, model: Denoiser, averaged: Denoiser, optimiser: torch.optim.Optimizer) -> int:
-    if not path.exists():
+def _resume(run: _Run, folder: Path, mark: Mapping[str, Any]) -> int:
+    """The first process looks for the newest checkpoint, all read it; returns the step that comes next."""
+    path = checkpoint.newest(folder) if run.processes.first else None
+    path = agree(path, run.processes)
+    if path is None:
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    averaged.load_state_dict(state["ema"])
-    optimiser.load_state_dict(state["optimiser"])
-    LOG.info("Resuming %s at step %d", path.parent.name, state["step"])
-    return state["step"]
+    state = checkpoint.read(path)
+    checkpoint.require_same(path, state, mark)
+    start = run.restore(state)
+    LOG.info("%s: going on after step %d of %d", folder.name, start, run.settings.steps)
+    return start
 
 
-def _log(path: Path, step: int, loss: float, elapsed: float) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "loss", "elapsed_s"])
-        writer.writerow([step, f"{loss:.5f}", f"{elapsed:.1f}"])
+def _require_fair_shares(settings: LoopSettings, processes: Processes) -> None:
+    if settings.batch % processes.count:
+        raise TrainingError(
+            f"A batch of {settings.batch} cannot be shared equally by {processes.count} processes: set batch to a "
+            f"multiple of {processes.count}, or start fewer."
+        )

@@ -53,9 +53,9 @@ def _quantities(head: Head) -> dict[str, np.ndarray]:
     return {"intensity": values, "skin": skin, "tissue": tissue, "seen": seen, "certain": skin_certain(skin, seen)}
 
 
-def save_priors(priors: list[LinearPrior], path: Path) -> None:
-    """Write priors to one .npz file, atomically."""
-    arrays: dict[str, np.ndarray] = {"noise": np.array([prior.noise for prior in priors])}
+def save_priors(priors: list[LinearPrior], path: Path, mark: str = "") -> None:
+    """Write priors to one .npz file, atomically; `mark` says what they were made from (`stored_mark`)."""
+    arrays: dict[str, np.ndarray] = {"noise": np.array([prior.noise for prior in priors]), "mark": np.array(mark)}
     for number, prior in enumerate(priors):
         for name, block in prior.blocks.items():
             for part in ("mean", "modes", "support"):
@@ -64,6 +64,14 @@ def save_priors(priors: list[LinearPrior], path: Path) -> None:
     with temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes no arrays by keyword
     os.replace(temporary, path)
+
+
+def stored_mark(path: Path) -> str | None:
+    """The mark that `save_priors` was given; None without such a file."""
+    if not path.exists():
+        return None
+    with np.load(path) as content:
+        return str(content["mark"]) if "mark" in content else ""
 
 
 def load_priors(path: Path) -> list[LinearPrior]:

@@ -1,0 +1,102 @@
+"""What is kept of a training while it runs: tables, checkpoints, and the best weights so far."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.training import checkpoint
+from bids_refacer.training.logbook import Logbook
+from bids_refacer.training.plan import LoopSettings, learning_rate
+from bids_refacer.training.validation import Validate
+
+LOG = logging.getLogger(__name__)
+
+BEST = "best.pt"
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on."""
+
+
+def best_weights(folder: Path) -> dict[str, Any] | None:
+    """The content of `best.pt`: `step`, the figure `value`, and the averaged weights `ema`; None without validation."""
+    return checkpoint.read(folder / BEST) if (folder / BEST).exists() else None
+
+
+class Keeper:
+    """Does after each step what is due. There is one, in the first process.
+
+    Parameters
+    ----------
+    state : steps taken -> all that a checkpoint must hold
+    averaged : the averaged weights' model
+    settings : what is due when
+    folder : of the stage
+    mark : fingerprint of the training
+    validate : see `train_stage`
+    """
+
+    def __init__(
+        self,
+        state: Callable[[int], dict[str, Any]],
+        averaged: Denoiser,
+        settings: LoopSettings,
+        folder: Path,
+        mark: Mapping[str, Any],
+        validate: Validate | None,
+    ) -> None:
+        self._state, self._averaged, self._settings = state, averaged, settings
+        self._folder, self._validate = folder, validate
+        self._mark = checkpoint.as_text(mark)
+        self._best = _best_so_far(folder, self._mark, settings.best_by)
+
+    @contextmanager
+    def open_at(self, start: int) -> Iterator[None]:
+        """Open the tables, `start` steps being done; what they hold of later ones is forgotten."""
+        self._book = Logbook(self._folder, start, self._settings.steps)
+        try:
+            yield
+        finally:
+            self._book.close()
+
+    def after(self, step: int, loss: float, norm: float) -> None:
+        """Record a step; validate and save when it is time."""
+        settings = self._settings
+        self._book.step(step, loss, learning_rate(step, settings), norm)
+        done = step + 1
+        if self._validate is not None and (done == settings.steps or done % settings.validate_every == 0):
+            self._judge(self._validate(self._averaged, done), done)
+        if done == settings.steps or done % settings.checkpoint_every == 0:
+            state = {**self._state(done), "fingerprint": self._mark}
+            checkpoint.save(self._folder, state, settings.keep_checkpoints)
+
+    def _judge(self, figures: Mapping[str, float], done: int) -> None:
+        name = self._settings.best_by
+        if name not in figures:
+            raise TrainingError(
+                f"Validation gives no figure {name!r}, by which the best weights are chosen: set best_by to one of "
+                f"{', '.join(figures)}."
+            )
+        better = figures[name] < self._best
+        self._book.metrics(done, figures, better)
+        if better:
+            self._best = float(figures[name])
+            state = {"step": done, "name": name, "value": self._best, "ema": self._averaged.state_dict()}
+            checkpoint.write(self._folder / BEST, {**state, "fingerprint": self._mark})
+
+
+def _best_so_far(folder: Path, mark: str, name: str) -> float:
+    """The figure to beat; infinity when there is none, or one of another training or name."""
+    try:
+        best = best_weights(folder)
+    except checkpoint.CheckpointError as error:
+        LOG.warning("%s The next validation writes it anew.", error)
+        return math.inf
+    same = best is not None and best["fingerprint"] == mark and best["name"] == name
+    return best["value"] if best and same else math.inf
