@@ -127,6 +127,7 @@ class TrainSettings:
     split_seed: int = 0  # apart from `seed`, so that another training holds out the same participants
     max_roughness_mm: float = 0.3  # the roughest of 160 IXI heads has 0.26
     max_dental_void_cm2: float = 4.0  # 7 of 160 IXI heads lie above, the next below has 2.8
+    keep_cut_faces: bool = False  # also heads whose nose is cut off by the field of view; what is cut is not learned
     modes: int = 80  # principal modes of the linear estimate
     ridge: float = 0.5  # noise variance of the linear estimate
     coarse_steps: int = 1000

@@ -163,7 +163,7 @@ def every_training_setting() -> TrainSettings:
     for item in fields(TrainSettings):
         value = getattr(training(), item.name)
         if item.name not in ("bids_dir", "out"):
-            changed[item.name] = {int: 48, float: 0.125, str: "x", type(None): 3}[type(value)]
+            changed[item.name] = {int: 48, float: 0.125, str: "x", bool: True, type(None): 3}[type(value)]
     changed |= {"init_from": "default", "precision": "bfloat16", "export": "last"}
     return replace(training(), **changed)
 

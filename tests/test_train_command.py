@@ -27,7 +27,7 @@ def test_every_setting_is_an_option_that_says_its_default() -> None:
     options = {action.dest: action for action in build_parser()._actions}
     for item in fields(TrainSettings):
         assert item.name in options
-        if item.name not in ("bids_dir", "out") and item.default is not None:
+        if item.name not in ("bids_dir", "out") and item.default not in (None, False):
             assert f"(default: {item.default})" in (options[item.name].help or "")
 
 

@@ -76,6 +76,13 @@ def test_the_table_is_believed_about_the_nose() -> None:
     assert flagged({"nose_in_fov": "n/a"}, TRAIN, LIMITS) is None
 
 
+def test_cut_faces_are_kept_when_that_is_asked_for() -> None:
+    limits = Limits(max_roughness_mm=0.3, max_dental_void_cm2=4.0, keep_cut_faces=True)
+    assert flagged({"nose_in_fov": "0"}, TRAIN, limits) is None
+    cut = [facts("1", nose_cut=0.5)]
+    assert decide(cut, {"1": {}})[0] == [] and decide(cut, {"1": {}}, keep_cut_faces=True) == (cut, [])
+
+
 @pytest.mark.parametrize(
     ("row", "split", "sentence"),
     [

@@ -107,6 +107,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     _add(group, "--split-seed", int, "of the choice of participants to hold out")
     _add(group, "--max-roughness-mm", float, "leave out rougher skin, where participants.tsv has roughness_mm")
     _add(group, "--max-dental-void-cm2", float, "leave out larger voids, where it has dental_void_cm2")
+    group.add_argument(
+        "--keep-cut-faces", action="store_true", help="train also on heads whose nose the field of view cuts off; what "
+        "is cut is masked from the loss",
+    )  # fmt: skip
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:

@@ -37,7 +37,7 @@ from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 
 LEAST_HEADS = 10
-_PREPARING = ("val_share", "split_seed", "max_roughness_mm", "max_dental_void_cm2")
+_PREPARING = ("val_share", "split_seed", "max_roughness_mm", "max_dental_void_cm2", "keep_cut_faces")
 Say = Callable[[str], None]
 
 
@@ -97,7 +97,7 @@ def _look(settings: TrainSettings, say: Say) -> list[Entry]:
         else:
             say(f"{number} of {len(selection.images)}: {image.bids_path}")
             facts.append(examine(image, settings.out / "cache"))
-    kept, more = decide(facts, rows)
+    kept, more = decide(facts, rows, settings.keep_cut_faces)
     settings.out.mkdir(parents=True, exist_ok=True)
     write_dropped(settings.out / "dropped.tsv", [*dropped, *more])
     _report(kept, [*dropped, *more], split, settings.out, say)

@@ -80,10 +80,15 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What counts as an artefact, for the columns `roughness_mm` and `dental_void_cm2` of participants.tsv."""
+    """What leads to an image being left out.
+
+    max_roughness_mm, max_dental_void_cm2 : artefacts, by columns `roughness_mm`, `dental_void_cm2` of participants.tsv
+    keep_cut_faces : keep images whose nose ends outside the view (what is cut is masked from the loss)
+    """
 
     max_roughness_mm: float
     max_dental_void_cm2: float
+    keep_cut_faces: bool = False
 
 
 def read_rows(bids_dir: Path, participants: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -116,7 +121,7 @@ def flagged(row: Mapping[str, str], split: str, limits: Limits) -> str | None:
     """
     if split not in (TRAIN, VAL):
         return f"Its split in participants.tsv is {split!r}, neither {TRAIN} nor {VAL}."
-    if row.get("nose_in_fov", "").lower() in _NO:
+    if row.get("nose_in_fov", "").lower() in _NO and not limits.keep_cut_faces:
         return "Its nose is not in the field of view (nose_in_fov in participants.tsv)."
     for column, most, unit in (
         ("roughness_mm", limits.max_roughness_mm, "mm"),
@@ -163,7 +168,7 @@ def cut_off(facts: Facts, row: Mapping[str, str]) -> str | None:
     return f"Its nose is cut off by the field of view ({100 * facts.nose_cut:.1f} % of its front)."
 
 
-def decide(facts: Sequence[Facts], rows: Rows) -> tuple[list[Facts], list[Dropped]]:
+def decide(facts: Sequence[Facts], rows: Rows, keep_cut_faces: bool = False) -> tuple[list[Facts], list[Dropped]]:
     """Which images to keep, and which to leave out: unreadable or faceless, twice there, cut off by the view.
 
     A participant who shares an image with an earlier one is left out whole: it is the same person, whose images must
@@ -177,7 +182,8 @@ def decide(facts: Sequence[Facts], rows: Rows) -> tuple[list[Facts], list[Droppe
         twin = next(((f, owner[key]) for f in own for key in _keys(f) if key in owner), None)
         for fact in own:
             again = next((owner[key] for key in _keys(fact) if key in owner), None) if twin is None else None
-            reason = fact.problem or _same_person(twin) or _same_image(again) or cut_off(fact, rows[participant])
+            cut = None if keep_cut_faces else cut_off(fact, rows[participant])
+            reason = fact.problem or _same_person(twin) or _same_image(again) or cut
             if reason:
                 dropped.append(_drop(fact, reason))
             else:
