@@ -126,7 +126,12 @@ def main() -> None:
     parser.add_argument("--sampler", default="dpmpp2m")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--rows", type=Path, help="file for all figures (default: WORK_DIR/rows.json)")
+    parser.add_argument("--table", nargs="+", type=Path, help="compute nothing: print the table of such files")
     options = parser.parse_args()
+    if options.table:
+        print_table([row for path in options.table for row in json.loads(path.read_text())])
+        return
     if options.threads:
         torch.set_num_threads(options.threads)
     names = options.participants or [
@@ -143,7 +148,7 @@ def main() -> None:
             new = attack_rows(original, tool, options.work_dir / name, models, options)
             rows += [{"participant": name, **row} for row in new]
             print(name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == "face"}, flush=True)
-    (options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
+    (options.rows or options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
     print_table(rows)
 
 
