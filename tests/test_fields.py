@@ -41,7 +41,7 @@ def test_the_image_of_the_fields_has_the_skin_where_they_say() -> None:
     tissue = np.full(skin.shape, 0.1, np.float32)
     radii = skin_radii(render(upsample(as_tensor(skin)), upsample(as_tensor(tissue)), 2))
     assert abs(radii.mean() - RADIUS) < 0.1
-    assert np.quantile(np.abs(radii - RADIUS), 0.99) < 0.2
+    assert np.quantile(np.abs(radii - RADIUS), 0.9) < 0.2 and np.abs(radii - RADIUS).max() < 0.3
 
 
 def test_fields_at_4_mm_keep_a_skin_better_than_intensities_do() -> None:

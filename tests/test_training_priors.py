@@ -42,6 +42,18 @@ def test_a_surface_beyond_the_view_is_no_skin() -> None:
     np.testing.assert_array_equal(clipped[2, 2], seen[2, 2] & (np.arange(12) >= 9))  # farther than the field reaches
 
 
+@pytest.mark.xfail(strict=True, reason="the lid lies half a level inside: |skin| + 2 mm reaches the border exactly")
+def test_the_lid_of_a_cut_head_is_nowhere_certain_skin() -> None:
+    """The view ends where slice 10 begins. In the middle of the neck, the surface is the lid and nothing else."""
+    head = average_heads()[1]
+    _, seen = pool(head.values, head.seen)
+    skin_mm = head.skin_mm.astype(np.float32)
+    assert not seen[:, :, 9].any() and seen[20:28, 28:36, 10:].all()
+    lid = np.abs(skin_mm[20:28, 28:36, 10:13] + 4 * np.arange(3) + 1.7) < 0.5
+    assert lid.mean() > 0.9
+    assert not skin_certain(skin_field(skin_mm), seen)[20:28, 28:36, 10:13][lid].any()
+
+
 def test_in_a_whole_view_all_skin_is_certain() -> None:
     seen = np.ones(SHAPE, bool)
     assert skin_certain(np.full(SHAPE, SKIN_LIMIT), seen).all()
