@@ -94,8 +94,8 @@ def test_a_pose_moves_image_skin_and_region_together(heads: list[Head], monkeypa
         assert example.unknown[deep & inside].mean() > 0.999, "the region follows the skin"
         assert example.values[off].mean() < -0.85 < example.values[deep].mean() - 0.2, "and the skin the image"
         if not (example.unknown & off).any():  # air was not zeroed
-            rim = np.abs(example.skin) < 0.1
-            assert (example.unknown == (example.skin < 0))[~rim & inside].mean() > 0.999
+            rim = np.abs(example.skin) < 0.2
+            assert (example.unknown == (example.skin < 0))[~rim & inside].mean() > 0.995
     assert flips == {False, True}
 
 
