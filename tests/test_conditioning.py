@@ -1,20 +1,26 @@
-"""What the network is told: levels of a head, the unit of residuals, working boxes."""
+"""What the network is told: levels of a head, its linear estimate and image, the unit of residuals, working boxes."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from tiny_models import prior_around
 
 from bids_refacer.refacing.conditioning import (
     LEAST_SIDE,
     SCALE_FLOOR,
+    Level,
     as_tensor,
     condition_volume,
+    linear_fields,
     pyramid,
+    render,
     residual_scale,
     upsample,
     working_box,
 )
+from bids_refacer.volumes.fields import SKIN_UNIT_MM
 
 
 def test_coarse_voxels_are_known_when_all_and_unknown_when_any_of_their_voxels_are() -> None:
@@ -33,14 +39,39 @@ def test_coarse_voxels_are_known_when_all_and_unknown_when_any_of_their_voxels_a
 
 
 def test_residuals_are_small_in_air_and_whole_in_tissue() -> None:
-    for spacing in (2, 4):
-        base = torch.full((1, 1, 16, 16, 64 // spacing), -1.0)
-        base[..., : 32 // spacing] = 0.0
-        scale = residual_scale(base, spacing)[0, 0, 8, 8]
-        assert scale.min() >= SCALE_FLOOR and scale.max() == 1
-        assert (scale[: 32 // spacing] == 1).all(), "tissue, up to its border"
-        assert (scale[32 // spacing + 8 // spacing :] == SCALE_FLOOR).all(), "air farther than 8 mm"
-        assert (scale.diff() <= 0).all()
+    skin = torch.linspace(-2, 2, 65).reshape(1, 1, 1, 1, 65)
+    scale = residual_scale(skin)[0, 0, 0, 0]
+    mm = skin[0, 0, 0, 0] * SKIN_UNIT_MM
+    assert (scale[mm <= 2] == 1).all(), "tissue, up to a voxel outside its border"
+    assert torch.allclose(scale[mm >= 8], torch.tensor(SCALE_FLOOR)), "air farther than 8 mm"
+    between = (mm > 2) & (mm < 8)
+    torch.testing.assert_close(scale[between], 1 - (mm[between] - 2) / 6 * (1 - SCALE_FLOOR))
+
+
+@pytest.mark.parametrize("spacing", [1, 2, 4])
+def test_an_image_is_tissue_inside_air_outside_and_their_shares_between(spacing: int) -> None:
+    mm = torch.tensor([-16.0, -spacing / 2, -spacing / 4, 0, spacing / 4, spacing / 2, 16.0])
+    skin = (mm / SKIN_UNIT_MM).reshape(1, 1, 1, 1, 7).repeat(1, 1, 1, 2, 1)
+    tissue = torch.tensor([0.4, -0.2]).reshape(1, 1, 1, 2, 1)
+    got = render(skin, tissue, spacing)[0, 0, 0]
+    share = torch.tensor([1, 1, 0.75, 0.5, 0.25, 0, 0])
+    torch.testing.assert_close(got[0], -1 + 1.4 * share)
+    torch.testing.assert_close(got[1], -1 + 0.8 * share)
+
+
+def test_the_linear_estimate_is_that_of_the_prior_and_reads_known_voxels_alone() -> None:
+    rng, known = np.random.default_rng(0), np.ones((8, 8, 8), bool)
+    prior = prior_around(np.where(np.indices(known.shape)[1] < 5, 0.2, -1).astype(np.float32))
+    values = rng.normal(0, 0.3, known.shape).astype(np.float32)
+    unknown = np.zeros_like(known)
+    known[:, 4:], unknown[:, 4:, :6] = False, True
+    got = linear_fields(prior, Level(as_tensor(values), as_tensor(known), as_tensor(unknown)))
+    assert got.shape == (1, 2, 8, 8, 8) and got.dtype == torch.float32
+    np.testing.assert_array_equal(got[0].numpy(), prior.conditional_fields(values, known, unknown))
+    hidden = np.where(known, values, 0.9)
+    assert torch.equal(got, linear_fields(prior, Level(as_tensor(hidden), as_tensor(known), as_tensor(unknown))))
+    elsewhere = linear_fields(prior, Level(as_tensor(values), as_tensor(known), as_tensor(~unknown & ~known)))
+    assert not torch.equal(got, elsewhere), "which voxels are asked for decides how much the known ones count"
 
 
 def test_working_box_holds_the_unknown_voxels_with_a_margin() -> None:
@@ -59,16 +90,29 @@ def test_working_box_of_nothing_is_small() -> None:
 
 
 def test_condition_hides_unknown_values() -> None:
-    values, known, base = (torch.full((1, 1, 2, 2, 2), float(n)) for n in (3, 1, 5))
+    values, known = (torch.full((1, 1, 2, 2, 2), float(n)) for n in (3, 1))
     known[..., 0] = 0
-    channels = condition_volume(values, known, base)
-    assert channels.shape == (1, 3, 2, 2, 2)
+    estimate = torch.cat([torch.full_like(values, 5), torch.full_like(values, 7)], 1)
+    channels = condition_volume(values, known, estimate)
+    assert channels.shape == (1, 4, 2, 2, 2)
     assert (channels[:, 0, ..., 0] == 0).all() and (channels[:, 0, ..., 1] == 3).all()
-    assert (channels[:, 1] == known[:, 0]).all() and (channels[:, 2] == 5).all()
+    assert (channels[:, 1] == known[:, 0]).all()
+    assert (channels[:, 2] == 5).all() and (channels[:, 3] == 7).all()
 
 
-def test_upsampling_keeps_voxel_edges_where_they_are() -> None:
-    ramp = as_tensor(np.broadcast_to(np.arange(8.0)[:, None, None], (8, 8, 8)))
-    fine = upsample(ramp)[0, 0, :, 0, 0]
-    wanted = (torch.arange(16) + 0.5) / 2 - 0.5
-    torch.testing.assert_close(fine[1:-1], wanted[1:-1])
+def test_upsampling_keeps_voxel_edges_where_they_are_and_tips_round() -> None:
+    """A parabola is its own cubic spline; linear interpolation would flatten its tip."""
+    place = (np.arange(24.0) - 11.5)[:, None, None]
+    curve = as_tensor(np.broadcast_to(place + place**2 / 8, (24, 4, 4)))
+    fine = (torch.arange(48) + 0.5) / 2 - 12.0
+    got = upsample(curve)[0, 0, :, 3, 5]
+    torch.testing.assert_close(got[16:-16], (fine + fine**2 / 8)[16:-16], atol=2e-3, rtol=0)
+
+
+def test_upsampling_keeps_heads_and_channels_apart() -> None:
+    volume = torch.randn(2, 3, 4, 6, 8)
+    got = upsample(volume)
+    assert got.shape == (2, 3, 8, 12, 16) and got.dtype == torch.float32
+    for n in range(2):
+        for c in range(3):
+            assert torch.equal(got[n, c], upsample(volume[n : n + 1, c : c + 1])[0, 0])

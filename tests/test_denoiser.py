@@ -84,6 +84,17 @@ def test_known_voxels_give_nothing_and_are_not_heard() -> None:
     assert not model.network.asked[0][unknown == 0].any()
 
 
+def test_one_mask_restricts_every_channel_of_the_target() -> None:
+    unknown = (torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) < 0.5).float()
+    x, model = torch.randn(2, 2, 4, 4, 4), Denoiser(Constant(0.9), NOISE)
+    got = ask(model, x, 0.5, unknown)
+    assert got.shape == x.shape
+    for channel in (0, 1):
+        alone = ask(model, x[:, channel : channel + 1], 0.5, unknown)
+        assert torch.equal(got[:, channel : channel + 1], alone)
+        assert not alone[unknown == 0].any() and alone[unknown == 1].all()
+
+
 def loss_of(model: Denoiser, target: Tensor, weight: Tensor, uniform: Tensor, seed: int = 0) -> Tensor:
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
     n, unknown = len(target), torch.ones_like(target)
@@ -128,6 +139,25 @@ def test_what_unweighted_voxels_hold_does_not_change_the_loss() -> None:
     model = Denoiser(Constant(0.1), NOISE)
     other = torch.where(weight > 0, target, torch.full_like(target, 5.0))
     assert torch.equal(loss_of(model, target, weight, uniform), loss_of(model, other, weight, uniform))
+
+
+def test_every_channel_teaches_where_its_own_weight_is() -> None:
+    shape = (2, 2, 4, 4, 4)
+    weight = (torch.rand(shape, generator=torch.Generator().manual_seed(6)) < 0.5).float()
+    target, uniform, noise = DATA * torch.randn(shape), torch.tensor([0.3, 0.7]), torch.randn(shape)
+    model, unknown = Denoiser(Constant(0.1), NOISE), torch.ones(SHAPE)
+
+    def loss(t: Tensor, w: Tensor, n: Tensor) -> float:
+        return model.loss(t, torch.zeros(2, 3, 4, 4, 4), unknown, torch.zeros(2), w, uniform, n).item()
+
+    whole = loss(target, weight, noise)
+    assert loss(torch.where(weight > 0, target, torch.full_like(target, 5.0)), weight, noise) == whole
+    assert loss(torch.where(weight > 0, target + 1, target), weight, noise) != whole
+    # all of it in one channel, voxels side by side: the mean is over weighted voxels, whatever their channel
+    wide = [volume.reshape(2, 1, 8, 4, 4) for volume in (target, weight, noise)]
+    unknown = torch.ones(2, 1, 8, 4, 4)
+    flat = model.loss(wide[0], torch.zeros(2, 3, 8, 4, 4), unknown, torch.zeros(2), wide[1], uniform, wide[2])
+    assert flat.item() == pytest.approx(whole, rel=1e-5)
 
 
 def test_every_head_counts_the_same_however_large_its_region() -> None:

@@ -143,6 +143,8 @@ def test_no_module_imports_what_its_room_must_not() -> None:
 def test_the_table_is_understood() -> None:
     assert RULES["diffusion"] == Rule(frozenset(), frozenset({"nibabel", "nipype", "bids"}), False, False)
     assert RULES["surfaces"].may == {"volumes", "statistics"}
+    assert RULES["training"].may == {"volumes", "surfaces", "diffusion", "weights", "refacing"}
+    assert RULES["refacing"].may == {"volumes", "diffusion", "weights"}
     assert RULES["interfaces"].torch_when_called
     assert RULES["settings"].stdlib_only
     assert RULES["cli"].may == set(RULES)
@@ -163,6 +165,9 @@ def test_the_table_is_understood() -> None:
         ("diffusion/a.py", "import nibabel", "diffusion must not import nibabel"),
         ("weights.py", "import bids_refacer.refacing.attack", "weights must not import refacing"),
         ("refacing/a.py", "from bids_refacer.dataset import names", "refacing must not import dataset"),
+        ("refacing/a.py", "from bids_refacer.surfaces import skin", "refacing must not import surfaces"),
+        ("refacing/a.py", "from bids_refacer.training import heads", "refacing must not import training"),
+        ("training/a.py", "from bids_refacer.interfaces import brain", "training must not import interfaces"),
         ("interfaces/a.py", "from bids_refacer.settings import RunSettings", "interfaces must not import settings"),
         ("interfaces/a.py", "import torch", "torch is loaded when this is imported"),
         ("interfaces/a.py", "from bids_refacer.weights import load", "torch is loaded when this is imported"),
@@ -189,6 +194,7 @@ def test_the_scanner_catches(file: str, code: str, words: str, tmp_path: Path) -
         ("interfaces/a.py", "def run():\n    import torch\n    from bids_refacer.weights import load"),
         ("interfaces/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("workflows/a.py", "from bids_refacer.settings import RunSettings\nfrom bids_refacer.interfaces import x"),
+        ("training/a.py", "from bids_refacer.surfaces.skin import skin_surface"),
         ("settings.py", "import tomli_w, os"),
         ("dataset/a.py", "from bids import BIDSLayout"),
         ("cli/a.py", "import torch, argparse\nfrom bids_refacer.training import loop"),

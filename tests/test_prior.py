@@ -5,148 +5,149 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_refacer.volumes.prior import LinearPrior, fit_prior
+from bids_refacer.volumes.fields import SKIN_LIMIT
+from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior, known_weight
 
 SHAPE = (6, 5, 4)
 SIZE = 120
 
 
 def make(modes: int = 4, noise: float = 0.01, seed: int = 0, frozen: int = 20) -> LinearPrior:
-    """A small prior, amplitudes far from the clipping at -1 and 1; `frozen` voxels never vary."""
-    rng = np.random.default_rng(seed)
-    support = np.ones(SIZE, bool)
-    support[rng.choice(SIZE, frozen, replace=False)] = False
-    basis = rng.normal(0, 0.1, (modes, support.sum())).astype(np.float32)
-    mean = rng.uniform(-0.3, 0.3, SHAPE).astype(np.float32)
-    return LinearPrior(mean, basis, support.reshape(SHAPE), noise)
+    """A small prior, amplitudes far from the clipping; in every block, `frozen` voxels never vary."""
+    rng, blocks = np.random.default_rng(seed), {}
+    for name in BLOCKS:
+        support = np.ones(SIZE, bool)
+        support[rng.choice(SIZE, frozen, replace=False)] = False
+        basis = rng.normal(0, 0.1, (modes, support.sum())).astype(np.float32)
+        blocks[name] = Block(rng.uniform(-0.3, 0.3, SHAPE).astype(np.float32), basis, support.reshape(SHAPE))
+    return LinearPrior(blocks, noise)
 
 
-def draw(prior: LinearPrior, n: int, rng: np.random.Generator, noise: float = 0.0) -> np.ndarray:
-    heads = np.repeat(prior.mean[None], n, axis=0).astype(np.float64)
-    z = rng.normal(size=(n, len(prior.modes)))
-    heads[:, prior.support] += z @ prior.modes + rng.normal(0, noise, (n, prior.support.sum()))
-    return heads.astype(np.float32)
+def draw(prior: LinearPrior, n: int, rng: np.random.Generator, noise: float = 0.0) -> dict[str, np.ndarray]:
+    """Heads of the prior: (n, i, j, k) float32 for each block, with the same scores in all of them."""
+    z = rng.normal(size=(n, len(prior.blocks["skin"].modes)))
+    heads = {}
+    for name, block in prior.blocks.items():
+        heads[name] = np.repeat(block.mean[None], n, axis=0).astype(np.float32)
+        heads[name][:, block.support] += z @ block.modes + rng.normal(0, noise, (n, block.support.sum()))
+    return heads
 
 
-def closed_form(prior: LinearPrior, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """E[modes z | known voxels] from the covariance of the voxels: C_us (C_ss + noise I)^-1 (x_s - mean_s)."""
-    covariance = (prior.modes.T @ prior.modes).astype(np.float64)
-    seen = known[prior.support]
-    total = covariance[np.ix_(seen, seen)] + prior.noise * np.eye(seen.sum())
-    difference = (values - prior.mean)[prior.support][seen].astype(np.float64)
-    result = prior.mean.astype(np.float64)
-    result[prior.support] += covariance[:, seen] @ np.linalg.solve(total, difference)
-    return result
+def closed_form(prior: LinearPrior, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """E[fields | known intensities] from dense covariances: C_fs (C_ss + noise / weight^2)^-1 (x_s - mean_s).
+
+    The weights are spelled out voxel by voxel; a weight w is the same as a noise that is 1 / w times as strong.
+    """
+    far = np.argwhere(unknown)
+    weight = np.ones(SHAPE)
+    for place in np.argwhere(known):
+        if len(far):
+            weight[tuple(place)] = np.exp(-4 * np.sqrt(((far - place) ** 2).sum(1)).min() / 20)
+    block = prior.blocks["intensity"]
+    seen = known[block.support]
+    modes = block.modes.astype(np.float64)[:, seen]
+    total = modes.T @ modes + np.diag(prior.noise / weight[block.support][seen] ** 2)
+    scores = modes @ np.linalg.solve(total, (values - block.mean)[block.support][seen].astype(np.float64))
+    fields = []
+    for name in ("skin", "tissue"):
+        field = prior.blocks[name].mean.astype(np.float64)
+        field[prior.blocks[name].support] += scores @ prior.blocks[name].modes
+        fields.append(field)
+    return np.stack(fields)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.6, 1.0])
 @pytest.mark.parametrize("noise", [1e-3, 0.05, 3.0])
-def test_the_conditional_mean_is_that_of_the_gaussian(share: float, noise: float) -> None:
+def test_the_expected_fields_are_those_of_the_gaussian(share: float, noise: float) -> None:
     prior, rng = make(noise=noise), np.random.default_rng(1)
-    values, known = draw(prior, 1, rng, noise=0.05)[0], rng.random(SHAPE) < share
-    got = prior.conditional_mean(values, known)
-    np.testing.assert_allclose(got, closed_form(prior, values, known), atol=2e-4)
-    assert got.dtype == np.float32 and got.shape == SHAPE
+    values, known = draw(prior, 1, rng, noise=0.05)["intensity"][0], rng.random(SHAPE) < share
+    unknown = ~known & (rng.random(SHAPE) < 0.3)  # the others lie outside the field of view
+    got = prior.conditional_fields(values, known, unknown)
+    np.testing.assert_allclose(got, closed_form(prior, values, known, unknown), atol=2e-4)
+    assert got.dtype == np.float32 and got.shape == (2, *SHAPE)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "outside the support", "one voxel", "a slab"])
 def test_any_mask_will_do(where: str) -> None:
     prior, rng = make(), np.random.default_rng(2)
-    known = np.zeros(SHAPE, bool)
+    known, support = np.zeros(SHAPE, bool), prior.blocks["intensity"].support
     if where == "outside the support":
-        known = ~prior.support
+        known = ~support
     elif where == "one voxel":
-        known[tuple(np.argwhere(prior.support)[3])] = True
+        known[tuple(np.argwhere(support)[3])] = True
     elif where == "a slab":
         known[:, 2] = True
-    values = draw(prior, 1, rng)[0]
-    got = prior.conditional_mean(values, known)
-    np.testing.assert_allclose(got, closed_form(prior, values, known), atol=2e-4)
+    values = draw(prior, 1, rng)["intensity"][0]
+    got = prior.conditional_fields(values, known, ~known)
+    np.testing.assert_allclose(got, closed_form(prior, values, known, ~known), atol=2e-4)
     if where in ("nowhere", "outside the support"):
-        np.testing.assert_array_equal(got, prior.mean)
+        np.testing.assert_array_equal(got, [prior.blocks["skin"].mean, prior.blocks["tissue"].mean])
 
 
-def test_unknown_voxels_are_not_read() -> None:
+@pytest.mark.parametrize("hidden", [77.0, np.nan])
+def test_voxels_that_are_not_known_are_not_read(hidden: float) -> None:
     prior, rng = make(), np.random.default_rng(3)
-    values, known = draw(prior, 1, rng)[0], rng.random(SHAPE) < 0.5
-    other = np.where(known, values, 77).astype(np.float32)
-    np.testing.assert_array_equal(prior.conditional_mean(other, known), prior.conditional_mean(values, known))
+    values, known = draw(prior, 1, rng)["intensity"][0], rng.random(SHAPE) < 0.5
+    unknown = ~known & (rng.random(SHAPE) < 0.5)
+    other = np.where(known, values, hidden).astype(np.float32)
+    np.testing.assert_array_equal(prior.scores(other, known, unknown), prior.scores(values, known, unknown))
+    moved = np.where(known, values + 0.1, values).astype(np.float32)
+    assert (prior.scores(moved, known, unknown) != prior.scores(values, known, unknown)).all()
+
+
+def test_a_known_voxel_counts_1_over_e_at_20_mm() -> None:
+    known = np.ones((12, 2, 2), bool)
+    unknown = np.zeros_like(known)
+    known[0], unknown[0], known[7] = False, True, False
+    got = known_weight(known, unknown)
+    wanted = np.exp(-4 * np.arange(12) / 20)
+    wanted[[0, 7]] = 0
+    np.testing.assert_allclose(got, np.broadcast_to(wanted[:, None, None], got.shape), rtol=1e-6)
+    assert got[5, 0, 0] == pytest.approx(1 / np.e) and got.dtype == np.float32
+
+
+def test_without_an_unknown_voxel_all_known_ones_count_the_same() -> None:
+    known = np.random.default_rng(0).random(SHAPE) < 0.5
+    np.testing.assert_array_equal(known_weight(known, np.zeros(SHAPE, bool)), known)
+
+
+def test_what_lies_very_far_is_not_read_at_all() -> None:
+    """Under a weight of 0.01, 92 mm away: 23 voxels."""
+    shape, rng = (30, 2, 2), np.random.default_rng(4)
+    support = np.ones(shape, bool)
+    one = Block(np.zeros(shape, np.float32), rng.normal(0, 0.1, (3, 120)).astype(np.float32), support)
+    prior = LinearPrior(dict.fromkeys(BLOCKS, one), 0.1)
+    unknown = np.zeros(shape, bool)
+    unknown[0] = True
+    values = rng.normal(0, 0.1, shape).astype(np.float32)
+    before = prior.scores(values, ~unknown, unknown)
+    for place, heard in ((24, False), (22, True)):
+        other = values.copy()
+        other[place] += 1
+        assert (prior.scores(other, ~unknown, unknown) != before).any() == heard
 
 
 def test_the_prior_is_left_as_it_was() -> None:
     prior = make()
-    before = prior.mean.copy()
-    prior.conditional_mean(np.ones(SHAPE, np.float32), np.ones(SHAPE, bool))
-    np.testing.assert_array_equal(prior.mean, before)
+    before = {name: block.mean.copy() for name, block in prior.blocks.items()}
+    known = np.ones(SHAPE, bool)
+    prior.conditional_fields(np.ones(SHAPE, np.float32), known, ~known)
+    for name, mean in before.items():
+        np.testing.assert_array_equal(prior.blocks[name].mean, mean)
 
 
-def test_the_estimate_stays_in_the_range_of_the_model() -> None:
-    got = make().conditional_mean(np.full(SHAPE, 50, np.float32), np.random.default_rng(4).random(SHAPE) < 0.5)
-    assert got.min() >= -1 and got.max() <= 1
+def test_the_fields_stay_in_their_ranges() -> None:
+    known = np.random.default_rng(4).random(SHAPE) < 0.5
+    skin, tissue = make().conditional_fields(np.full(SHAPE, 50, np.float32), known, ~known)
+    assert (skin.min(), skin.max()) == (-SKIN_LIMIT, SKIN_LIMIT)
+    assert (tissue.min(), tissue.max()) == (-1, 1)
 
 
-def fit(missing: float, seed: int = 5, n: int = 60) -> tuple[LinearPrior, np.ndarray]:
-    truth, rng = make(), np.random.default_rng(seed)
-    heads, seen = draw(truth, n, rng), rng.random((n, *SHAPE)) >= missing
-    garbage = np.where(seen, heads, rng.uniform(-1, 1, heads.shape)).astype(np.float32)
-    return fit_prior(garbage, seen, modes=4, noise=1e-4), draw(truth, 20, np.random.default_rng(seed + 1))
-
-
-@pytest.mark.parametrize("missing", [0.0, 0.1])
-def test_new_heads_are_completed_from_half_of_their_voxels(missing: float) -> None:
-    prior, heads = fit(missing)
-    known = np.random.default_rng(6).random(SHAPE) < 0.5
-    errors = [np.abs(prior.conditional_mean(head, known) - head)[~known & prior.support].mean() for head in heads]
-    spread = np.abs(heads - prior.mean)[:, ~known & prior.support].mean()
-    assert spread > 0.1
-    assert np.mean(errors) < (0.01 if missing == 0 else 0.03)
-
-
-def test_missing_voxels_are_filled_from_the_others() -> None:
-    """Heads of rank four, a fifth of their voxels missing: the rounds find what the mean cannot."""
-    truth, rng = make(), np.random.default_rng(11)
-    heads, seen = draw(truth, 60, rng), rng.random((60, *SHAPE)) >= 0.2
-    known, new = rng.random(SHAPE) < 0.5, draw(truth, 20, rng)
-    errors = []
-    for rounds in (0, 6, 40):
-        prior = fit_prior(heads, seen, modes=4, noise=1e-4, rounds=rounds)
-        hidden = ~known & prior.support
-        errors.append(np.mean([np.abs(prior.conditional_mean(head, known) - head)[hidden].mean() for head in new]))
-    assert errors[2] < 0.002, errors
-    assert errors[1] < 0.5 * errors[0], errors
-
-
-def test_the_fitted_covariance_is_that_of_the_sample() -> None:
-    truth = make()
-    heads = draw(truth, 60, np.random.default_rng(7))
-    prior = fit_prior(heads, np.ones(heads.shape, bool), modes=4, noise=1e-4)
-    np.testing.assert_array_equal(prior.support, truth.support)
-    np.testing.assert_allclose(prior.mean, heads.mean(0), atol=1e-5)
-    sample = np.cov(heads[:, prior.support].T, bias=True)
-    np.testing.assert_allclose(prior.modes.T @ prior.modes, sample, atol=1e-4)
-
-
-def test_fewer_modes_keep_the_largest() -> None:
-    heads = draw(make(), 60, np.random.default_rng(8))
-    prior = fit_prior(heads, np.ones(heads.shape, bool), modes=2, noise=1e-4)
-    centred = heads[:, prior.support] - heads[:, prior.support].mean(0)
-    largest = np.linalg.svd(centred, compute_uv=False)[:2] / np.sqrt(60)
-    np.testing.assert_allclose(np.linalg.norm(prior.modes, axis=1), largest, rtol=1e-3)
-    assert abs(prior.modes[0] @ prior.modes[1]) < 1e-4
-
-
-def test_what_missing_voxels_hold_does_not_matter() -> None:
-    rng = np.random.default_rng(9)
-    heads, seen = draw(make(), 30, rng), rng.random((30, *SHAPE)) < 0.8
-    first = fit_prior(np.where(seen, heads, 0).astype(np.float32), seen, modes=4, noise=1e-3)
-    again = fit_prior(np.where(seen, heads, 0.9).astype(np.float32), seen, modes=4, noise=1e-3)
-    np.testing.assert_allclose(again.mean, first.mean, atol=1e-6)
-    np.testing.assert_allclose(again.modes.T @ again.modes, first.modes.T @ first.modes, atol=1e-6)
-
-
-def test_voxels_that_no_head_shows_are_air_and_do_not_vary() -> None:
-    heads, seen = draw(make(), 30, np.random.default_rng(10)), np.ones((30, *SHAPE), bool)
-    seen[:, 0] = False
-    prior = fit_prior(heads, seen, modes=4, noise=1e-3)
-    np.testing.assert_array_equal(prior.mean[0], -1)
-    assert not prior.support[0].any()
+def test_a_block_is_its_mean_and_its_modes() -> None:
+    block, z = make().blocks["skin"], np.array([1.0, -2.0, 0.5, 3.0])
+    got = block.at(z)
+    np.testing.assert_allclose(got[block.support], block.mean[block.support] + z @ block.modes, atol=1e-6)
+    np.testing.assert_array_equal(got[~block.support], block.mean[~block.support])
+    mask = np.random.default_rng(1).random(SHAPE) < 0.5
+    part = block.inside(mask).at(z)
+    np.testing.assert_allclose(part, np.where(mask, got, block.mean), atol=1e-6)

@@ -9,45 +9,25 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from tiny_models import prior_around, tiny_stage
 
-from bids_refacer.diffusion.cascade import StageConfig, build
-from bids_refacer.diffusion.denoiser import NoiseConfig
-from bids_refacer.diffusion.unet import UNetConfig
 from bids_refacer.refacing import attack
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
 from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan
-from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 from bids_refacer.weights import AttackModel
 
 STILL = Alignment(np.eye(4), np.eye(4))
 
 
-def tiny_stage(spacing: int, augmentation: float, seed: int) -> tuple[StageConfig, torch.nn.Module]:
-    """A network that does something, though nothing sensible."""
-    config = StageConfig(
-        spacing=spacing,
-        network=UNetConfig(condition_channels=3, channels=(8, 8), blocks=1, attention=False),
-        noise=NoiseConfig(sigma_data=0.1, sigma_min=0.01, sigma_max=1.0, log_mean=-2.0, log_std=1.0),
-        augmentation=augmentation,
-        steps=2,
-    )
-    torch.manual_seed(seed)
-    denoiser = build(config)
-    for parameter in denoiser.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    return config, denoiser.eval()
-
-
 @pytest.fixture(scope="module")
 def model() -> AttackModel:
-    mean, _ = attack_mean()
-    support = mean > -0.9
-    prior = LinearPrior(mean, np.zeros((1, int(support.sum())), np.float32) + 0.01, support, 1.0)
-    return AttackModel("tiny", prior, [tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2)], {})
+    return AttackModel(
+        "tiny", prior_around(attack_mean()[0], modes=1), [tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2)], {}
+    )
 
 
 def attack_mean() -> tuple[np.ndarray, np.ndarray]:
@@ -152,24 +132,47 @@ def test_unknown_region_covers_zero_air_as_well_as_tissue(tmp_path: Path, brain:
     assert unknown[air].mean() > 0.95
 
 
+def expected_head() -> tuple[np.ndarray, np.ndarray]:
+    """A block of a head as the linear estimate expects it, in a view that shows all of it."""
+    expected = np.zeros((96, 128, 128), bool)
+    expected[20:70, 20:100, 30:110] = True
+    return expected, np.ones(expected.shape, bool)
+
+
 def test_whole_head_is_refused_with_a_sentence() -> None:
-    seen = np.ones((96, 128, 128), bool)
-    expected = np.full(seen.shape, -1.0)
-    expected[20:70, 20:100, 30:110] = 0.0
+    expected, seen = expected_head()
     with pytest.raises(NothingRemovedError, match="no removed region was found in the defaced image"):
-        paint_region(expected < -0.9, seen, expected, 2)
+        paint_region(~expected, seen, expected, 2)
 
 
 def test_paint_region_is_the_missing_tissue_and_the_air_around_it() -> None:
-    seen = np.ones((96, 128, 128), bool)
-    expected = np.full(seen.shape, -1.0)
-    expected[20:70, 20:100, 30:110] = 0.0
-    unknown = expected < -0.9
+    expected, seen = expected_head()
+    unknown = ~expected
     unknown[20:70, 80:100, 30:60] = True
     paint = paint_region(unknown, seen, expected, 2)
     assert paint[20:70, 80:100, 30:60].all()
     assert paint[45, 105, 45] and not paint[45, 115, 45]
     assert not (paint & ~unknown).any()
+    seen[:, :, :40] = False
+    np.testing.assert_array_equal(paint_region(unknown, seen, expected, 2)[:, :, 55:], paint[:, :, 55:])
+    assert not paint_region(unknown, seen, expected, 2)[:, :, :40].any()
+
+
+def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(model: AttackModel) -> None:
+    """A hole in tissue counts only as far as the estimated skin field says that the head reaches."""
+    values = np.kron(attack_mean()[0], np.ones((2, 2, 2)))
+    unknown = np.zeros(values.shape, bool)
+    unknown[30:66, 90:, 30:64] = True
+    inside = attack.to_canonical(values + 1, CANONICAL[2].affine, unknown, 1.0, STILL, model)
+    skin = model.prior.blocks["skin"]
+    nearer = replace(skin, mean=skin.mean + 1)  # 8 mm deeper, wherever a mode does not say otherwise
+    prior = replace(model.prior, blocks={**model.prior.blocks, "skin": nearer})
+    smaller = attack.to_canonical(values + 1, CANONICAL[2].affine, unknown, 1.0, STILL, replace(model, prior=prior))
+    assert 0 < smaller.unknown.sum() < inside.unknown.sum() < unknown.sum()
+    for head in (inside, smaller):
+        assert not (head.unknown & ~unknown).any()
+        np.testing.assert_array_equal(head.known, ~head.unknown)  # far constant voxels are known air
+        assert (head.values[unknown] == -1).all()
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp2m", "ddpm"])

@@ -233,6 +233,25 @@ def test_a_sample_does_not_depend_on_its_batch(name: str, denoise: Denoise) -> N
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
+def test_channels_are_sampled_side_by_side(name: str) -> None:
+    """Two channels with denoisers of their own: each is what it would be alone, from the same noise."""
+    noise = torch.randn((3, 2, 2, 2, 2), generator=torch.Generator().manual_seed(9))
+    fresh = torch.randn((9, *noise.shape), generator=torch.Generator().manual_seed(4))
+    sigmas, own = karras_sigmas(9, LOW, HIGH), (gaussian, mixture)
+
+    def both(x: Tensor, sigma: Tensor) -> Tensor:
+        return torch.cat([denoise(x[:, c : c + 1], sigma) for c, denoise in enumerate(own)], dim=1)
+
+    together = SAMPLERS[name](both, noise, sigmas, lambda step: fresh[step], lambda step: None)
+    for c, denoise in enumerate(own):
+        pick = slice(c, c + 1)
+        alone = SAMPLERS[name](
+            denoise, noise[:, pick], sigmas, lambda step, p=pick: fresh[step][:, p], lambda step: None
+        )
+        torch.testing.assert_close(alone, together[:, pick], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
 def test_the_start_is_left_as_it_was(name: str) -> None:
     noise = start(2)
     before = noise.clone()

@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from training_heads import FIELD_SHAPE, SHAPE
 
-from bids_refacer.training.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation
+from bids_refacer.training.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation, size_factor
+from bids_refacer.volumes.grid import pool
+
+BOX = (slice(5, 21), slice(30, 46), slice(10, 34))
 
 
 def plain_draw(**changes: object) -> Augmentation:
@@ -25,59 +29,165 @@ def plain_draw(**changes: object) -> Augmentation:
     return replace(draw, **changes)
 
 
-def small_head() -> tuple[np.ndarray, np.ndarray]:
-    values = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 3, (24, 30, 36)), 2).astype(np.float32)
-    brain = np.zeros(values.shape, bool)
-    brain[8:16, 10:20, 12:24] = True
-    return np.clip(values, -1, 0.9), brain
+def strong_draw() -> Augmentation:
+    """One that uses everything."""
+    draws = (draw_augmentation(np.random.default_rng(seed)) for seed in range(100))
+    return next(d for d in draws if d.noise and d.blur and d.flip)
 
 
-def test_the_same_draw_gives_the_same_head_twice() -> None:
-    values, brain = small_head()
-    draws = [draw_augmentation(np.random.default_rng(seed)) for seed in range(20)]
-    draw = next(d for d in draws if d.noise and d.blur)
-    np.testing.assert_array_equal(apply_intensity(values, brain, draw), apply_intensity(values, brain, draw))
-    np.testing.assert_array_equal(apply_pose(values, draw, -1), apply_pose(values, draw, -1))
+@pytest.fixture(scope="module")
+def values() -> np.ndarray:
+    """Smooth tissue on the 4 mm grid."""
+    rough = np.random.default_rng(0).normal(0, 3, FIELD_SHAPE).astype(np.float32)
+    return np.clip(ndimage.gaussian_filter(rough, 2), -1, 0.9)
 
 
-def test_a_draw_of_nothing_changes_nothing() -> None:
-    values, brain = small_head()
-    np.testing.assert_allclose(apply_intensity(values, brain, plain_draw()), values, atol=1e-5)
-    np.testing.assert_allclose(apply_pose(values, plain_draw(), -1), values, atol=1e-6)
-    np.testing.assert_array_equal(apply_pose(brain.astype(np.uint8), plain_draw(), 0), brain)
+@pytest.fixture(scope="module")
+def brain() -> np.ndarray:
+    mask = np.zeros(FIELD_SHAPE, bool)
+    mask[16:32, 20:40, 24:48] = True
+    return mask
 
 
-def test_a_flip_mirrors_left_and_right() -> None:
-    values, brain = small_head()
-    np.testing.assert_allclose(apply_pose(values, plain_draw(flip=True), -1), values[::-1], atol=1e-6)
-    np.testing.assert_array_equal(apply_pose(brain.astype(np.uint8), plain_draw(flip=True), 0), brain[::-1])
+@pytest.fixture(scope="module")
+def fine() -> np.ndarray:
+    """Model intensities on the 2 mm grid, rough: an interpolation in the wrong place would show."""
+    return np.random.default_rng(1).uniform(-1, 1, SHAPE).astype(np.float32)
 
 
-def test_a_shift_of_whole_voxels_moves_image_and_mask_alike() -> None:
-    values, brain = small_head()
-    draw = plain_draw(shift=np.array([2.0, -3.0, 1.0]))
-    moved, moved_brain = apply_pose(values, draw, -1), apply_pose(brain.astype(np.uint8), draw, 0)
-    np.testing.assert_allclose(moved[:-2, 3:, :-1], values[2:, :-3, 1:], atol=1e-6)
-    np.testing.assert_array_equal(moved_brain[:-2, 3:, :-1], brain[2:, :-3, 1:])
-    assert (moved[-2:] == -1).all() and moved_brain.dtype == np.uint8
+def pairs(volume: np.ndarray) -> np.ndarray:
+    """What `Head.pairs` holds, by adding up slices: the mean of voxels i - 1 and i along every axis."""
+    for axis in range(3):
+        volume = (volume + np.take(volume, [0, *range(volume.shape[axis] - 1)], axis)) / 2
+    return volume
+
+
+def test_the_same_draw_gives_the_same_head_twice(values: np.ndarray, brain: np.ndarray) -> None:
+    draw = strong_draw()
+    first, again = (apply_intensity(values, 4, draw, None, brain, None) for _ in range(2))
+    np.testing.assert_array_equal(again[0], first[0])
+    assert again[1] == first[1]
+    np.testing.assert_array_equal(apply_pose(values, 4, draw, 4), apply_pose(values, 4, draw, 4))
+
+
+def test_a_draw_of_nothing_changes_nothing(values: np.ndarray, brain: np.ndarray) -> None:
+    got, gain = apply_intensity(values, 4, plain_draw(), None, brain, None)
+    np.testing.assert_allclose(got, values, atol=1e-5)
+    assert gain == pytest.approx(1)
+    np.testing.assert_allclose(apply_pose(values, 4, plain_draw(), 4), values, atol=1e-6)
+    np.testing.assert_array_equal(apply_pose(brain.astype(np.uint8), 4, plain_draw(), 4, order=0), brain)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_flip_and_a_shift_of_whole_voxels_move_image_and_mask_alike(
+    values: np.ndarray, brain: np.ndarray, flip: bool
+) -> None:
+    draw = plain_draw(flip=flip, shift=np.array([8.0, -12.0, 4.0]))
+    moved = apply_pose(values, 4, draw, 4, cval=-1)
+    moved_brain = apply_pose(brain.astype(np.uint8), 4, draw, 4, order=0)
+    source, source_brain = (v[::-1] if flip else v for v in (values, brain))
+    np.testing.assert_allclose(moved[:-2, 3:, :-1], source[2:, :-3, 1:], atol=1e-6)
+    np.testing.assert_array_equal(moved_brain[:-2, 3:, :-1], source_brain[2:, :-3, 1:])
+    assert (moved[-2:] == -1).all() and (moved_brain.dtype, moved.dtype) == (np.uint8, np.float32)
 
 
 def test_a_stretch_leaves_the_centre_of_the_grid_in_place() -> None:
-    volume = np.zeros((21, 21, 21), np.float32)
-    volume[10, 10, 10] = 1
-    volume[10, 15, 10] = 1
-    moved = apply_pose(volume, plain_draw(matrix=np.diag([1, 0.5, 1])), 0.0)
-    assert moved[10, 10, 10] == 1 and moved[10, 20, 10] == 1
+    """Half of the step along one axis: what lay 6 mm from the middle lies 12 mm from it, whatever the grids are."""
+    place = np.indices(FIELD_SHAPE)[1].astype(np.float32) * 4 - 126  # mm from the middle
+    for target in (4, 2):
+        got = apply_pose(place, 4, plain_draw(matrix=np.diag([1, 0.5, 1])), target)
+        middle = (np.arange(got.shape[1]) - (got.shape[1] - 1) / 2) * target
+        np.testing.assert_allclose(got[20, :, 20], middle / 2, atol=1e-4)
 
 
-def test_the_brain_keeps_its_place_in_the_intensity_frame() -> None:
-    values, brain = small_head()
+@pytest.mark.parametrize("flip", [False, True])
+def test_pairs_sampled_on_the_coarse_grid_are_pooled_voxels(fine: np.ndarray, flip: bool) -> None:
+    got = apply_pose(pairs(fine), 2, plain_draw(flip=flip), 4, offset=0.5)
+    wanted = pool(fine[::-1] if flip else fine, np.ones(SHAPE, bool))[0]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_pairs_are_pooled_voxels_after_a_shift_too(fine: np.ndarray) -> None:
+    got = apply_pose(pairs(fine), 2, plain_draw(shift=np.array([2.0, -6.0, 4.0])), 4, offset=0.5)
+    moved = np.roll(fine, (-1, 3, -2), (0, 1, 2))
+    wanted = pool(moved, np.ones(SHAPE, bool))[0]
+    np.testing.assert_allclose(got[2:-2, 2:-2, 2:-2], wanted[2:-2, 2:-2, 2:-2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("order", "target"), [(1, 4), (3, 4), (1, 2), (0, 4)])
+def test_a_box_of_a_posed_volume_is_a_crop_of_the_whole(values: np.ndarray, order: int, target: int) -> None:
+    volume = values if order else (values > 0).astype(np.uint8)
+    arguments = {"draw": strong_draw(), "target": target, "order": order, "cval": 0, "offset": 0.5}
+    whole = apply_pose(volume, 4, **arguments)
+    np.testing.assert_allclose(apply_pose(volume, 4, box=BOX, **arguments), whole[BOX], atol=2e-5)
+
+
+def test_distances_grow_with_the_head_by_the_size_factor() -> None:
+    """A ball of 40 mm, posed: its distance field is that of the ball that the factor says."""
+    centre = (np.array(FIELD_SHAPE) - 1) / 2
+    radius = np.linalg.norm(np.moveaxis(np.indices(FIELD_SHAPE), 0, -1) - centre, axis=-1) * 4
+    draw = plain_draw(flip=True, matrix=np.eye(3) * 0.9)
+    assert size_factor(draw) == pytest.approx(1 / 0.9)
+    got = size_factor(draw) * apply_pose(radius - 40, 4, draw, 4, order=3, cval=99)
+    near = np.abs(got) < 30
+    np.testing.assert_allclose(got[near], (radius - 40 / 0.9)[near], atol=0.1)
+    uneven = plain_draw(matrix=np.diag([1.1, 0.9, 1.0]))
+    assert size_factor(uneven) == pytest.approx((1.1 * 0.9) ** (-1 / 3))
+    assert size_factor(plain_draw(flip=True, shift=np.ones(3))) == 1
+
+
+def test_the_brain_keeps_its_place_in_the_intensity_frame(values: np.ndarray, brain: np.ndarray) -> None:
     before = np.median(values[brain])
-    for seed in range(25):
-        got = apply_intensity(values, brain, draw_augmentation(np.random.default_rng(seed)))
+    for seed in range(12):
+        got, _ = apply_intensity(values, 4, draw_augmentation(np.random.default_rng(seed)), None, brain, None)
         assert got.shape == values.shape and got.dtype == np.float32
         assert got.min() >= -1 and got.max() <= 1
         assert np.median(got[brain]) == pytest.approx(before, abs=5e-3)
+
+
+def test_a_gain_that_is_given_is_used_and_handed_on(values: np.ndarray, brain: np.ndarray) -> None:
+    draw = replace(strong_draw(), noise=0.0, blur=0.0)
+    whole, gain = apply_intensity(values, 4, draw, None, brain, None)
+    again, same = apply_intensity(values, 4, draw, gain, None, None)
+    np.testing.assert_array_equal(again, whole)
+    assert same == gain != pytest.approx(1, abs=1e-3)
+
+
+def test_contrast_and_bias_of_a_box_are_a_crop_of_the_whole(values: np.ndarray) -> None:
+    draw = replace(strong_draw(), noise=0.0, blur=0.0)
+    assert draw.bias.any() and np.ptp(np.diff(draw.knots)) > 0.01
+    whole, _ = apply_intensity(values, 4, draw, 0.9, None, None)
+    part, _ = apply_intensity(values[BOX], 4, draw, 0.9, None, BOX)
+    np.testing.assert_allclose(part, whole[BOX], atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [4, 2])
+def test_the_bias_is_a_trilinear_field_at_the_same_place_on_every_grid(spacing: int) -> None:
+    """27 values at the centres of a third of the grid each, and straight lines in between."""
+    bias = np.random.default_rng(3).normal(0, 0.12, (3, 3, 3))
+    shape = np.array(SHAPE) * 2 // spacing
+    got, _ = apply_intensity(np.zeros(shape, np.float32), spacing, plain_draw(bias=bias), 1.0, None, None)
+    field = np.log((got + 1) / 2 / 0.5)
+    places = [(np.array([0.1, 0.3, 0.5, 0.62, 0.97]) * size).astype(int) for size in shape]
+    at = np.stack(np.meshgrid(*places, indexing="ij")).reshape(3, -1)
+    knots = np.clip((at + 0.5) / shape[:, None] * 3 - 0.5, 0, 2)
+    low = np.minimum(knots.astype(int), 1)
+    wanted = np.zeros(at.shape[1])
+    for corner in np.ndindex(2, 2, 2):
+        share = np.abs(1 - np.array(corner)[:, None] - (knots - low)).prod(0)
+        wanted += share * bias[tuple(low + np.array(corner)[:, None])]
+    np.testing.assert_allclose(field[tuple(at)], wanted, atol=1e-5)
+
+
+def test_blur_is_in_mm_and_noise_is_that_of_a_2_mm_voxel() -> None:
+    point = np.full((40, 40, 40), -1, np.float32)
+    point[20, 20, 20] = 1
+    for spacing in (2, 4):
+        got, _ = apply_intensity(point, spacing, plain_draw(blur=3.0), 1.0, None, BOX)
+        share = (got + 1).sum((1, 2)) / (got + 1).sum()
+        assert np.sqrt((share * (np.arange(40) - 20) ** 2).sum()) * spacing == pytest.approx(3.0, rel=0.05)
+        noisy, _ = apply_intensity(np.zeros_like(point), spacing, plain_draw(noise=0.04), 1.0, None, BOX)
+        assert (noisy / 2).std() == pytest.approx(0.04 * (2 / spacing) ** 1.5, rel=0.05)
 
 
 def test_drawn_parameters_are_small_and_contrast_never_turns() -> None:
@@ -85,5 +195,8 @@ def test_drawn_parameters_are_small_and_contrast_never_turns() -> None:
     assert all((np.diff(d.knots) > 0).all() and d.knots[0] == 0 and d.knots[-1] == pytest.approx(1) for d in draws)
     stretches = [np.linalg.svd(d.matrix, compute_uv=False) for d in draws]
     assert 0.88 < np.min(stretches) and np.max(stretches) < 1.12
+    assert np.max([np.abs(d.shift) for d in draws]) < 7, "mm"
     assert 0.4 < np.mean([d.flip for d in draws]) < 0.6
-    assert 0.2 < np.mean([not d.bias.any() for d in draws]) < 0.5
+    plain = [not d.bias.any() for d in draws]
+    assert 0.4 < np.mean(plain) < 0.6
+    assert [not d.noise and np.allclose(np.diff(d.knots), 1 / 8) for d in draws] == plain

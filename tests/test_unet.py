@@ -19,7 +19,7 @@ TINY = UNetConfig(condition_channels=3, channels=(8, 16), blocks=1, embedding=16
 def make(config: UNetConfig, n: int = 2, size: int = 8, seed: int = 0) -> tuple[UNet, list[torch.Tensor]]:
     torch.manual_seed(seed)
     network = UNet(config).eval()
-    x = torch.randn(n, 1, size, 2 * size, size)
+    x = torch.randn(n, config.target_channels, size, 2 * size, size)
     condition = torch.randn(n, config.condition_channels, size, 2 * size, size)
     return network, [x, condition, torch.randn(n), torch.rand(n)]
 
@@ -57,6 +57,25 @@ def test_output_has_the_shape_of_the_target(fold: int, blocks: int, attention: b
     config = replace(TINY, fold=fold, blocks=blocks, attention=attention)
     network, inputs = make(config)
     assert network(*inputs).shape == (2, 1, 8, 16, 8)
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_every_channel_of_the_target_is_heard_and_answered(channels: int) -> None:
+    network, inputs = make(replace(TINY, target_channels=channels))
+    awake(network)
+    before = network(*inputs)
+    assert before.shape == inputs[0].shape == (2, channels, 8, 16, 8)
+    assert all((before[:, a] - before[:, b]).abs().max() > 1e-4 for a in range(channels) for b in range(a))
+    for channel in range(channels):
+        moved = inputs[0].clone()
+        moved[:, channel] += 0.3
+        assert ((network(moved, *inputs[1:]) - before).abs().amax((0, 2, 3, 4)) > 1e-5).all()
+
+
+def test_the_first_stage_draws_two_fields_and_the_second_an_image() -> None:
+    assert (COARSE.network.target_channels, FINE.network.target_channels) == (2, 1)
+    assert COARSE.network.condition_channels == FINE.network.condition_channels == 4
+    assert COARSE.augmentation == 0 < FINE.augmentation, "the order in which `sample_cascade` takes them"
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 8), (8, 8, 10), (8, 7, 8)])

@@ -9,54 +9,60 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from test_refacing import tiny_stage
+from tiny_models import tiny_stage
 
-from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior
 from bids_refacer.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
 CPU = torch.device("cpu")
 
 
+def random_prior() -> LinearPrior:
+    """Three modes; every block has a support and a scale of its own."""
+    rng, blocks = np.random.default_rng(0), {}
+    for number, name in enumerate(BLOCKS):
+        support = rng.random((4, 4, 4)) > 0.3 + 0.2 * number
+        modes = 10.0**number * rng.normal(size=(3, int(support.sum())))
+        blocks[name] = Block(rng.normal(size=(4, 4, 4)).astype(np.float32), modes.astype(np.float32), support)
+    return LinearPrior(blocks, 2.5)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    support = rng.random((4, 4, 4)) > 0.5
-    prior = LinearPrior(
-        rng.normal(size=(4, 4, 4)).astype(np.float32),
-        rng.normal(size=(3, int(support.sum()))).astype(np.float32),
-        support,
-        2.5,
-    )
     stages = {"coarse": tiny_stage(4, 0.0, 1), "fine": tiny_stage(2, 0.1, 2)}
-    save_model(tmp_path / "model", "tiny", prior, stages, {"heads": 3})
+    save_model(tmp_path / "model", "tiny", random_prior(), stages, {"heads": 3})
     return tmp_path / "model"
 
 
 def test_what_is_saved_is_loaded(folder: Path) -> None:
     model = load_model(str(folder), CPU)
     assert (model.name, model.finest, model.coarsest) == ("tiny", 2, 4)
-    for (config, denoiser), (wanted, source) in zip(
+    for (config, denoiser), (saved, source) in zip(
         model.stages, [tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2)], strict=True
     ):
-        assert config == wanted
+        assert config == saved
         for name, tensor in source.state_dict().items():
             torch.testing.assert_close(denoiser.state_dict()[name], tensor.to(torch.bfloat16).float())
-    rng = np.random.default_rng(0)
-    support = rng.random((4, 4, 4)) > 0.5
-    mean = rng.normal(size=(4, 4, 4))
-    modes = rng.normal(size=(3, int(support.sum())))
-    np.testing.assert_array_equal(model.prior.support, support)
-    np.testing.assert_allclose(model.prior.mean, mean, atol=2e-3)
-    np.testing.assert_allclose(model.prior.modes, modes, atol=np.abs(modes).max() / 200)
+    assert list(model.prior.blocks) == list(BLOCKS)
+    for name, wanted in random_prior().blocks.items():
+        got = model.prior.blocks[name]
+        np.testing.assert_array_equal(got.support, wanted.support)
+        np.testing.assert_allclose(got.mean, wanted.mean, atol=2e-3)
+        largest = np.abs(wanted.modes).max(axis=1, keepdims=True)  # 8 bits, for every mode of every block
+        assert (np.abs(got.modes - wanted.modes) <= largest / 250).all()
     assert model.prior.noise == 2.5
 
 
 def test_files_describe_themselves(folder: Path) -> None:
-    with safe_open(folder / "coarse.safetensors", "pt") as file:
-        about = file.metadata()
-    assert about["licence"] == LICENCE == "CC BY-SA 3.0"
-    assert json.loads(about["config"])["spacing"] == 4
-    assert json.loads(about["card"]) == {"heads": 3}
+    names = ["coarse", "fine", *(f"prior_{block}" for block in BLOCKS)]
+    assert sorted(path.stem for path in folder.glob("*.safetensors")) == sorted(names)
+    for name in names:
+        with safe_open(folder / f"{name}.safetensors", "pt") as file:
+            about = file.metadata()
+        assert about["licence"] == LICENCE == "CC BY-SA 3.0"
+        assert json.loads(about["card"]) == {"heads": 3}
+        config = json.loads(about["config"])
+        assert config == {"noise": 2.5} if name.startswith("prior") else config["spacing"] in (2, 4)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.glob("*.safetensors"))
 
 
@@ -69,9 +75,18 @@ def test_damaged_file_is_refused(folder: Path) -> None:
         load_model(str(folder), CPU)
 
 
-def test_missing_file_is_named(folder: Path) -> None:
-    (folder / "prior.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"prior.safetensors is missing; reinstall"):
+@pytest.mark.parametrize("block", BLOCKS)
+def test_missing_file_is_named(folder: Path, block: str) -> None:
+    (folder / f"prior_{block}.safetensors").unlink()
+    with pytest.raises(WeightsError, match=rf"prior_{block}.safetensors is missing; reinstall"):
+        load_model(str(folder), CPU)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_changed_prior_is_refused(folder: Path, block: str) -> None:
+    path = folder / f"prior_{block}.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(WeightsError, match=rf"prior_{block}.safetensors is damaged or was changed"):
         load_model(str(folder), CPU)
 
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+from tiny_models import prior_around
 
 from bids_refacer.diffusion.cascade import COARSE, FINE
-from bids_refacer.training.heads import Head, make_head
+from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head, make_head
 from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.templates import asset
 
-SHAPE = CANONICAL[2].shape
+SHAPE = CANONICAL[SPACING].shape
+FIELD_SHAPE = CANONICAL[FIELD_SPACING].shape
 TINY = {"channels": (8, 16), "blocks": 1, "embedding": 16, "attention": False}
 TINY_COARSE = replace(COARSE, network=replace(COARSE.network, **TINY))
 TINY_FINE = replace(FINE, network=replace(FINE.network, **TINY))
@@ -41,8 +43,5 @@ def _cut(affine: np.ndarray, slices: int) -> np.ndarray:
 @cache
 def small_prior() -> LinearPrior:
     """Two modes around the average head."""
-    heads = average_heads()
-    rng = np.random.default_rng(0)
-    mean = pool(heads[0].values, heads[0].seen)[0]
-    support = mean > -0.9
-    return LinearPrior(mean, rng.normal(0, 0.02, (2, support.sum())).astype(np.float32), support, 1.0)
+    head = average_heads()[0]
+    return prior_around(pool(head.values, head.seen)[0])

@@ -28,12 +28,12 @@ class Loose(Dataset):
 
     def __getitem__(self, index: int) -> Item:
         generator = torch.Generator().manual_seed(index)
-        shape = (1, 1, 16, 16 + 8 * (index % 2), 16)
-        unknown = (torch.rand(shape, generator=generator) < 0.6).float()
-        target = SPREAD * torch.randn(shape, generator=generator) * unknown
-        noise = torch.randn((1, 2, *shape[2:]), generator=generator)
+        shape = (16, 16 + 8 * (index % 2), 16)
+        unknown = (torch.rand((1, 1, *shape), generator=generator) < 0.6).float()
+        target = SPREAD * torch.randn((1, 2, *shape), generator=generator) * unknown
+        noise = torch.randn((1, 2, *shape), generator=generator)
         condition = torch.cat([target / SPREAD, noise], dim=1)  # something that can be learned
-        return Item(target, condition, unknown, unknown, 0.0)
+        return Item(target, condition, unknown, unknown.expand_as(target), 0.0)
 
 
 def loop_settings(steps: int, **changes: object) -> LoopSettings:

@@ -1,0 +1,140 @@
+"""Errors of sampled faces during training: perfect fields have none, moved ones what they were moved by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from training_heads import TINY_COARSE, average_heads, small_prior
+
+from bids_refacer.refacing.conditioning import linear_fields, working_box
+from bids_refacer.refacing.unknown import near_missing
+from bids_refacer.surfaces.region import part_of
+from bids_refacer.training.heads import Head
+from bids_refacer.training.regions import skullstrip_region, zone_region
+from bids_refacer.training.face_validation import REGIONS, FaceProblem, face_errors, face_problem, skin_error_mm
+from bids_refacer.volumes.fields import skin_field, tissue_field
+from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
+from bids_refacer.volumes.prior import LinearPrior
+
+pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
+
+
+def true_fields(head: Head) -> Tensor:
+    values, seen = pool(head.values, head.seen)
+    skin = skin_field(head.skin_mm.astype(np.float32))
+    return torch.from_numpy(np.stack([skin, tissue_field(values, skin, seen)]))[None]
+
+
+def deeper_prior() -> LinearPrior:
+    """A linear estimate whose skin lies several mm too deep."""
+    prior = small_prior()
+    skin = prior.blocks["skin"]
+    return replace(prior, blocks={**prior.blocks, "skin": replace(skin, mean=skin.mean + 0.5)})
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return average_heads()[0]
+
+
+@pytest.fixture(scope="module")
+def problem(head: Head) -> FaceProblem:
+    return face_problem(head, deeper_prior(), zone_region(head))
+
+
+def test_perfect_fields_have_no_error_and_moved_ones_what_they_were_moved_by(head: Head, problem: FaceProblem) -> None:
+    fields = true_fields(head)
+    assert skin_error_mm(fields, problem.points) < 0.15
+    for shift in (-1.5, 2.0):
+        moved = fields + torch.tensor([shift / 8, 0.5]).reshape(1, 2, 1, 1, 1)  # tissue does not matter
+        assert skin_error_mm(moved, problem.points) == pytest.approx(abs(shift), abs=0.1)
+
+
+def test_the_skin_of_a_plane_is_read_where_it_is() -> None:
+    """Closed form: a linear field has no interpolation error, and the mean of |z - 3| over the points is 1.5 mm."""
+    grid = CANONICAL[4]
+    z = grid.affine[2, 3] + 4 * np.arange(grid.shape[2])
+    fields = torch.zeros(1, 2, *grid.shape)
+    fields[0, 0] = torch.from_numpy((z - 3) / 8)
+    points = np.array([[0, 0, 3.0], [10, -20, 5.0], [-30, 40, 2.0], [1, 2, 6.0]])
+    assert skin_error_mm(fields, points) == pytest.approx(1.5, abs=1e-3)
+
+
+def test_the_points_are_true_skin_of_the_face_that_was_removed(head: Head, problem: FaceProblem) -> None:
+    points = problem.points
+    assert len(points) > 1000
+    assert (part_of(points, Alignment(np.eye(4), np.eye(4))) > 0).all()
+    nearest = np.rint((points - CANONICAL[4].affine[:3, 3]) / 4).astype(int)
+    assert (problem.level.unknown[0, 0].numpy()[tuple(nearest.T)] > 0).all()
+    assert np.abs(head.skin_mm[tuple(nearest.T)].astype(float)).max() < 6, "half the diagonal of a voxel and a little"
+    strip = face_problem(head, small_prior(), skullstrip_region(head))
+    assert len(strip.points) > len(points), "the more is removed, the more is measured"
+
+
+def test_what_is_removed_is_the_region_and_the_air_near_it_and_nothing_outside_the_view() -> None:
+    head = average_heads()[1]
+    region = skullstrip_region(head)
+    problem = face_problem(head, small_prior(), region)
+    values, seen = pool(head.values, head.seen)
+    known, unknown = (t[0, 0].numpy() > 0 for t in (problem.level.known, problem.level.unknown))
+    assert not (known & unknown).any()
+    np.testing.assert_array_equal(known | unknown, seen)
+    np.testing.assert_array_equal(unknown, region & near_missing(region & (head.skin_mm < 0), 4) & seen)
+    assert (region & seen & ~unknown).any(), "far air is known"
+    np.testing.assert_array_equal(problem.level.values[0, 0].numpy()[known], values[known])
+
+
+def test_the_linear_estimate_knows_nothing_of_the_removed_face(head: Head, problem: FaceProblem) -> None:
+    unknown = problem.level.unknown[0, 0].numpy() > 0
+    blank = head.stored.copy()
+    blank[unknown.repeat(2, 0).repeat(2, 1).repeat(2, 2)] = 0
+    other = face_problem(replace(head, stored=blank), deeper_prior(), zone_region(head))
+    assert torch.equal(other.base, problem.base)
+    assert torch.equal(problem.base, linear_fields(deeper_prior(), problem.level))
+
+
+def test_a_tool_of_every_kind_is_measured(head: Head) -> None:
+    assert list(REGIONS) == ["template", "shear", "skullstrip"]
+    for region_of in REGIONS.values():
+        region = region_of(head)
+        assert region.shape == head.skin_mm.shape and 0.02 < (region & (head.skin_mm < 0)).mean() < 0.5
+
+
+class Oracle(nn.Module):
+    """A denoiser that knows the residual; its skin is wrong by `shift` mm, outward and inward by turns."""
+
+    def __init__(self, residual: Tensor, shift: float) -> None:
+        super().__init__()
+        self.residual, self.shift, self.calls = nn.Parameter(residual), shift, 0
+
+    def forward(self, x: Tensor, sigma: Tensor, condition: Tensor, unknown: Tensor, augmentation: Tensor) -> Tensor:
+        self.calls += 1
+        sign = 1 if (self.calls - 1) // 3 % 2 else -1  # three steps a sample
+        return self.residual + torch.tensor([sign * self.shift / 8, 0.0]).reshape(1, 2, 1, 1, 1)
+
+
+def test_errors_of_the_estimate_of_samples_and_of_their_mean_are_told_apart(head: Head, problem: FaceProblem) -> None:
+    box = working_box(problem.level.unknown, TINY_COARSE.network.multiple)
+    residual = (true_fields(head) - problem.base)[box]
+    perfect = face_errors(TINY_COARSE, Oracle(residual, 0.0), [problem], samples=1, steps=3)
+    assert perfect["linear_mm"] == pytest.approx(skin_error_mm(problem.base, problem.points))
+    assert perfect["linear_mm"] > 2
+    # points at the border are read between a drawn voxel and a known one, which holds the linear estimate
+    assert perfect["single_mm"] < 0.35 and perfect["mean_mm"] == perfect["single_mm"]
+    swaying = face_errors(TINY_COARSE, Oracle(residual, 1.5), [problem], samples=2, steps=3)
+    assert swaying["linear_mm"] == perfect["linear_mm"]
+    assert swaying["single_mm"] == pytest.approx(1.5, abs=0.3)
+    assert swaying["mean_mm"] == pytest.approx(perfect["mean_mm"], abs=0.02)
+
+
+def test_errors_are_averaged_over_problems(head: Head, problem: FaceProblem) -> None:
+    other = replace(problem, base=true_fields(head))
+    stage = replace(TINY_COARSE, temperature=0.0)
+    still = Oracle(torch.zeros(1, 2, 1, 1, 1), 0.0)
+    one, two, both = (face_errors(stage, still, list(p), 1, 1) for p in ([problem], [other], [problem, other]))
+    assert both["linear_mm"] == pytest.approx((one["linear_mm"] + two["linear_mm"]) / 2)
+    assert one["single_mm"] == pytest.approx(one["linear_mm"]) and two["single_mm"] < 0.2

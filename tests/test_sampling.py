@@ -1,0 +1,198 @@
+"""One draw of the cascade on grids of a few voxels: where it paints, what it is told, what decides it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import prior_around, tiny_stage
+from torch import Tensor, nn
+
+from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.refacing.conditioning import SCALE_FLOOR, as_tensor, linear_fields, pyramid, render, upsample
+from bids_refacer.refacing.sampling import CONDITION_NOISE, Canonical, Draw, SamplingSettings, sample_cascade
+from bids_refacer.volumes.grid import pool
+from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.weights import AttackModel
+
+CPU = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
+
+
+def block_head() -> np.ndarray:
+    """Tissue of varied intensity behind, air before it: (32, 32, 32) model intensities of 2 mm."""
+    values = np.random.default_rng(0).uniform(-0.2, 0.4, (32, 32, 32)).astype(np.float32)
+    values[:, 20:] = -1
+    return values
+
+
+def prior() -> LinearPrior:
+    """Around a smoother head than the one that is sampled: the estimate is wrong."""
+    return prior_around(pool(np.where(block_head() > -1, 0.1, -1), np.ones((32, 32, 32), bool))[0])
+
+
+def cut_head(hidden: float = -1.0) -> Canonical:
+    """The head with its front removed (the border runs through voxels of 4 mm), and a strip outside the view."""
+    values = block_head()
+    unknown, seen = np.zeros(values.shape, bool), np.ones(values.shape, bool)
+    unknown[4:28, 13:29, 3:30] = True
+    seen[:, :, 30:] = False
+    return Canonical(np.where(unknown & seen, hidden, values).astype(np.float32), seen & ~unknown, seen & unknown)
+
+
+def model(*stages: tuple[StageConfig, nn.Module]) -> AttackModel:
+    return AttackModel("tiny", prior(), list(stages), {})
+
+
+def both() -> AttackModel:
+    return model(tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2))
+
+
+def sample(of: AttackModel, head: Canonical, seed: int = 5, settings: SamplingSettings = CPU) -> np.ndarray:
+    return sample_cascade(of, head, seed, settings, lambda *_: None)
+
+
+class Constant(nn.Module):
+    """A denoiser that always says the same, and keeps what it is told."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.values = torch.tensor(values).reshape(1, -1, 1, 1, 1)
+        self.told: list[tuple[Tensor, Tensor, float]] = []
+
+    def forward(self, x: Tensor, sigma: Tensor, condition: Tensor, unknown: Tensor, augmentation: Tensor) -> Tensor:
+        self.told.append((condition, unknown, augmentation.item()))
+        return self.values.expand_as(x)
+
+
+def draw(stage: tuple[StageConfig, nn.Module], seed: int = 3) -> Draw:
+    return Draw(*stage, torch.Generator().manual_seed(seed), CPU, lambda step: None)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_residual_is_drawn_where_voxels_are_unknown_and_nowhere_else(channels: int) -> None:
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields = linear_fields(prior(), level)
+    got = draw(tiny_stage(4, 0.0 if channels == 2 else 0.1, 1)).residual(level, fields, channels)
+    assert got.shape == (1, channels, 16, 16, 16)
+    unknown = level.unknown[0, 0] > 0
+    assert not got[0][:, ~unknown].any()
+    assert got[0][:, unknown].all()
+    assert (got[0, 0] != got[0, -1]).any() == (channels == 2), "each channel has a residual of its own"
+
+
+def test_the_working_box_does_not_change_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same voxels get the same noise, whatever else is unknown: the start is drawn on the whole grid."""
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, (config, _) = linear_fields(prior(), level), tiny_stage(4, 0.0, 1)
+
+    class Echo(nn.Module):
+        def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+            return x
+
+    whole = draw((config, Echo())).residual(level, fields, 2)
+    small = (slice(None), slice(None), slice(2, 10), slice(4, 12), slice(0, 8))
+    monkeypatch.setattr("bids_refacer.refacing.sampling.working_box", lambda *_: small)
+    part = draw((config, Echo())).residual(level, fields, 2)
+    assert whole[small].any() and torch.equal(part[small], whole[small])
+
+
+def test_known_voxels_come_back_bit_for_bit_and_unknown_ones_are_painted() -> None:
+    head = cut_head()
+    for of in (both(), model(), model(tiny_stage(2, 0.1, 2))):
+        got = sample(of, head)
+        assert got.dtype == np.float32 and got.shape == head.values.shape
+        np.testing.assert_array_equal(got[head.known], head.values[head.known])
+        assert got.min() >= -1 and got.max() <= 1
+        assert (got[head.unknown] != head.values[head.unknown]).mean() > 0.3
+    coarse_air = head.known & (pool(head.values, ~head.unknown)[1].repeat(2, 0).repeat(2, 1).repeat(2, 2) == 0)
+    assert coarse_air.any(), "some known voxels lie in an unknown voxel of the coarse grid"
+
+
+@pytest.mark.parametrize("stages", ["coarse and fine", "coarse", "none"])
+def test_a_sample_does_not_depend_on_what_the_removed_region_holds(stages: str) -> None:
+    of = {"coarse and fine": both(), "coarse": model(tiny_stage(4, 0.0, 1)), "none": model()}[stages]
+    zero, one = cut_head(-1.0), cut_head(0.83)
+    if stages == "coarse":
+        zero, one = (coarser(head) for head in (zero, one))
+    assert (zero.values != one.values).any()
+    np.testing.assert_array_equal(sample(of, one), sample(of, zero))
+
+
+def coarser(head: Canonical) -> Canonical:
+    """The same on 4 mm; what partly known voxels hold is whatever the unknown ones did."""
+    values = pool(head.values, np.ones(head.values.shape, bool))[0]
+    unknown = ~pool(head.values, ~head.unknown)[1]
+    return Canonical(values, pool(head.values, head.known)[1], unknown)
+
+
+def test_without_stages_the_image_is_that_of_the_linear_fields_on_the_finest_grid() -> None:
+    head, of = cut_head(), model()
+    assert (of.finest, of.coarsest) == (2, 4)
+    fields = upsample(linear_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4]))
+    image = render(fields[:, :1], fields[:, 1:], 2)[0, 0].numpy()
+    np.testing.assert_array_equal(sample(of, head), np.where(head.known, head.values, image.clip(-1, 1)))
+    np.testing.assert_array_equal(sample(of, head, seed=1), sample(of, head, seed=2))
+
+
+def test_a_first_stage_alone_gives_an_image_of_its_fields() -> None:
+    head, (config, _) = coarser(cut_head()), tiny_stage(4, 0.0, 1)
+    of = model((config, Constant(-0.3, 0.2)))
+    assert of.finest == 4
+    fields = linear_fields(prior(), pyramid(head.values, head.known, head.unknown, 4, 4)[4])
+    moved = render(fields[:, :1] - 0.3, fields[:, 1:] + 0.2, 4)[0, 0].clamp(-1, 1).numpy()
+    got = sample(of, head)
+    np.testing.assert_allclose(got[head.unknown], moved[head.unknown], atol=1e-5)
+    still = sample(model((config, Constant(0.0, 0.0))), head)
+    assert (got[head.unknown] > still[head.unknown] + 0.05).mean() > 0.2, "skin farther out, tissue brighter"
+
+
+def test_a_later_stage_adds_its_residual_in_the_unit_of_the_place() -> None:
+    head, (config, _) = cut_head(), tiny_stage(2, 0.1, 2)
+    zero, some = (sample(model((config, Constant(value))), head) for value in (0.0, 0.05))
+    added = (some - zero)[head.unknown & (some < 1)]
+    assert added.max() == pytest.approx(0.05, abs=1e-5), "in tissue"
+    assert added.min() == pytest.approx(0.05 * SCALE_FLOOR, abs=1e-5), "in air far from it"
+
+
+def test_a_later_stage_sees_the_fields_upsampled_and_a_little_noisy_where_they_were_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bids_refacer.refacing.sampling.working_box", lambda *_: (slice(None),) * 5)
+    head, fine = cut_head(), Constant(0.0)
+    sample(model((tiny_stage(4, 0.0, 1)[0], Constant(-0.3, 0.2)), (tiny_stage(2, 0.1, 2)[0], fine)), head)
+    condition, unknown, augmentation = fine.told[0]
+    assert augmentation == pytest.approx(CONDITION_NOISE)
+    assert condition.shape[1] == 4 and torch.equal(unknown[0, 0] > 0, torch.from_numpy(head.unknown))
+    levels = pyramid(head.values, head.known, head.unknown, 2, 4)
+    np.testing.assert_array_equal(condition[0, 0].numpy(), np.where(head.known, head.values, 0))
+    np.testing.assert_array_equal(condition[0, 1].numpy(), head.known)
+    residual = torch.tensor([-0.3, 0.2]).reshape(1, 2, 1, 1, 1) * levels[4].unknown
+    clean = upsample(linear_fields(prior(), levels[4]) + residual)
+    noise = condition[0, 3] - clean[0, 0]
+    assert 0.4 * CONDITION_NOISE < noise[head.unknown].std() < CONDITION_NOISE
+    far = ~(torch.nn.functional.max_pool3d(as_tensor(head.unknown), 17, 1, 8)[0, 0] > 0)
+    assert far.any() and noise[far].abs().max() < 1e-3, "the linear estimate is not disturbed where voxels are known"
+
+
+def test_a_first_stage_is_told_the_linear_fields_and_no_noise() -> None:
+    head, coarse = cut_head(), Constant(0.0, 0.0)
+    sample(model((tiny_stage(4, 0.0, 1)[0], coarse), tiny_stage(2, 0.1, 2)), head)
+    condition, unknown, augmentation = coarse.told[0]
+    level = pyramid(head.values, head.known, head.unknown, 2, 4)[4]
+    assert augmentation == 0
+    assert torch.equal(unknown, level.unknown) and torch.equal(condition[:, 1:2], level.known)
+    assert torch.equal(condition[:, 2:], linear_fields(prior(), level))
+
+
+def test_a_seed_decides_a_sample_and_steps_are_counted_through_the_stages() -> None:
+    head, of, calls = cut_head(), both(), []
+    first = sample_cascade(of, head, 5, CPU, lambda *call: calls.append(call))
+    torch.randn(3)
+    np.testing.assert_array_equal(sample(of, head), first)
+    assert (sample(of, head, seed=6) != first).any()
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    calls.clear()
+    sample_cascade(of, head, 5, replace(CPU, steps=3), lambda *call: calls.append(call))
+    assert calls == [(n, 6) for n in range(1, 7)]
