@@ -95,7 +95,9 @@ def test_known_voxels_are_sacred_and_removed_ones_are_painted(tmp_path: Path, br
     assert not (refaced.unknown & ~removed).any()
     tissue = removed & (attack_mean()[1] > 30)
     assert refaced.unknown[tissue].mean() > 0.99
-    assert (refaced.samples[0][tissue] > 0).mean() > 0.9
+    assert (refaced.samples[0][tissue] > 0).mean() > 0.5, "networks that were never trained blur the skin"
+    linear = run(scan, brain, replace(model, stages=[])).samples[0]
+    assert (linear[tissue] > 0).mean() > 0.9, "the linear estimate alone restores what it was made from"
 
 
 @pytest.mark.usefixtures("quick_average")
@@ -160,14 +162,14 @@ def test_paint_region_is_the_missing_tissue_and_the_air_around_it() -> None:
 
 def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(model: AttackModel) -> None:
     """A hole in tissue counts only as far as the estimated skin field says that the head reaches."""
-    values = np.kron(attack_mean()[0], np.ones((2, 2, 2)))
+    values = np.kron((attack_mean()[0] + 1) / 0.8, np.ones((2, 2, 2)))
     unknown = np.zeros(values.shape, bool)
-    unknown[30:66, 90:, 30:64] = True
-    inside = attack.to_canonical(values + 1, CANONICAL[2].affine, unknown, 1.0, STILL, model)
+    unknown[20:76, 76:, 20:64] = True
+    inside = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, model)
     skin = model.prior.blocks["skin"]
-    nearer = replace(skin, mean=skin.mean + 1)  # 8 mm deeper, wherever a mode does not say otherwise
-    prior = replace(model.prior, blocks={**model.prior.blocks, "skin": nearer})
-    smaller = attack.to_canonical(values + 1, CANONICAL[2].affine, unknown, 1.0, STILL, replace(model, prior=prior))
+    deeper = replace(skin, mean=skin.mean + 0.75)  # 6 mm
+    prior = replace(model.prior, blocks={**model.prior.blocks, "skin": deeper})
+    smaller = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, replace(model, prior=prior))
     assert 0 < smaller.unknown.sum() < inside.unknown.sum() < unknown.sum()
     for head in (inside, smaller):
         assert not (head.unknown & ~unknown).any()

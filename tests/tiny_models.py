@@ -37,19 +37,19 @@ def tiny_stage(spacing: int, augmentation: float, seed: int) -> tuple[StageConfi
 
 def fields_of(values: np.ndarray, spacing: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Skin and tissue of model intensities with an obvious border, by a distance transform of voxels."""
-    inside = values > -0.6
+    inside = ndimage.binary_fill_holes(values > -0.8)
     distance = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
     skin = skin_field(spacing * (distance - 0.5 * np.sign(distance)))
     return skin, tissue_field(values, skin, np.ones(values.shape, bool))
 
 
-def prior_around(values: np.ndarray, modes: int = 2, noise: float = 1.0) -> LinearPrior:
+def prior_around(values: np.ndarray, modes: int = 2, noise: float = 1.0, spread: float = 0.02) -> LinearPrior:
     """Random modes around one head, (i, j, k) model intensities on the 4 mm grid."""
     rng, means = np.random.default_rng(0), dict(zip(BLOCKS, (values, *fields_of(values)), strict=True))
     blocks = {}
     for name, mean in means.items():
         support = values > -0.9 if name == "intensity" else np.abs(means["skin"]) < 1.5
         blocks[name] = Block(
-            mean.astype(np.float32), rng.normal(0, 0.02, (modes, support.sum())).astype(np.float32), support
+            mean.astype(np.float32), rng.normal(0, spread, (modes, support.sum())).astype(np.float32), support
         )
     return LinearPrior(blocks, noise)
