@@ -84,7 +84,7 @@ def write_citation(settings: RunSettings, card: str) -> None:
     tools: dict[str, ToolUse] = {}
     for record in records:
         name, details = record["Tool"], record["Deface"]
-        citation = DEFACERS[name].citation if name in DEFACERS else name
+        citation = DEFACERS[name].citation if name in DEFACERS else details.get("Citation", name)
         tools[name] = ToolUse(
             name=name, version=details["Version"], citation=citation, registration=details.get("Registration")
         )

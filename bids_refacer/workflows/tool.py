@@ -30,7 +30,10 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     """
     workflow = Workflow(name=tool.node_name)
     inputs = Node(IdentityInterface(fields=["original", "brain_mask", "alignment", "brain_files"]), name="inputnode")
-    deface = Node(Deface(tool=tool.tool, version=tool.version), name="deface", mem_gb=1.0)
+    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
+    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
+    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
+    deface = Node(call, name="deface", mem_gb=tool.memory_gb)
     reface = Node(
         Reface(
             tool=tool.tool,
