@@ -15,9 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +29,7 @@ TOOLS = (
 
 
 def deface_one(image: Path, folder: Path, tool: str) -> None:
-    """The child: run a tool, write what it made and what it cost. Peak memory includes Python, and its largest child."""
+    """The child: run a tool, write what it made and what it cost. Peak memory counts Python and its largest child."""
     scan = read_scan(image)
     brain, alignment = prepare(scan, folder)
     started = time.perf_counter()

@@ -76,6 +76,7 @@ def clear_stale(plan: Plan, output_dir: Path) -> None:
         shared = frozenset({mask, mask.removesuffix(".nii.gz") + ".json"})  # other tools' records list them too
         for tool in job.tools:
             discard(job.names.record(tool.tool), output_dir, keep=shared)
+            job.names.verdict(tool.tool).unlink(missing_ok=True)
 
 
 def make_attack(settings: RunSettings, machine: Machine) -> Attack:

@@ -86,7 +86,7 @@ def _run(settings: RunSettings) -> int:
     if plan.jobs or plan.problems:  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, settings, machine)
     rows = status_rows(plan, crashes)
-    write_tables(plan, rows, settings.output_dir)
+    write_tables(plan, rows, settings.output_dir, settings)
     write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(settings.output_dir, settings.work_dir)

@@ -25,7 +25,7 @@ def write_template(folder: Path) -> None:
     """
     head, affine = asset("average_head.nii.gz")
     zone = asset("face_zone.nii.gz")[0] > 0
-    shell = np.where(zone, np.where(head > _SKIN, head, -1), 0)
+    shell = np.where(zone, np.where(head > _SKIN, head.astype(np.float32), np.float32(-1)), np.float32(0))
     weight = ndimage.gaussian_filter((~zone).astype(np.float32), _BLUR_MM / 2 / 2)
     write_volume(folder / "template.nii", head, affine, np.float32)
     write_volume(folder / "shell.nii", shell, affine, np.float32)
