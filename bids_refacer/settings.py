@@ -26,6 +26,7 @@ DEFACE_TOOLS = tuple(
     "afni_deface afni_reface afni_reface_plus mri_reface spm_deface".split()
 )
 SAMPLERS = ("heun", "dpmpp2m", "ddpm")
+ATTACKS = ("mask", "naive", "secondary")
 GPU_POLICIES = ("require", "try", "none")
 
 
@@ -69,6 +70,7 @@ class RunSettings:
     face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails
     brain_cut_limits: tuple[float, ...] = (0.1, 5.0)  # percent of the brain, likewise
     num_samples: int = 1
+    attack: str = "mask"  # on tools that replace the face
     sampler: str = "dpmpp2m"
     steps: int | None = None  # None: what the model's card recommends
     model: str = "default"
@@ -88,6 +90,7 @@ class RunSettings:
         _check_choices("suffix", self.suffix, SUFFIXES)
         _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS + defined_tools(self.tools_file))
         _check_choices("sampler", (self.sampler,), SAMPLERS)
+        _check_choices("attack", (self.attack,), ATTACKS)
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
         for name in ("nprocs", "omp_nthreads", "num_samples", "steps"):
             _check_at_least(name, getattr(self, name), 1)

@@ -33,6 +33,7 @@ def everything() -> RunSettings:
         deface_tools=("average",),
         num_samples=5,
         sampler="heun",
+        attack="secondary",
         steps=7,
         model="/weights/mine.safetensors",
         seed=11,

@@ -13,6 +13,7 @@ from bids_refacer.cli.checks import first_problem
 from bids_refacer.dataset.names import default_work_dir
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
+    ATTACKS,
     DEFACE_TOOLS,
     GPU_POLICIES,
     SAMPLERS,
@@ -103,6 +104,10 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {_default('num_samples')}"
     )
+    group.add_argument(
+        "--attack", choices=ATTACKS, help="on tools that replace the face: paint over the zone they are known to "
+        f"replace, take their face for the true one, or run a removing tool first {_default('attack')}",
+    )  # fmt: skip
     group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
     group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")

@@ -96,6 +96,7 @@ def make_attack(settings: RunSettings, machine: Machine) -> Attack:
         processes=1 if use_gpu else min(settings.omp_nthreads, settings.nprocs),
         progress=alone,
         keep=settings.keep_refaced,
+        level=settings.attack,
     )
 
 
@@ -139,7 +140,9 @@ def _key(
         weights_sha256=machine.weights,
         app_version=__version__,
     )
-    return key if definition is None else {**key, "ToolDefinition": dict(definition)}
+    own = {} if definition is None else {"ToolDefinition": dict(definition)}
+    level = {"Attack": settings.attack} if tool.action == "replaces" else {}
+    return {**key, **own, **level}
 
 
 def _tool_job(

@@ -61,7 +61,8 @@ class Attack:
     """How faces are painted back, the same for all images.
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
-    `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published.
+    `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
+    hard replaced faces are attacked.
     """
 
     num_samples: int
@@ -75,3 +76,4 @@ class Attack:
     processes: int
     progress: bool
     keep: bool
+    level: str = "mask"

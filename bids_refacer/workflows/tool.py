@@ -56,6 +56,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             progress=attack.progress,
             weights=dict(attack.weights),
             **({} if attack.steps is None else {"steps": attack.steps}),
+            **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
         ),
         name="reface",
         mem_gb=4.0,

@@ -63,5 +63,5 @@ AVERAGE = Defacer(
     missing=lambda: missing_package("niimath", "average"),
     run=run,
     contrasts=("T1w",),
-    licence="Apache-2.0 (code), CC BY-SA 3.0 (average head)",
+    licence="Apache-2.0; head CC BY-SA 3.0",
 )
