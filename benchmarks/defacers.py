@@ -25,12 +25,13 @@ from benchmarks.attack import prepare
 from bids_refacer.interfaces.defacers import DEFACERS
 from bids_refacer.interfaces.verdict import judge
 from bids_refacer.settings import RunSettings
-from bids_refacer.surfaces.verdicts import GRADES, MEASURED, brain_cut, face_left, grade, worst_part
+from bids_refacer.surfaces.verdicts import GRADES, MEASURED, brain_cut, face_left, grade, worse, worst_part
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
 FACE_LIMITS: tuple[float, ...] = _DEFAULTS["face_left_limits"]
 BRAIN_LIMITS: tuple[float, ...] = _DEFAULTS["brain_cut_limits"]
+HOLE_LIMITS: tuple[float, ...] = _DEFAULTS["brain_hole_limits"]
 TOOLS = (
     "quickshear", "pydeface", "niimath", "deepdefacer", "spm-rule", "skullstrip", "average", "niimath-reface",
 )  # fmt: skip
@@ -100,7 +101,9 @@ def verdict_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:
         done = [row for row in own if not row["error"]]
         cuts = [row["figures"]["BrainCut"]["percent"] for row in done]
         faces = [grade(worst_part(row["figures"]["FaceLeft"])[1], FACE_LIMITS) for row in done]
-        brains = [grade(cut, BRAIN_LIMITS) for cut in cuts]
+        holes = [row["figures"]["BrainCut"]["hole_ml"] for row in done]
+        pairs = zip(cuts, holes, strict=True)
+        brains = [worse(grade(cut, BRAIN_LIMITS), grade(hole, HOLE_LIMITS)) for cut, hole in pairs]
         cells = [tool, str(len(own)), str(len(own) - len(done)), _counts(faces), _counts(brains)]
         cells.append(f"{np.mean(cuts):.3f} ({max(cuts):.3f})" if cuts else "")
         cells.append(f"{np.median([row['cost']['seconds'] for row in done]):.0f}" if done else "")

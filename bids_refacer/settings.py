@@ -69,6 +69,7 @@ class RunSettings:
     tool_timeout: float = 1800.0  # s
     face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails
     brain_cut_limits: tuple[float, ...] = (0.1, 5.0)  # percent of the brain, likewise
+    brain_hole_limits: tuple[float, ...] = (1.0, 10.0)  # mL of the largest hole in the brain, likewise
     num_samples: int = 1
     attack: str = "mask"  # on tools that replace the face
     sampler: str = "dpmpp2m"
@@ -101,7 +102,8 @@ class RunSettings:
         if not self.tool_timeout > 0:
             raise SettingsError(f"tool_timeout is {self.tool_timeout}, but it must be more than 0: give seconds.")
         for name in ("face_left_limits", "brain_cut_limits"):
-            _check_limits(name, getattr(self, name))
+            _check_limits(name, getattr(self, name), 100, "percentages")
+        _check_limits("brain_hole_limits", self.brain_hole_limits, 10_000, "volumes in mL")
         if not self.model:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
 
@@ -233,9 +235,9 @@ def _check_at_least(name: str, value: int | None, least: int) -> None:
         raise SettingsError(f"{name} is {value}, but it must be at least {least}: give a larger number.")
 
 
-def _check_limits(name: str, values: tuple[float, ...]) -> None:
-    if len(values) != 2 or not 0 <= values[0] <= values[1] <= 100:
+def _check_limits(name: str, values: tuple[float, ...], most: float, what: str) -> None:
+    if len(values) != 2 or not 0 <= values[0] <= values[1] <= most:
         raise SettingsError(
-            f"{name} is {' '.join(map(str, values))}: give two percentages, the first to warn above and the second, "
+            f"{name} is {' '.join(map(str, values))}: give two {what}, the first to warn above and the second, "
             f"which is not smaller, to fail above."
         )

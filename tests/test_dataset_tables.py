@@ -97,6 +97,9 @@ def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
     assert row["notes"] == "made for T1w.; NaN written; zero here"
     strict = replace(settings, face_left_limits=(0.0, 5.0), brain_cut_limits=(0.0, 0.01))
     assert [defacing_row(details, strict)[f"{name}_verdict"] for name in ("face", "brain")] == ["fail", "fail"]
+    holes = replace(settings, brain_hole_limits=(0.0, 0.2))
+    details["Verdict"]["BrainCut"]["hole_ml"] = 0.1
+    assert defacing_row(details, holes)["brain_verdict"] == "warn", "the share is small, the hole is not"
     write_table(tmp_path / "t.tsv", "defacing", [row])
     assert defacing_row({"Version": "1"}, settings) == {"version": "1"}, "a record of an older run has less"
 

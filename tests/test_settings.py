@@ -49,6 +49,7 @@ def everything() -> RunSettings:
         tool_timeout=60.0,
         face_left_limits=(1.0, 2.5),
         brain_cut_limits=(0.0, 1.0),
+        brain_hole_limits=(0.0, 2.0),
     )
 
 

@@ -11,12 +11,20 @@ import pytest
 
 from bids_refacer.interfaces.defacers.spm import removed_by_rule
 from bids_refacer.interfaces.verdict import refusal
-from bids_refacer.surfaces.verdicts import JUDGED, MEASURED, brain_cut, brain_measures, face_left, grade, worst_part
-from bids_refacer.volumes.grid import Alignment, Grid, resample
-from bids_refacer.volumes.templates import pydeface_keep_mask
+from bids_refacer.surfaces.verdicts import (
+    JUDGED,
+    MEASURED,
+    brain_cut,
+    brain_measures,
+    face_left,
+    grade,
+    worse,
+    worst_part,
+)
+from bids_refacer.volumes.grid import Alignment
 
 STILL = Alignment(np.eye(4), np.eye(4))
-FACE, BRAIN = (5.0, 20.0), (0.1, 5.0)
+FACE, BRAIN, HOLE = (5.0, 20.0), (0.1, 5.0), (1.0, 10.0)
 Head = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -37,12 +45,6 @@ def cut(head: Head) -> np.ndarray:
     return removed_by_rule(head[0].shape, head[1], STILL)
 
 
-def asset_keep(head: Head) -> np.ndarray:
-    """pydeface's mask on the average head: (i, j, k) bool, True where it keeps."""
-    keep, affine = pydeface_keep_mask()
-    return resample(keep, affine, Grid(head[0].shape, head[1]), cval=1.0) > 0.5
-
-
 def world(head: Head) -> np.ndarray:
     return nib.affines.apply_affine(head[1], np.moveaxis(np.indices(head[0].shape), 0, -1))
 
@@ -52,7 +54,7 @@ def verdicts(head: Head, removed: np.ndarray, values: np.ndarray | None = None) 
     original = head[0] if values is None else values
     left = face_left(original, np.where(removed, 0, original), removed, head[1], STILL)
     cut = brain_cut(head[2], removed, head[1])
-    return grade(worst_part(left)[1], FACE), grade(cut["percent"], BRAIN)
+    return grade(worst_part(left)[1], FACE), worse(grade(cut["percent"], BRAIN), grade(cut["hole_ml"], HOLE))
 
 
 def test_a_good_defacer_passes_both(head: Head, cut: np.ndarray) -> None:
@@ -62,11 +64,7 @@ def test_a_good_defacer_passes_both(head: Head, cut: np.ndarray) -> None:
 def test_a_mask_30_mm_too_high_cuts_brain(head: Head, cut: np.ndarray) -> None:
     up = np.roll(cut, 15, axis=2)
     up[:, :, :15] = cut[:, :, :1]
-    assert verdicts(head, up)[1] == "warn", "spm_deface's plane keeps 3 cm off the brain: it loses the tip of it"
-    mask = ~asset_keep(head)  # pydeface's follows the brain's base
-    higher = np.roll(mask, 15, axis=2)
-    higher[:, :, :15] = mask[:, :, :1]
-    assert verdicts(head, mask)[1] == "pass" and verdicts(head, higher)[1] == "fail"
+    assert verdicts(head, up)[1] == "fail"
 
 
 def test_a_mask_that_spares_the_nose_leaves_a_face(head: Head, cut: np.ndarray) -> None:

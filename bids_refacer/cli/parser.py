@@ -102,6 +102,10 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         f"removed {_default('brain_cut_limits')}",
     )  # fmt: skip
     group.add_argument(
+        "--brain-hole-limits", type=float, nargs=2, metavar=("WARN", "FAIL"), help="mL that the largest hole in the "
+        f"brain may have {_default('brain_hole_limits')}",
+    )  # fmt: skip
+    group.add_argument(
         "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {_default('num_samples')}"
     )
     group.add_argument(

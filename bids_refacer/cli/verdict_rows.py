@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bids_refacer.settings import RunSettings
-from bids_refacer.surfaces.verdicts import MEASURED, grade, worst_part
+from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
 
 _QC = ("removed_ml", "removed_head_ml", "removed_head_fraction", "brain_removed_ml", "brain_removed_percent")
 
@@ -22,13 +22,17 @@ def defacing_row(details: Mapping[str, Any], settings: RunSettings) -> dict[str,
     quality, verdict = details.get("QualityControl", {}), details.get("Verdict", {})
     left = verdict.get("FaceLeft", {})
     part, share = worst_part(left)
+    hole = verdict.get("BrainCut", {}).get("hole_ml")
     before, after = (verdict.get("Brain", {}).get(which, {}) for which in ("original", "defaced"))
     row = {
         "version": details["Version"],
         "face_verdict": grade(share, settings.face_left_limits),
-        "brain_verdict": grade(quality.get("brain_removed_percent"), settings.brain_cut_limits),
+        "brain_verdict": worse(
+            grade(quality.get("brain_removed_percent"), settings.brain_cut_limits),
+            grade(hole, settings.brain_hole_limits),
+        ),
         **{name: quality.get(name) for name in _QC},
-        "brain_hole_ml": verdict.get("BrainCut", {}).get("hole_ml"),
+        "brain_hole_ml": hole,
         "worst_part": part,
         **{f"{name}_left_percent": left.get(name) for name in MEASURED},
         "brain_volume_original_ml": before.get("volume_ml"),

@@ -119,6 +119,12 @@ def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
     return None if figure is None else GRADES[sum(figure > limit for limit in limits)]
 
 
+def worse(*grades: str | None) -> str | None:
+    """The worst of several grades; None when there is none."""
+    known = [word for word in grades if word is not None]
+    return max(known, key=GRADES.index) if known else None
+
+
 def _tissue_left(
     images: tuple[np.ndarray, np.ndarray, np.ndarray], affine: np.ndarray, points: np.ndarray, normals: np.ndarray
 ) -> np.ndarray:
