@@ -12,33 +12,61 @@ Tools that remove leave no choice: what they took is what is unknown.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.refacing.attack import Progress, Refaced, reface
+from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
+from bids_refacer.weights import AttackModel
 
 SECONDARY_TOOL = "spm-rule"
 """Its plane takes the whole face zone of every replacing tool, and needs no program."""
 
 
-def before_attack(
-    scan: Scan, brain: np.ndarray, alignment: Alignment, *, replaces: bool, level: str, work_dir: Path
-) -> tuple[Scan, bool]:
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """`replaces`: whether the tool put another face there; `level`: ``naive``, ``mask`` or ``secondary``."""
+
+    replaces: bool
+    level: str
+
+
+def attack_at(
+    look: Look,
+    scan: Scan,
+    brain: np.ndarray,
+    alignment: Alignment,
+    model: AttackModel,
+    settings: SamplingSettings,
+    seeds: tuple[int, ...],
+    progress: Progress,
+) -> tuple[Scan, Refaced]:
+    """`refacing.attack.reface` at a level; the image that was attacked comes back too, as a second tool may change it."""
+    if look.replaces and look.level == "naive":
+        nothing = np.zeros(scan.stored.shape, dtype=bool)
+        same = [scan.stored] * len(seeds)
+        return scan, Refaced(samples=same, mean=scan.stored, average=scan.stored, unknown=nothing, details={})
+    with tempfile.TemporaryDirectory() as folder:
+        scan, zone = before_attack(scan, brain, alignment, look, Path(folder))
+    return scan, reface(scan, brain, alignment, model, settings, seeds=seeds, zone=zone, progress=progress)
+
+
+def before_attack(scan: Scan, brain: np.ndarray, alignment: Alignment, look: Look, work_dir: Path) -> tuple[Scan, bool]:
     """The image that is attacked, and whether its unknown region is the public face zone.
 
     Parameters
     ----------
     scan : the defaced image; the original is not an argument
     brain, alignment : of this image
-    replaces : whether its tool put another face there
-    level : ``mask`` or ``secondary``; a naive attacker paints nothing
     work_dir : empty, for the second tool
     """
-    if not replaces or level != "secondary":
-        return scan, replaces
+    if not look.replaces or look.level != "secondary":
+        return scan, look.replaces
     result = DEFACERS[SECONDARY_TOOL].run(scan, brain, alignment, work_dir)
     return replace(scan, stored=result.stored), False

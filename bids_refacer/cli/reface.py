@@ -39,12 +39,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _attack(options: argparse.Namespace, scan, brain, alignment, started: float) -> None:  # noqa: ANN001
-    import numpy as np
     import torch
     from tqdm import tqdm
 
-    from bids_refacer.cli.attack_level import before_attack
-    from bids_refacer.refacing.attack import Refaced, reface
+    from bids_refacer.cli.attack_level import Look, attack_at
     from bids_refacer.refacing.sampling import SamplingSettings
     from bids_refacer.weights import load_model
 
@@ -59,22 +57,8 @@ def _attack(options: argparse.Namespace, scan, brain, alignment, started: float)
         bar.total = total * len(options.seeds)
         bar.update(sample * total + step - bar.n)
 
-    if options.replaces and options.attack == "naive":
-        nothing = np.zeros(scan.stored.shape, dtype=bool)
-        refaced = Refaced(
-            samples=[scan.stored] * len(options.seeds),
-            mean=scan.stored,
-            average=scan.stored,
-            unknown=nothing,
-            details={},
-        )
-    else:
-        options.out_dir.mkdir(parents=True, exist_ok=True)
-        scan, zone = before_attack(
-            scan, brain, alignment, replaces=options.replaces, level=options.attack, work_dir=options.out_dir
-        )
-        seeds = tuple(options.seeds)
-        refaced = reface(scan, brain, alignment, model, settings, seeds=seeds, zone=zone, progress=progress)
+    look = Look(replaces=options.replaces, level=options.attack)
+    scan, refaced = attack_at(look, scan, brain, alignment, model, settings, tuple(options.seeds), progress)
     bar.close()
     attack = {
         **refaced.details,
