@@ -47,7 +47,7 @@ def attack_at(
     seeds: tuple[int, ...],
     progress: Progress,
 ) -> tuple[Scan, Refaced]:
-    """`refacing.attack.reface` at a level; the image that was attacked comes back too, as a second tool may change it."""
+    """`refacing.attack.reface` at a level; returns the attacked image too, as a second tool may change it."""
     if look.replaces and look.level == "naive":
         nothing = np.zeros(scan.stored.shape, dtype=bool)
         same = [scan.stored] * len(seeds)
