@@ -19,8 +19,8 @@ from bids_refacer.surfaces.verdicts import brain_cut, brain_measures, face_left,
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
 
-WHOLE_FACE = 90.0
-"""Percent of nose, eyes, mouth and chin that are left where a tool did nothing."""
+WHOLE_FACE = 75.0
+"""Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""
 
 MOST_BRAIN = 50.0
 """Percent of the brain; where more is gone, nobody has a use for the image."""
