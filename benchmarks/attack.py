@@ -65,7 +65,14 @@ def attack_rows(
         settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=torch.device("cpu"))
         started = time.monotonic()
         refaced = reface(
-            scan, brain, alignment, model, settings, seeds=seeds, zone=tool == "average", progress=lambda *_: None
+            scan,
+            brain,
+            alignment,
+            model,
+            settings,
+            seeds=seeds,
+            zone=DEFACERS[tool].action == "replaces",
+            progress=lambda *_: None,
         )
         seconds[name] = time.monotonic() - started
         candidates[("average", None)] = refaced.average * scan.slope + scan.inter

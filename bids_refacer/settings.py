@@ -21,8 +21,12 @@ else:  # pragma: no cover - the twin of tomllib for Python 3.10
 
 ANALYSIS_LEVELS = ("participant", "group")
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
-DEFACE_TOOLS = ("quickshear", "pydeface", "niimath", "skullstrip", "average")
+DEFACE_TOOLS = tuple(
+    "quickshear pydeface niimath deepdefacer spm-rule skullstrip average niimath-reface fsl_deface mri_deface mideface "
+    "afni_deface afni_reface afni_reface_plus mri_reface spm_deface".split()
+)
 SAMPLERS = ("heun", "dpmpp2m", "ddpm")
+ATTACKS = ("mask", "naive", "secondary")
 GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 EXPORTS = ("best", "last")
@@ -63,7 +67,13 @@ class RunSettings:
     omp_nthreads: int = field(default_factory=lambda: min(usable_cpus(), 8))
     mem_gb: float | None = None  # None: what the machine has
     deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
+    tools_file: Path | None = None  # TOML that defines more tools
+    tool_timeout: float = 1800.0  # s
+    face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails
+    brain_cut_limits: tuple[float, ...] = (0.1, 5.0)  # percent of the brain, likewise
+    brain_hole_limits: tuple[float, ...] = (1.0, 10.0)  # mL of the largest hole in the brain, likewise
     num_samples: int = 1
+    attack: str = "mask"  # on tools that replace the face
     sampler: str = "dpmpp2m"
     steps: int | None = None  # None: what the model's card recommends
     model: str = "default"
@@ -81,8 +91,9 @@ class RunSettings:
         """Refuse values outside their choices and ranges."""
         _check_choices("analysis_level", (self.analysis_level,), ANALYSIS_LEVELS)
         _check_choices("suffix", self.suffix, SUFFIXES)
-        _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS)
+        _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS + defined_tools(self.tools_file))
         _check_choices("sampler", (self.sampler,), SAMPLERS)
+        _check_choices("attack", (self.attack,), ATTACKS)
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
         for name in ("nprocs", "omp_nthreads", "num_samples", "steps"):
             _check_at_least(name, getattr(self, name), 1)
@@ -90,6 +101,11 @@ class RunSettings:
             _check_at_least(name, getattr(self, name), 0)
         if self.mem_gb is not None and not self.mem_gb > 0:
             raise SettingsError(f"mem_gb is {self.mem_gb}, but it must be more than 0: give the memory in gigabytes.")
+        if not self.tool_timeout > 0:
+            raise SettingsError(f"tool_timeout is {self.tool_timeout}, but it must be more than 0: give seconds.")
+        for name in ("face_left_limits", "brain_cut_limits"):
+            _check_limits(name, getattr(self, name), 100, "percentages")
+        _check_limits("brain_hole_limits", self.brain_hole_limits, 10_000, "volumes in mL")
         if not self.model:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
 
@@ -181,6 +197,18 @@ class TrainSettings:
         return _from_file(cls, path, ("bids_dir", "out"))
 
 
+def defined_tools(path: Path | None) -> tuple[str, ...]:
+    """Names of the tools that a tools file defines; what else it says is checked where they are made.
+
+    Raises
+    ------
+    SettingsError
+        When the file cannot be read or is no TOML.
+    """
+    tools = _read_toml(path).get("tool") if path else None
+    return tuple(tools) if isinstance(tools, dict) else ()
+
+
 Settings = TypeVar("Settings", RunSettings, TrainSettings)
 
 
@@ -216,19 +244,22 @@ def read_settings_file(path: str | Path, kind: type[Settings] = RunSettings) -> 
         When the file cannot be read, is no TOML, has an unknown key or a value that cannot be used.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
-    values = _typed(content, path, kind)
+    values = _typed(_read_toml(path), path, kind)
     elsewhere = {item.name: Path() for item in fields(kind) if str(item.type) == "Path"}
     try:
         kind(**{**elsewhere, **values})  # a value out of its range is this file's mistake: say so
     except SettingsError as error:
         raise SettingsError(f"In {path}, {error}") from error
     return values
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
 
 
 def _typed(content: Mapping[str, Any], path: Path, kind: type[Settings]) -> dict[str, Any]:
@@ -254,6 +285,10 @@ def _is_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(_is_int(item) or isinstance(item, float) for item in value)
+
+
 # a field's type as it is written above: (how to say it, does a TOML value fit, how to convert it)
 _KINDS: dict[str, tuple[str, Any, Any]] = {
     "Path": ("a path in quotes", lambda value: isinstance(value, str) and value != "", Path),
@@ -262,6 +297,7 @@ _KINDS: dict[str, tuple[str, Any, Any]] = {
     "int": ("a whole number", _is_int, int),
     "float": ("a number", lambda value: _is_int(value) or isinstance(value, float), float),
     "tuple[str, ...]": ("a list of texts in quotes", _is_strings, tuple),
+    "tuple[float, ...]": ("a list of numbers", _is_numbers, lambda value: tuple(map(float, value))),
 }
 
 
@@ -283,3 +319,11 @@ def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...])
 def _check_at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         raise SettingsError(f"{name} is {value}, but it must be at least {least}: give a larger number.")
+
+
+def _check_limits(name: str, values: tuple[float, ...], most: float, what: str) -> None:
+    if len(values) != 2 or not 0 <= values[0] <= values[1] <= most:
+        raise SettingsError(
+            f"{name} is {' '.join(map(str, values))}: give two {what}, the first to warn above and the second, "
+            f"which is not smaller, to fail above."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from bids_refacer.dataset.tables import (
     write_table,
 )
 from bids_refacer.dataset.writing import write_json, write_text
+from bids_refacer.settings import RunSettings
 
 IMAGE = HeadImage(
     path=Path("/in/sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"),
@@ -65,7 +67,41 @@ def test_defacing_columns_are_what_is_measured() -> None:
     block = np.zeros((16, 16, 16), bool)
     block[4:12, 4:12, 4:12] = True
     made = defacing_qc(block * 100.0, np.eye(4), block, block)
-    assert set(made) | {*image_columns(IMAGE), "version"} == set(data_dictionary("defacing"))
+    assert set(made) < set(data_dictionary("defacing"))
+
+
+def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
+    from bids_refacer.cli.verdict_rows import defacing_row
+    from bids_refacer.surfaces.verdicts import MEASURED
+
+    settings = RunSettings(bids_dir=tmp_path, output_dir=tmp_path, work_dir=tmp_path)
+    quality = ("removed_ml", "removed_head_ml", "removed_head_fraction", "brain_removed_ml", "brain_removed_percent")
+    details = {
+        "Version": "1",
+        "QualityControl": dict.fromkeys(quality, 0.05),
+        "Verdict": {
+            "FaceLeft": {**dict.fromkeys(MEASURED, 100.0), "nose": 0.0, "eyes": 6.0, "mouth": 0.0, "chin": None},
+            "BrainCut": {"ml": 0.0, "percent": 0.0, "hole_ml": 0.0},
+            "Brain": {
+                "original": {"volume_ml": 1500.0, "contrast": 0.2},
+                "defaced": {"volume_ml": 1499.0, "contrast": 0.2, "dice": 0.99},
+            },
+        },
+        "RunTime": 3.0,
+        "Warnings": ["made for T1w."],
+        "Quirks": ["NaN written; zero here"],
+    }
+    row = defacing_row(details, settings)
+    assert {*row, *image_columns(IMAGE), "chin_left_percent"} == set(data_dictionary("defacing"))
+    assert (row["face_verdict"], row["worst_part"], row["brain_verdict"]) == ("warn", "eyes", "pass")
+    assert row["notes"] == "made for T1w.; NaN written; zero here"
+    strict = replace(settings, face_left_limits=(0.0, 5.0), brain_cut_limits=(0.0, 0.01))
+    assert [defacing_row(details, strict)[f"{name}_verdict"] for name in ("face", "brain")] == ["fail", "fail"]
+    holes = replace(settings, brain_hole_limits=(0.0, 0.2))
+    details["Verdict"]["BrainCut"]["hole_ml"] = 0.1
+    assert defacing_row(details, holes)["brain_verdict"] == "warn", "the share is small, the hole is not"
+    write_table(tmp_path / "t.tsv", "defacing", [row])
+    assert defacing_row({"Version": "1"}, settings) == {"version": "1"}, "a record of an older run has less"
 
 
 def test_an_undescribed_column_is_refused(tmp_path: Path) -> None:

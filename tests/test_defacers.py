@@ -14,14 +14,17 @@ from nifti_files import raw_image
 from scipy import ndimage
 
 from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
+from bids_refacer.interfaces.defacers.niimath_reface import write_template
 from bids_refacer.interfaces.defacers.qc import defacing_qc
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
 
 STILL = Alignment(np.eye(4), np.eye(4))
-TOOLS = tuple(DEFACERS)
-REMOVERS = ("quickshear", "pydeface", "niimath", "skullstrip")
+TOOLS = ("quickshear", "pydeface", "niimath", "spm-rule", "skullstrip", "average", "niimath-reface")
+"""Those that come with the package; the others are in test_defacer_contracts.py and test_deepdefacer.py."""
+
+REMOVERS = tuple(name for name in TOOLS if DEFACERS[name].action == "removes")
 
 
 @dataclass
@@ -114,7 +117,7 @@ def test_air_that_was_zero_before_is_in_the_mask(case: Case, tool: str) -> None:
 def test_details_tell_what_ran(case: Case, tool: str) -> None:
     details = case.result(tool).details
     assert details["Version"] == DEFACERS[tool].version() != "not installed"
-    assert details["Tool"].startswith(tool) and details["Command"] and details["Options"]
+    assert details["Tool"].replace(" -", "-").startswith(tool) and details["Command"] and details["Options"]
     assert details.get("FillValue") == (0.0 if DEFACERS[tool].action == "removes" else None)
     json.dumps(details)
 
@@ -133,6 +136,22 @@ def test_niimath_is_obeyed_where_it_can_be_seen(case: Case) -> None:
     output = np.asarray(nib.load(case.folder / "niimath" / "defaced.nii").dataobj)
     visible = case.scan.values != 0
     np.testing.assert_array_equal(case.result("niimath").removed[visible], output[visible] == 0)
+
+
+def test_the_shell_is_a_face_with_air_around_it(tmp_path: Path) -> None:
+    """Minus one says "zero" to niimath; as an unsigned byte it would be the brightest tissue of all."""
+    write_template(tmp_path)
+    shell, template, weight = (
+        nib.load(tmp_path / f"{name}.nii").get_fdata() for name in ("shell", "template", "weight")
+    )
+    assert shell.min() == -1 and shell.max() <= template.max() and (weight[shell != 0] == 0).all()
+    assert (shell[shell > 0] == template[shell > 0]).all() and (shell < 0).sum() > 1000
+
+
+@pytest.mark.parametrize("tool", ["niimath-reface"])
+def test_the_air_in_front_of_the_new_face_is_dark(case: Case, tool: str) -> None:
+    values = case.result(tool).stored * 0.5 - 25.0
+    assert values[case.at(0, 122, -50)] < 10 and values.max() <= case.scan.values.max() * 1.6
 
 
 def test_pydeface_names_its_engine(case: Case) -> None:
@@ -181,7 +200,8 @@ def test_registry_entries_are_complete() -> None:
         assert tool.name == name
         assert tool.action in ("removes", "replaces")
         assert tool.requirement and "doi:" in tool.citation or "Proceedings" in tool.citation
-        assert tool.missing() is None, "every tool of the registry comes with the package"
+        assert tool.licence and tool.contrasts and tool.memory_gb > 0
+        assert (tool.missing() is None) == (name in TOOLS), "what the package brings along can run, nothing else"
 
 
 @pytest.mark.parametrize(

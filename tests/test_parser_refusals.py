@@ -51,7 +51,12 @@ def test_group_level(refusal) -> None:
     ("options", "words"),
     [
         ("--suffix bold", "invalid choice: 'bold'"),
-        ("--deface-tools fsl_deface", "invalid choice: 'fsl_deface'"),
+        ("--deface-tools frontcut", "deface_tools has the value 'frontcut', which is not known: use quickshear, "),
+        ("--tool-timeout 0", "tool_timeout is 0.0, but it must be more than 0"),
+        ("--face-left-limits 20 5", "face_left_limits is 20.0 5.0: give two percentages"),
+        ("--brain-cut-limits 1 101", "brain_cut_limits is 1.0 101.0: give two percentages"),
+        ("--brain-hole-limits 3 -1", "brain_hole_limits is 3.0 -1.0: give two volumes in mL"),
+        ("--tools-file nowhere.toml", "nowhere.toml cannot be read (No such file"),
         ("--sampler euler", "invalid choice: 'euler'"),
         ("--gpu 1", "invalid choice: '1'"),
         ("--num-samples many", "invalid int value: 'many'"),

@@ -76,8 +76,9 @@ def test_the_readme_names_what_there_is() -> None:
     first_screen = "\n".join(readme.splitlines()[:24])
     for words in ("What it is for", "What it is not for", "identifiable", "participant"):
         assert words in first_screen
+    tools = readme + text("docs/tools.md")
     for tool in DEFACE_TOOLS:
-        assert f"| `{tool}` |" in readme
+        assert f"\n| `{tool}` " in tools
     actions = [*build_parser()._actions, *build_train_parser()._actions]
     known = {option for action in actions for option in action.option_strings}
     assert set(re.findall(r"`(--[a-z-]+)", readme)) - {"--help"} <= known

@@ -33,6 +33,7 @@ def everything() -> RunSettings:
         deface_tools=("average",),
         num_samples=5,
         sampler="heun",
+        attack="secondary",
         steps=7,
         model="/weights/mine.safetensors",
         seed=11,
@@ -44,6 +45,11 @@ def everything() -> RunSettings:
         nipype_plugin_file=Path("plugin.json"),
         clean_work_dir=True,
         verbose=2,
+        tools_file=Path(__file__).with_name("own_tools.toml"),
+        tool_timeout=60.0,
+        face_left_limits=(1.0, 2.5),
+        brain_cut_limits=(0.0, 1.0),
+        brain_hole_limits=(0.0, 2.0),
     )
 
 
@@ -84,6 +90,7 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
         ("participant_label = [1, 2]", "participant_label", "a list of texts in quotes"),
         ("work_dir = 3", "work_dir", "a path in quotes"),
         ("model = false", "model", "a text in quotes"),
+        ("face_left_limits = ['5', '20']", "face_left_limits", "a list of numbers"),
     ],
 )
 def test_wrong_type_names_file_key_and_remedy(text: str, key: str, wanted: str, tmp_path: Path) -> None:

@@ -137,12 +137,19 @@ def check_labels(settings: RunSettings) -> str | None:
 
 
 def check_files(settings: RunSettings) -> str | None:
-    """The filter file and the plugin file can be used."""
+    """The filter file, the plugin file and the tools file can be used."""
     try:
         if settings.bids_filter_file:
             read_filter_file(settings.bids_filter_file, settings.suffix)
         if settings.nipype_plugin_file:
             read_plugin_file(settings.nipype_plugin_file)
+        if settings.tools_file:
+            from bids_refacer.interfaces.defacers.user import ToolsFileError, read_definitions
+
+            try:
+                read_definitions(settings.tools_file)
+            except ToolsFileError as error:
+                return str(error)
     except (DatasetError, PluginFileError) as error:
         return str(error)
     return None

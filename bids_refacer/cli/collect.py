@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from bids_refacer.cli.crashes import Crash
 from bids_refacer.cli.plan import Plan
+from bids_refacer.cli.verdict_rows import defacing_row
 from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
@@ -28,7 +30,6 @@ from bids_refacer.interfaces.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
 
 Row = dict[str, Any]
-_QC = ("removed_ml", "removed_head_ml", "removed_head_fraction", "brain_removed_ml", "brain_removed_percent")
 
 
 def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
@@ -53,18 +54,20 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))
 
 
-def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path) -> None:
+def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path, settings: RunSettings) -> None:
     """Status, surface distances and defacing of the whole dataset, and distances of each image and tool."""
     distances: list[Row] = []
     defacing: list[Row] = []
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
+        columns = image_columns(image, tool)
+        details = record["Deface"] if record else _read_verdict(names.verdict(tool))
+        if details:
+            defacing.append({**columns, **defacing_row(details, settings)})
         if record is None:
             continue
-        columns = image_columns(image, tool)
         own = [{**columns, **row} for row in record["Rows"]]
         distances += own
-        defacing.append({**columns, **_qc(record)})
         write_table(names.surfacedistance(tool), "surfacedistance", own)
         write_dictionary(sidecar_of(names.surfacedistance(tool)), "surfacedistance")
     about = {_subject(row) for row in rows}
@@ -84,7 +87,7 @@ def write_citation(settings: RunSettings, card: str) -> None:
     tools: dict[str, ToolUse] = {}
     for record in records:
         name, details = record["Tool"], record["Deface"]
-        citation = DEFACERS[name].citation if name in DEFACERS else name
+        citation = DEFACERS[name].citation if name in DEFACERS else details.get("Citation", name)
         tools[name] = ToolUse(
             name=name, version=details["Version"], citation=citation, registration=details.get("Registration")
         )
@@ -140,9 +143,13 @@ def _subject(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return row["participant_id"], row.get("image"), row.get("tool")
 
 
-def _qc(record: Record) -> Row:
-    quality = record["Deface"].get("QualityControl", {})
-    return {"version": record["Deface"]["Version"], **{name: quality.get(name) for name in _QC}}
+def _read_verdict(path: Path) -> Row | None:
+    """What the verdict node left of an image that failed after it."""
+    try:
+        content: Row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
 
 
 def _steps(record: Record) -> int:

@@ -12,6 +12,7 @@ _STAGES = {
     "brain": "brain",
     "align": "brain",
     "deface": "deface",
+    "verdict": "deface",
     "reface": "reface",
     "score": "score",
 }

@@ -13,6 +13,7 @@ from bids_refacer.cli.checks import first_problem
 from bids_refacer.dataset.names import default_work_dir
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
+    ATTACKS,
     DEFACE_TOOLS,
     GPU_POLICIES,
     SAMPLERS,
@@ -39,11 +40,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("output_dir", type=Path, help="folder for the derivative dataset; made when missing")
     parser.add_argument("analysis_level", choices=ANALYSIS_LEVELS, help="what to run ('group' is not available yet)")
     parser.add_argument("--version", action="version", version=f"bids_refacer {__version__}")
+    parser.add_argument(
+        "--list-tools", action=_ListTools, nargs=0, help="print every defacing tool, whether it can run here, how to "
+        "get it, and end; --tools-file has to come before it",
+    )  # fmt: skip
     _add_selection(parser.add_argument_group("which images"))
     _add_defacing(parser.add_argument_group("defacing and refacing"))
     _add_resources(parser.add_argument_group("performance"))
     _add_running(parser.add_argument_group("running and output"))
     return parser
+
+
+class _ListTools(argparse.Action):
+    """Print the registry and end, as --version does: no dataset is needed for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object) -> None:
+        from bids_refacer.cli.tool_list import tool_list
+
+        try:
+            print(tool_list(getattr(namespace, "tools_file", None)))
+        except ValueError as error:
+            parser.error(str(error))
+        parser.exit()
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
@@ -69,12 +87,32 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 def _add_defacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--deface-tools", nargs="+", choices=DEFACE_TOOLS, metavar="NAME", help=f"tools to audit, of "
-        f"{', '.join(DEFACE_TOOLS)} {_default('deface_tools')}",
+        "--deface-tools", nargs="+", metavar="NAME", help=f"tools to audit, of "
+        f"{', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see --list-tools",
+    )  # fmt: skip
+    group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
+    group.add_argument(
+        "--tool-timeout", type=float, metavar="S", help=f"seconds that a tool may take {_default('tool_timeout')}"
+    )
+    group.add_argument(
+        "--face-left-limits", type=float, nargs=2, metavar=("WARN", "FAIL"), help="percent of the nose, eyes, mouth or "
+        f"chin that may be left {_default('face_left_limits')}",
+    )  # fmt: skip
+    group.add_argument(
+        "--brain-cut-limits", type=float, nargs=2, metavar=("WARN", "FAIL"), help="percent of the brain that may be "
+        f"removed {_default('brain_cut_limits')}",
+    )  # fmt: skip
+    group.add_argument(
+        "--brain-hole-limits", type=float, nargs=2, metavar=("WARN", "FAIL"), help="mL that the largest hole in the "
+        f"brain may have {_default('brain_hole_limits')}",
     )  # fmt: skip
     group.add_argument(
         "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {_default('num_samples')}"
     )
+    group.add_argument(
+        "--attack", choices=ATTACKS, help="on tools that replace the face: paint over the zone they are known to "
+        f"replace, take their face for the true one, or run a removing tool first {_default('attack')}",
+    )  # fmt: skip
     group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
     group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")
@@ -123,7 +161,7 @@ def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
 
 def _default(name: str) -> str:
     value = _DEFAULTS[name]
-    return f"(default: {' '.join(value) if isinstance(value, tuple) else value})"
+    return f"(default: {' '.join(map(str, value)) if isinstance(value, tuple) else value})"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> RunSettings:
@@ -150,6 +188,8 @@ def _normal(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, Path):
             values[name] = value.expanduser().absolute()
+        elif name.endswith("_limits"):
+            values[name] = tuple(value)
         elif isinstance(value, list | tuple):
             prefix = {"participant_label": "sub-", "session_label": "ses-"}.get(name, "")
             values[name] = tuple(dict.fromkeys(item.removeprefix(prefix) for item in value))

@@ -12,7 +12,8 @@ from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record, record_key
 from bids_refacer.dataset.seeds import seed_for
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.interfaces.defacers import DEFACERS, Defacer
+from bids_refacer.interfaces.defacers.user import read_definitions, read_tools
 from bids_refacer.settings import RunSettings
 from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
 
@@ -27,20 +28,32 @@ class Plan:
     output_dir: Path
 
 
-def missing_tools(tools: Sequence[str]) -> list[str]:
+def all_tools(settings: RunSettings) -> dict[str, Defacer]:
+    """The registry, and what the tools file adds to it."""
+    return {**DEFACERS, **(read_tools(settings.tools_file) if settings.tools_file else {})}
+
+
+def missing_tools(names: Sequence[str], tools: Mapping[str, Defacer]) -> list[str]:
     """A sentence for each tool that cannot run here, with how to get it."""
     sentences = []
-    for name in tools:
-        if name not in DEFACERS:
+    for name in names:
+        if name not in tools:
             sentences.append(f"The tool {name} is not part of this version: leave it out of --deface-tools.")
-        elif missing := DEFACERS[name].missing():
+        elif missing := tools[name].missing():
             sentences.append(missing)
     return sentences
 
 
+def tool_warnings(plan: Plan) -> list[str]:
+    """What people should know of the tools before they rely on their results; each sentence once."""
+    return list(dict.fromkeys(said for job in plan.jobs for tool in job.tools for said in tool.warnings))
+
+
 def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> Plan:
     """Compare what was asked for with what the records say; nothing is written."""
-    keys = {tool: _key(tool, settings, machine) for tool in settings.deface_tools}
+    tools = all_tools(settings)
+    definitions = read_definitions(settings.tools_file) if settings.tools_file else {}
+    keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
     jobs, finished = [], []
     for image in selection.images:
         names = OutputNames(output_dir=settings.output_dir, entities=image.entities, suffix=image.suffix)
@@ -50,7 +63,7 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
             if is_current(record, keys[tool], image, settings.output_dir, keep_refaced=settings.keep_refaced):
                 finished.append((image, tool))
             else:
-                waiting.append(_tool_job(image, tool, keys[tool], settings))
+                waiting.append(_tool_job(image, tools[tool], definitions.get(tool), keys[tool], settings))
         if waiting:
             jobs.append(ImageJob(image=image, names=names, tools=tuple(waiting)))
     return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, output_dir=settings.output_dir)
@@ -63,6 +76,7 @@ def clear_stale(plan: Plan, output_dir: Path) -> None:
         shared = frozenset({mask, mask.removesuffix(".nii.gz") + ".json"})  # other tools' records list them too
         for tool in job.tools:
             discard(job.names.record(tool.tool), output_dir, keep=shared)
+            job.names.verdict(tool.tool).unlink(missing_ok=True)
 
 
 def make_attack(settings: RunSettings, machine: Machine) -> Attack:
@@ -82,6 +96,7 @@ def make_attack(settings: RunSettings, machine: Machine) -> Attack:
         processes=1 if use_gpu else min(settings.omp_nthreads, settings.nprocs),
         progress=alone,
         keep=settings.keep_refaced,
+        level=settings.attack,
     )
 
 
@@ -111,10 +126,12 @@ def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
     return paths
 
 
-def _key(tool: str, settings: RunSettings, machine: Machine) -> Mapping[str, object]:
-    return record_key(
-        tool=tool,
-        tool_version=DEFACERS[tool].version(),
+def _key(
+    tool: Defacer, definition: Mapping[str, object] | None, settings: RunSettings, machine: Machine
+) -> Mapping[str, object]:
+    key = record_key(
+        tool=tool.name,
+        tool_version=tool.version(),
         num_samples=settings.num_samples,
         sampler=settings.sampler,
         steps=settings.steps,
@@ -123,9 +140,28 @@ def _key(tool: str, settings: RunSettings, machine: Machine) -> Mapping[str, obj
         weights_sha256=machine.weights,
         app_version=__version__,
     )
+    own = {} if definition is None else {"ToolDefinition": dict(definition)}
+    level = {"Attack": settings.attack} if tool.action == "replaces" else {}
+    return {**key, **own, **level}
 
 
-def _tool_job(image: HeadImage, tool: str, key: Mapping[str, object], settings: RunSettings) -> ToolJob:
-    seeds = [seed_for(settings.seed, image.bids_path, tool, number) for number in range(1, settings.num_samples + 1)]
-    record = {"Image": image.bids_path, "Tool": tool, "Key": dict(key), "Input": fingerprint(image.path)}
-    return ToolJob(tool=tool, version=DEFACERS[tool].version(), seeds=tuple(seeds), record=record)
+def _tool_job(
+    image: HeadImage,
+    tool: Defacer,
+    definition: Mapping[str, object] | None,
+    key: Mapping[str, object],
+    settings: RunSettings,
+) -> ToolJob:
+    count = settings.num_samples
+    seeds = [seed_for(settings.seed, image.bids_path, tool.name, number) for number in range(1, count + 1)]
+    return ToolJob(
+        tool=tool.name,
+        version=str(key["ToolVersion"]),
+        seeds=tuple(seeds),
+        record={"Image": image.bids_path, "Tool": tool.name, "Key": dict(key), "Input": fingerprint(image.path)},
+        definition=definition,
+        replaces=tool.action == "replaces",
+        warnings=tuple(tool.warnings(image.suffix)),
+        timeout_s=settings.tool_timeout,
+        memory_gb=tool.memory_gb,
+    )

@@ -22,6 +22,7 @@ _FAILED = {
     "align": "aligning",
     "face": "looking for the face",
     "deface": "defacing",
+    "verdict": "judging",
     "reface": "refacing",
     "score": "scoring",
 }

@@ -15,9 +15,6 @@ from pathlib import Path
 
 NO_GPU = "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
 
-REPLACING_TOOLS = ("average",)
-"""Tools that put another face where the true one was: what they changed is known from their public face zone."""
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code. Errors are one sentence on standard error."""
@@ -45,7 +42,7 @@ def _attack(options: argparse.Namespace, scan, brain, alignment, started: float)
     import torch
     from tqdm import tqdm
 
-    from bids_refacer.refacing.attack import reface
+    from bids_refacer.cli.attack_level import Look, attack_at
     from bids_refacer.refacing.sampling import SamplingSettings
     from bids_refacer.weights import load_model
 
@@ -60,19 +57,12 @@ def _attack(options: argparse.Namespace, scan, brain, alignment, started: float)
         bar.total = total * len(options.seeds)
         bar.update(sample * total + step - bar.n)
 
-    refaced = reface(
-        scan,
-        brain,
-        alignment,
-        model,
-        settings,
-        seeds=tuple(options.seeds),
-        zone=options.tool in REPLACING_TOOLS,
-        progress=progress,
-    )
+    look = Look(replaces=options.replaces, level=options.attack)
+    scan, refaced = attack_at(look, scan, brain, alignment, model, settings, tuple(options.seeds), progress)
     bar.close()
     attack = {
         **refaced.details,
+        **({"Attack": options.attack} if options.replaces else {}),
         "Model": model.name,
         "WeightsSHA256": model.sha256,
         "Sampler": options.sampler,
@@ -118,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
     parser.add_argument("--tool", default="", help="the tool that defaced the image, as bids_refacer calls it")
+    parser.add_argument("--replaces", action="store_true", help="the tool put another face there")
+    parser.add_argument("--attack", default="mask", choices=("mask", "naive", "secondary"), help="on replaced faces")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one per sample")
     parser.add_argument("--num-samples", type=int, help="checked against the number of seeds")
     parser.add_argument("--sampler", default="dpmpp2m", choices=("heun", "dpmpp2m", "ddpm"))

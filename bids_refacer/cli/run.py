@@ -15,7 +15,16 @@ from bids_refacer import __version__
 from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
 from bids_refacer.cli.crashes import Crash, read_crashes
 from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
-from bids_refacer.cli.plan import Plan, clear_stale, describe, make_attack, make_plan, missing_tools
+from bids_refacer.cli.plan import (
+    Plan,
+    all_tools,
+    clear_stale,
+    describe,
+    make_attack,
+    make_plan,
+    missing_tools,
+    tool_warnings,
+)
 from bids_refacer.cli.plugin_file import read_plugin_file
 from bids_refacer.cli.preflight import Machine, PreflightError, ask
 from bids_refacer.cli.progress import Progress, elapsed
@@ -59,7 +68,7 @@ def run(settings: RunSettings) -> int:
 
 
 def _run(settings: RunSettings) -> int:
-    missing = missing_tools(settings.deface_tools)
+    missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
@@ -77,7 +86,7 @@ def _run(settings: RunSettings) -> int:
     if plan.jobs or plan.problems:  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, settings, machine)
     rows = status_rows(plan, crashes)
-    write_tables(plan, rows, settings.output_dir)
+    write_tables(plan, rows, settings.output_dir, settings)
     write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(settings.output_dir, settings.work_dir)
@@ -134,6 +143,8 @@ def _work(plan: Plan, settings: RunSettings, machine: Machine) -> tuple[Callable
         count = sum(len(job.tools) for job in plan.jobs)
         device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
         say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+        for warning in tool_warnings(plan):
+            say(f"Warning: {warning}")
         clear_stale(plan, settings.output_dir)
         began = time.monotonic()
         _run_nodes(plan, settings, machine, crash_dir, folder, say, log)

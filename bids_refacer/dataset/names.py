@@ -110,6 +110,10 @@ class OutputNames:
         """What is known of this image and tool when they are finished (see `records`)."""
         return self.output_dir / RECORDS / self._folder() / self._other(tool_label(tool), "record", ".json")
 
+    def verdict(self, tool: str) -> Path:
+        """What was measured of a defaced image before its face was painted back, also where that failed."""
+        return self.record(tool).with_name(self._other(tool_label(tool), "verdict", ".json"))
+
     def refaced(self, tool: str, sample: int) -> Path:
         """One refaced sample; identifiable."""
         return self.identifiable_anat / self._name(f"{tool_label(tool)}Refaced{sample}")

@@ -14,13 +14,15 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.interfaces.child import run_child
 
-_OPTIONS = ("Model", "Sampler", "Steps", "Device")  # of the attack's report, shown as Options in sidecars
+_OPTIONS = ("Model", "Sampler", "Steps", "Device", "Attack")  # of the attack's report, shown as Options in sidecars
 
 
 class _RefaceInput(CommandLineInputSpec):
     defaced = File(exists=True, mandatory=True, argstr="%s", position=0, desc="the defaced image, all that it is given")
     out_dir = traits.Str("refaced", usedefault=True, argstr="%s", position=1)
     tool = traits.Str(mandatory=True, argstr="--tool %s")
+    replaces = traits.Bool(False, usedefault=True, argstr="--replaces", desc="whether the tool put another face there")
+    attack = traits.Str(argstr="--attack %s", desc="level of the attack on replaced faces")
     num_samples = traits.Int(mandatory=True, argstr="--num-samples %d")
     sampler = traits.Str(mandatory=True, argstr="--sampler %s")
     steps = traits.Int(argstr="--steps %d", desc="the model's own when not given")

@@ -13,12 +13,22 @@ from bids_refacer.dataset.names import OutputNames, tool_label
 
 @dataclass(frozen=True, kw_only=True)
 class ToolJob:
-    """One tool on one image. `seeds` has one seed per sample; `record` is what its record will say besides results."""
+    """One tool on one image.
+
+    `seeds` has one seed per sample; `record` is what its record will say besides results; `definition` is the table of
+    a tool that the registry does not have; `replaces` is whether it puts another face there; `warnings` go into the
+    sidecars.
+    """
 
     tool: str
     version: str
     seeds: tuple[int, ...]
     record: Mapping[str, Any] = field(hash=False)
+    definition: Mapping[str, Any] | None = field(default=None, hash=False)
+    replaces: bool = False
+    warnings: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    memory_gb: float = 1.0
 
     @property
     def node_name(self) -> str:
@@ -51,7 +61,8 @@ class Attack:
     """How faces are painted back, the same for all images.
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
-    `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published.
+    `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
+    hard replaced faces are attacked.
     """
 
     num_samples: int
@@ -65,3 +76,4 @@ class Attack:
     processes: int
     progress: bool
     keep: bool
+    level: str = "mask"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
@@ -10,6 +12,7 @@ from bids_refacer.interfaces.deface import Deface
 from bids_refacer.interfaces.publish import Publish, WriteRecord
 from bids_refacer.interfaces.reface import Reface
 from bids_refacer.interfaces.score import Score
+from bids_refacer.interfaces.verdict import Verdict
 from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
 from bids_refacer.workflows.outputs import Entries, defaced_entries, refaced_entries, surface_entries
 
@@ -30,7 +33,16 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     """
     workflow = Workflow(name=tool.node_name)
     inputs = Node(IdentityInterface(fields=["original", "brain_mask", "alignment", "brain_files"]), name="inputnode")
-    deface = Node(Deface(tool=tool.tool, version=tool.version), name="deface", mem_gb=1.0)
+    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
+    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
+    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
+    deface = Node(call, name="deface", mem_gb=tool.memory_gb)
+    judge = Verdict(
+        target=str(job.names.verdict(tool.tool)),
+        version=f"{__version__}, deepbet {version('deepbet')}",
+        num_threads=attack.threads,
+    )
+    verdict = Node(judge, name="verdict", mem_gb=2.0, n_procs=attack.processes)
     reface = Node(
         Reface(
             tool=tool.tool,
@@ -44,6 +56,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             progress=attack.progress,
             weights=dict(attack.weights),
             **({} if attack.steps is None else {"steps": attack.steps}),
+            **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
         ),
         name="reface",
         mem_gb=4.0,
@@ -59,19 +72,21 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     workflow.connect(
         [
             (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
-            (deface, reface, [("defaced", "defaced")]),
+            (inputs, verdict, [(name, name) for name in ("original", "brain_mask", "alignment")]),
+            (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "details")]),
+            (verdict, reface, [("defaced", "defaced")]),
             (inputs, score, [("original", "original"), ("alignment", "alignment")]),
             (deface, score, [("defaced", "defaced")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
             (inputs, record, [("brain_files", "brain_files")]),
-            (deface, record, [("details", "deface_details")]),
+            (verdict, record, [("details", "deface_details")]),
             (reface, record, [("details", "reface_details")]),
             (score, record, [("details", "score_details"), ("rows", "rows")]),
         ]
     )
     if attack.num_samples > 1:
         workflow.connect(reface, "mean", score, "mean")
-    _publish(workflow, deface, record, "defaced", defaced_entries(job, tool.tool))
+    _publish(workflow, verdict, record, "defaced", defaced_entries(job, tool.tool))
     if attack.keep:
         _publish(workflow, reface, record, "refaced", refaced_entries(job, tool, attack))
         _publish(workflow, score, record, "surface", surface_entries(job, tool))

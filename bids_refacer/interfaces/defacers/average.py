@@ -62,4 +62,6 @@ AVERAGE = Defacer(
     version=lambda: __version__,
     missing=lambda: missing_package("niimath", "average"),
     run=run,
+    contrasts=("T1w",),
+    licence="Apache-2.0; head CC BY-SA 3.0",
 )

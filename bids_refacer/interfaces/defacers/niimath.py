@@ -72,4 +72,8 @@ NIIMATH = Defacer(
     version=lambda: package_version("niimath"),
     missing=lambda: missing_package("niimath", "niimath") or missing_package("pydeface", "niimath"),
     run=run,
+    licence="BSD-2-Clause",
+    executable="niimath",
+    contrasts=("T1w",),
+    options={"cost": "fast"},
 )

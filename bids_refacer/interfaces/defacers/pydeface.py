@@ -108,4 +108,8 @@ PYDEFACE = Defacer(
     version=lambda: package_version("pydeface"),
     missing=_missing,
     run=run,
+    licence="MIT",
+    executable="flirt or niimath",
+    contrasts=("T1w",),
+    options={"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
 )

@@ -58,4 +58,6 @@ QUICKSHEAR = Defacer(
     version=lambda: package_version("quickshear"),
     missing=lambda: missing_package("quickshear", "quickshear"),
     run=run,
+    licence="BSD-3-Clause",
+    options={"buffer_voxels": BUFFER_VOXELS},
 )

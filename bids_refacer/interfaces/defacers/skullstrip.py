@@ -34,4 +34,6 @@ SKULLSTRIP = Defacer(
     version=lambda: package_version("deepbet"),
     missing=lambda: missing_package("deepbet", "skullstrip"),
     run=run,
+    licence="MIT",
+    memory_gb=1.3,
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +39,10 @@ class Defacer:
     """One entry of the registry.
 
     ``run(scan, brain_mask, alignment, work_dir)`` takes an ``(i, j, k)`` bool mask and an empty folder for temporary
-    files. ``missing()`` is None when the tool can run here, else a sentence that says how to get it.
+    files. ``missing()`` is None when the tool can run here, else a sentence that says how to get it. ``executable`` is
+    the program it calls, None for Python code; ``contrasts`` are the suffixes it was made for; ``memory_gb`` what it
+    takes on a 1 mm head; ``options`` what it is called with; ``known_bad`` has versions and what is wrong with them;
+    ``verified`` is whether the makers of this app ran the real program, and not only a stand-in.
     """
 
     name: str
@@ -49,6 +52,23 @@ class Defacer:
     version: Callable[[], str]
     missing: Callable[[], str | None]
     run: Callable[[Scan, np.ndarray, Alignment, Path], DefaceResult]
+    licence: str
+    executable: str | None = None
+    contrasts: tuple[str, ...] = ("T1w", "T2w", "FLAIR", "PDw")
+    memory_gb: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    known_bad: Mapping[str, str] = field(default_factory=dict)
+    verified: bool = True
+
+    def warnings(self, suffix: str) -> list[str]:
+        """Sentences about this version of the tool, and about images of this suffix."""
+        said = []
+        if suffix not in self.contrasts:
+            made_for = ", ".join(self.contrasts)
+            said.append(f"{self.name} is made for {made_for}, not for {suffix}: look at its results.")
+        if fault := self.known_bad.get(self.version()):
+            said.append(f"{self.name} {self.version()} is known to be bad: {fault}.")
+        return said
 
 
 def remove(scan: Scan, removed: np.ndarray, brain_mask: np.ndarray, details: dict[str, Any]) -> DefaceResult:

@@ -1,0 +1,155 @@
+"""Two verdicts on a defaced image: is a face left, and was brain cut? From original, defaced image and brain mask.
+
+Face left: the share of the true skin (area) whose tissue is still there, unchanged, within 2 mm under the skin. Pieces
+that float in the air count as well, and what another face was painted over does not. Brain cut: what is no
+longer there of the brain mask. Theyers et al. 2021 (doi:10.3389/fpsyt.2021.617997) judge by the same two questions, by
+eye; brainprep flags images of which more than 5 % of the brain was removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_multiotsu
+
+from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of
+from bids_refacer.surfaces.skin import skin_level, skin_surface
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.masks import voxel_volume
+
+JUDGED = ("nose", "eyes", "mouth", "chin")
+"""Parts that decide. Ears, cheeks and forehead are measured too, but most tools leave them by design."""
+
+MEASURED = (*PARTS, "ears")
+EARS_MM = ((60.0, 110.0), (-45.0, 10.0), (-85.0, -15.0))
+"""Box of an ear in the canonical frame: distance from the midplane, y, z; seen on real heads."""
+
+EYE_MM, EYE_RADII_MM = (30.0, -37.0), (17.0, 10.0)
+"""Ellipse of an eye with its lids in the canonical frame: distance from the midplane, and z. The part of `region` is
+wider: it has the brow and the temple, which tools that remove the eyes may leave."""
+
+DEPTHS_MM = (0.5, 1.0, 1.5, 2.0)
+UNCHANGED = 0.1
+"""Largest change of an intensity, over the intensity, that still shows the same tissue."""
+
+GRADES = ("pass", "warn", "fail")
+
+
+def face_left(
+    original: np.ndarray, defaced: np.ndarray, removed: np.ndarray, affine: np.ndarray, alignment: Alignment
+) -> dict[str, float | None]:
+    """Percentage of the true skin that is still there, for each of ``MEASURED``; None where the original shows none.
+
+    Parameters
+    ----------
+    original, defaced : (i, j, k) float, on one grid and intensity scale
+    removed : (i, j, k) bool, what the tool says that it removed or replaced: an average face resembles every face
+    affine : (4, 4) float, voxel -> native RAS+ mm
+    alignment : of the original
+
+    Raises
+    ------
+    SkinError
+        When the original shows no skin.
+    """
+    level = skin_level(original, affine)
+    mesh = skin_surface(original, affine, level)
+    points = np.asarray(mesh.vertices)
+    parts, eyes, ears = part_of(points, alignment), *_on_eyes_and_ears(points, alignment)
+    seen = inside_view(points, Grid(original.shape, affine)) & ((parts > 0) | ears)
+    where = np.nonzero(seen)[0]
+    shares = np.repeat(mesh.area_faces / 3.0, 3)
+    areas = np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(points))[where]
+    images = (original, np.where(removed, np.nan, defaced), level)
+    left = _tissue_left(images, affine, points[where], np.asarray(mesh.vertex_normals)[where])
+    chosen = {part: in_part(parts[where], part) for part in PARTS}
+    chosen |= {"eyes": eyes[where] & chosen["face"], "ears": ears[where]}
+    return {part: _percent(float(areas[on & left].sum()), float(areas[on].sum())) for part, on in chosen.items()}
+
+
+def brain_cut(brain: np.ndarray, removed: np.ndarray, affine: np.ndarray) -> dict[str, float]:
+    """What was removed or replaced of a brain: ``ml``, ``percent``, and ``hole_ml``, its largest connected piece.
+
+    Parameters
+    ----------
+    brain : (i, j, k) bool, of the original
+    removed : (i, j, k) bool
+    affine : (4, 4) float, voxel -> RAS+ mm
+    """
+    lost = brain & removed
+    ml = voxel_volume(affine) / 1000
+    labels, count = ndimage.label(lost)
+    largest = int(np.bincount(labels.ravel())[1:].max()) if count else 0
+    return {
+        "ml": round(float(lost.sum() * ml), 3),
+        "percent": round(100.0 * int(lost.sum()) / max(int(brain.sum()), 1), 4),
+        "hole_ml": round(float(largest * ml), 3),
+    }
+
+
+def brain_measures(values: np.ndarray, affine: np.ndarray, brain: np.ndarray) -> dict[str, float | None]:
+    """Volume of a brain (mL), and the contrast of its tissues: (bright - middle) / mean of both, of three classes.
+
+    Parameters
+    ----------
+    values : (i, j, k) float
+    brain : (i, j, k) bool, extracted from the same image
+    """
+    inside = values[brain]
+    volume = round(float(brain.sum() * voxel_volume(affine) / 1000), 2)
+    if np.unique(inside[::7]).size < 8:
+        return {"volume_ml": volume, "contrast": None}
+    low, high = np.percentile(inside, (0.5, 99.5))
+    lower, upper = threshold_multiotsu(np.clip(inside, low, high), classes=3)
+    middle, bright = inside[(inside > lower) & (inside <= upper)].mean(), inside[inside > upper].mean()
+    return {"volume_ml": volume, "contrast": round(float(2 * (bright - middle) / (bright + middle)), 4)}
+
+
+def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | None]:
+    """The judged part of which most is left, and how much; (None, None) when the original shows none of them."""
+    known = {part: share for part in JUDGED if (share := left.get(part)) is not None}
+    worst = max(known, key=lambda part: known[part]) if known else None
+    return worst, known[worst] if worst else None
+
+
+def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
+    """Pass up to the first limit, warn up to the second, fail above; None without a figure."""
+    return None if figure is None else GRADES[sum(figure > limit for limit in limits)]
+
+
+def worse(*grades: str | None) -> str | None:
+    """The worst of several grades; None when there is none."""
+    known = [word for word in grades if word is not None]
+    return max(known, key=GRADES.index) if known else None
+
+
+def _tissue_left(
+    images: tuple[np.ndarray, np.ndarray, np.ndarray], affine: np.ndarray, points: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """(n,) bool: at some depth under the point, the original has tissue and the defaced image has the same.
+
+    ``images`` are the original, the defaced one (NaN where removed) and the level of the skin.
+    """
+    to_voxel = np.linalg.inv(affine)
+    left = np.zeros(len(points), dtype=bool)
+    for depth in DEPTHS_MM:
+        at = (points - depth * normals) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        before, after, skin = (
+            ndimage.map_coordinates(image, at.T, order=1, mode="nearest", output=np.float32) for image in images
+        )
+        left |= (before > skin) & (np.abs(after - before) <= UNCHANGED * np.abs(before))
+    return left
+
+
+def _on_eyes_and_ears(points: np.ndarray, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) bool each; eyes only together with `region.part_of`, which knows front from back."""
+    x, y, z = (points @ alignment.rigid[:3, :3].T + alignment.rigid[:3, 3]).T
+    within = [(low <= value) & (value <= high) for value, (low, high) in zip((np.abs(x), y, z), EARS_MM, strict=True)]
+    aside, up = (np.abs(x) - EYE_MM[0]) / EYE_RADII_MM[0], (z - EYE_MM[1]) / EYE_RADII_MM[1]
+    return aside**2 + up**2 <= 1, within[0] & within[1] & within[2]
+
+
+def _percent(part: float, whole: float) -> float | None:
+    return round(100.0 * part / whole, 2) if whole > 0 else None
