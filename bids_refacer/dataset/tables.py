@@ -16,7 +16,7 @@ from typing import Any
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.writing import write_json, write_text
 
-TABLES = ("participants", "status", "defacing", "surfacedistance")
+TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
 _MISSING = "n/a"
 
 
