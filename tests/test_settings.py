@@ -44,6 +44,13 @@ def everything() -> RunSettings:
         nipype_plugin_file=Path("plugin.json"),
         clean_work_dir=True,
         verbose=2,
+        merge_output=(Path("/out2"), Path("/out3")),
+        filler_dataset=(Path("/fill"),),
+        reference_dataset=Path("/other"),
+        allow_mixed=True,
+        max_brain_removed=2.5,
+        min_face_change=0.5,
+        rerank=0,
     )
 
 

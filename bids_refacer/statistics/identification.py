@@ -55,6 +55,12 @@ class ScoreCounter:
         counts[rows, slots[rows, own]] -= 1
         self.impostors[start : start + block] = counts
 
+    def of(self, probes: np.ndarray) -> "ScoreCounter":
+        """The counts of some probes, (p,) bool."""
+        part = ScoreCounter(self.thresholds)
+        part.impostors = self.impostors[probes]
+        return part
+
 
 @dataclass(frozen=True)
 class Identification:
