@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bids_refacer.cli.group_calibration import calibration_group_rows
-from bids_refacer.cli.group_cohorts import Cohort, cohorts, read_subgroups, subgroup_members
+from bids_refacer.cli.group_cohorts import Cohort, Subgroup, cohorts, read_subgroups, subgroup_members
 from bids_refacer.cli.group_distances import comparison_rows, description_rows, reference_rows, tools_rows
 from bids_refacer.cli.group_identity import identification_rows
 from bids_refacer.cli.group_report import image_rows, report_text, summary_lines
@@ -50,6 +50,8 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         return 0
     tables = _tables(settings, audit, reasons, say)
     write_datasets(settings.output_dir, settings.bids_dir)
+    if not dataset_table(settings.output_dir, "participants").is_file():  # an output that only gathers others
+        dataset_table(settings.output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)
     _write(settings.output_dir, tables)
     absent = _never_run(settings, audit)
     for line in summary_lines(audit, tables, absent):
@@ -84,18 +86,30 @@ def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Cal
     """All rows of all tables; a table without rows is not written."""
     members = subgroup_members(read_subgroups(settings.bids_dir), audit.participants)
     tables: Tables = {"group_images": image_rows(audit, reasons)}
-    described, compared, between = [], [], []
     of_group = list(cohorts(audit, reasons))
-    for cohort in of_group:
-        described += list(description_rows(cohort, members, settings.seed))
-        compared += comparison_rows(cohort, members, settings.seed)
-        between += tools_rows(cohort)
-    tables |= {"group_surfacedistance": described, "group_comparison": compared, "group_tools": between}
+    tables |= _distance_tables(of_group, members, settings.seed)
     tables["group_calibration"] = calibration_group_rows(audit, reasons, settings.seed)
     tables["group_identification"], tables["group_cmc"] = identification_rows(
         audit, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
     tables["group_reference"] = _reference(settings, of_group) if settings.reference_dataset else []
+    return tables
+
+
+def _distance_tables(of_group: Iterable[Cohort], members: Mapping[Subgroup, list[str]], seed: int) -> Tables:
+    """The three tables of distances; a gate that keeps nothing out has the rows of the gate before."""
+    tables: Tables = {"group_surfacedistance": [], "group_comparison": [], "group_tools": []}
+    last: tuple[pd.DataFrame, Tables] | None = None
+    for cohort in of_group:
+        if last is None or not last[0].equals(cohort.images):
+            rows: Tables = {
+                "group_surfacedistance": list(description_rows(cohort, members, seed)),
+                "group_comparison": comparison_rows(cohort, members, seed),
+                "group_tools": tools_rows(cohort),
+            }
+            last = cohort.images, rows
+        for name, known in last[1].items():
+            tables[name] += [{**row, "gate": cohort.gate} for row in known]
     return tables
 
 

@@ -43,13 +43,17 @@ class Search:
         self.curves: list[Row] = []
 
     def check(self, participants: Sequence[str]) -> None:
-        """Look the true faces of the participants up as they are, and with their labels exchanged."""
+        """Look the true faces of the participants up as they are, and everyone's with their labels exchanged."""
         wanted = set(participants)
-        own = np.array([number for number, member in enumerate(self.members) if member.person in wanted], dtype=int)
-        for image_type, labels in (("original", own), ("shuffled", self._exchanged(own))):
-            if len(labels):
-                found = match(self.maps[own], self.gallery, labels)
-                people = np.array([self.members[number].person for number in own])
+        everyone = np.arange(len(self.members))
+        own = np.array([number for number in everyone if self.members[number].person in wanted], dtype=int)
+        for image_type, probes, labels in (
+            ("original", own, own),
+            ("shuffled", everyone, self._exchanged(everyone)),
+        ):
+            if len(probes):
+                found = match(self.maps[probes], self.gallery, labels)
+                people = np.array([self.members[number].person for number in probes])
                 for gate in GATES:
                     about = {"image_type": image_type, "scan": "same", "gate": gate, "n_missing": 0}
                     self._tell(about, found, found.ranks, people, labels, compared=0)
@@ -84,7 +88,7 @@ class Search:
         order = np.random.default_rng(self.seed).permutation(len(own))
         labels = own.copy()
         labels[order] = own[np.roll(order, 1)]
-        return labels if len(own) > 1 else own[:0]
+        return labels
 
     def _reranked(self, probes: Sequence[Probe], found: Matches, own: np.ndarray) -> tuple[np.ndarray, int]:
         """Ranks after the nearest were compared by their surfaces, where these are kept; how many were compared."""

@@ -73,9 +73,7 @@ def summary_lines(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Seq
     return lines
 
 
-def report_text(
-    settings: RunSettings, audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]
-) -> str:
+def report_text(settings: RunSettings, audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> str:
     """group.md: the same, with how to read it."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
     listed = "\n".join(f"- {line}" for line in summary_lines(audit, tables, absent))
@@ -102,7 +100,9 @@ def _distance_line(row: Row) -> str:
 
 
 def _main_identities(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["gate"] == "passed" and row["n_participants"] > 0]
+    """Passed, somebody was looked up: recovered and average faces, and the checks; defaced ones are in the table."""
+    some = [row for row in rows if row["gate"] == "passed" and row["n_participants"] > 0]
+    return [row for row in some if row["image_type"] != "defaced"]
 
 
 def _identity_line(row: Row) -> str:
