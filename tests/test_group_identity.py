@@ -10,7 +10,8 @@ import trimesh
 from group_runs import LABELS, make_bids, one, run, table
 
 from benchmarks.synthetic_outputs import random_face, write_output
-from bids_refacer.cli.group_faces import surface_of
+from bids_refacer.cli.group_faces import find_gallery, surface_of
+from bids_refacer.dataset.audits import AuditError, read_audit
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.identity import FaceMap, write_face_map
@@ -102,14 +103,8 @@ def test_another_scan_is_the_ceiling(bids: Path, tmp_path: Path) -> None:
 def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     more = write_output(tmp_path / "more", [*LABELS, "50", "51"], (), noise_mm=0.0)
-    run(bids, output)  # writes whose dataset it is
-    run(bids, tmp_path / "x", merge_output=(output,))
     for folder in (output, more):
         (folder / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
-    run(bids, output, filler_dataset=(more,), dry_run=True)
-    from bids_refacer.cli.group_faces import find_gallery
-    from bids_refacer.dataset.audits import read_audit
-
     people = [member.person for member in find_gallery(read_audit([output]), [more], "T1w")]
     assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
 
@@ -119,6 +114,14 @@ def test_without_faces_there_is_a_sentence(bids: Path, tmp_path: Path) -> None:
     text = "\n".join(run(bids, output))
     assert "Identification of T1w: 0 true faces are stored" in text and "--keep-refaced" in text
     assert not (output / "group_identification.tsv").exists()
+
+
+def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
+    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(AuditError, match="niimathAverageFace_facemap.npz is no readable face map .* run the partic"):
+        run(bids, output)
 
 
 def bumpy(rng: np.random.Generator) -> trimesh.Trimesh:
@@ -148,4 +151,7 @@ def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None
     by_surface = one(output, "group_identification", image_type="refaced", **GATE)
     assert (by_map["n_reranked"], by_surface["n_reranked"]) == ("0", "12")
     assert float(by_map["rank1"]) < 0.5 and float(by_surface["rank1"]) == 1.0
+    surface_of(names.face_map(None, "original")).write_text("<nothing/>")
+    with pytest.raises(AuditError, match="It was to be compared again: --rerank 0 does without"):
+        run(bids, output, rerank=12)
     assert by_map["auc"] == by_surface["auc"], "the curve of all pairs stays that of the maps"

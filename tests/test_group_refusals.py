@@ -138,12 +138,11 @@ def test_one_participant(bids: Path, tmp_path: Path) -> None:
 
 
 def test_participants_are_chosen(bids: Path, output: Path) -> None:
-    assert "2 participants" in run(bids, output, participant_label=("01", "03"))[-4] + "".join(
-        run(bids, output, participant_label=("01", "03"))
-    )
-    assert "None of the participants of --participant-label has results" in refusal(
-        bids, output, participant_label=("12",)
-    )
+    said = run(bids, output, participant_label=("01", "03"))
+    assert any(line.startswith("2 participants in") for line in said)
+    assert {row["participant_id"] for row in table(output, "group_images")} == {"sub-01", "sub-03"}
+    words = "None of the participants of --participant-label has results"
+    assert words in refusal(bids, output, participant_label=("12",))
 
 
 def test_reference_dataset(bids: Path, output: Path, tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     """
     audit = _read(settings)
     reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
+    if audit.defacing.empty:
+        audit.notes.append("There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is "
+                           "kept out for it.")  # fmt: skip
     if settings.dry_run:
         say(f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}. Would write")
         for table in GROUP_TABLES:

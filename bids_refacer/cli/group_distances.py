@@ -50,7 +50,10 @@ def _described(values: np.ndarray, seed: int, *, shown: bool) -> dict[str, list[
 
 
 def comparison_rows(cohort: Cohort, members: Mapping[Subgroup, Sequence[str]], seed: int) -> list[Row]:
-    """Table group_comparison: recovered against average and defaced, paired by participant, Holm over tools; subgroups in the whole face."""
+    """Table group_comparison: recovered against average and defaced, paired by participant, Holm over tools.
+
+    Subgroups are compared in the whole face alone.
+    """
     rows: list[Row] = []
     for tool in cohort.images.columns.unique("tool"):
         types = cohort.images[tool].columns.unique("image_type")

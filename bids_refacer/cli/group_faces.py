@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_refacer.dataset.audits import Audit
+from bids_refacer.dataset.audits import Audit, AuditError
 from bids_refacer.dataset.names import OutputNames, identifiable_dir
 from bids_refacer.surfaces.identity import halved, read_face_map
+from bids_refacer.volumes.nifti import ImageError
 
 PROBES = ("defaced", "average", "refaced", "refaced_mean")
 
@@ -88,8 +89,17 @@ def find_probes(
 
 
 def load_maps(paths: Sequence[Path]) -> np.ndarray:
-    """Face maps at half their resolution, enough to search by: (n, rows, columns) float32, mm."""
-    return np.stack([halved(read_face_map(path).depth) for path in paths])
+    """Face maps at half their resolution, enough to search by: (n, rows, columns) float32, mm.
+
+    Raises
+    ------
+    AuditError
+        When a file cannot be read or is of another version.
+    """
+    try:
+        return np.stack([halved(read_face_map(path).depth) for path in paths])
+    except ImageError as error:
+        raise AuditError(str(error)) from error
 
 
 def surface_of(face_map: Path) -> Path:

@@ -21,9 +21,9 @@ from bids_refacer.cli.group_faces import (
     load_maps,
     surface_of,
 )
-from bids_refacer.dataset.audits import Audit
+from bids_refacer.dataset.audits import Audit, AuditError
 from bids_refacer.statistics.identification import Identification, identify
-from bids_refacer.surfaces.gifti import read_surface
+from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from bids_refacer.surfaces.identity import read_face_map
 from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
 from bids_refacer.surfaces.identity_matching import Gallery, Matches, match, reranked
@@ -190,4 +190,7 @@ def _member_shape(path: Path) -> FaceShape:
 
 
 def _shape(path: Path) -> FaceShape:
-    return FaceShape(read_surface(surface_of(path)), read_face_map(path).rigid)
+    try:
+        return FaceShape(read_surface(surface_of(path)), read_face_map(path).rigid)
+    except GiftiError as error:
+        raise AuditError(f"{error} It was to be compared again: --rerank 0 does without.") from error

@@ -7,6 +7,7 @@ A probe is compared with every member of a gallery. *Genuine* is the distance to
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from bids_refacer.statistics.bootstrap import draw_counts, percentile_interval
 from bids_refacer.statistics.paired import Interval
@@ -129,9 +130,8 @@ def identify(
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sums of rows by group: (n, c) -> (groups, c) float64."""
-    total = np.zeros((int(group.max()) + 1, values.shape[1]))
-    np.add.at(total, group, values)
-    return total
+    rows = np.arange(len(group))
+    return sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(int(group.max()) + 1, len(group))) @ values
 
 
 def _curve_figures(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

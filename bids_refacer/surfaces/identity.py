@@ -4,6 +4,9 @@ A skin surface in the canonical frame is unrolled onto a cylinder around the ver
 of the skin from that axis is kept at each place of a fixed grid, with gaps where there is no skin. Pictures of
 two heads can be subtracted pixel by pixel, which searches a crowd thousands of times faster than distances between
 surfaces. Faces are moved and turned by the alignment of the head alone, never scaled.
+
+A cylinder and not a view from the front: on 54 real faces that were turned by 1 degree and moved by 1 mm (standard
+deviations), the nearest other face was 2.2 times as far as the own one on the cylinder, 2.0 times from the front.
 """
 
 from __future__ import annotations
