@@ -86,6 +86,13 @@ class RunSettings:
     nipype_plugin_file: Path | None = None
     clean_work_dir: bool = False
     verbose: int = 0
+    merge_output: tuple[Path, ...] = ()  # of the group level, as are all below: more participant outputs
+    filler_dataset: tuple[Path, ...] = ()  # outputs whose originals only fill the gallery
+    reference_dataset: Path | None = None
+    allow_mixed: bool = False
+    max_brain_removed: float | None = None  # percent; None: the participant level's verdict, or 5
+    min_face_change: float | None = None  # mm; None: the participant level's verdict, or 1
+    rerank: int = 10
 
     def __post_init__(self) -> None:
         """Refuse values outside their choices and ranges."""
@@ -97,7 +104,7 @@ class RunSettings:
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
         for name in ("nprocs", "omp_nthreads", "num_samples", "steps"):
             _check_at_least(name, getattr(self, name), 1)
-        for name in ("seed", "verbose"):
+        for name in ("seed", "verbose", "rerank"):
             _check_at_least(name, getattr(self, name), 0)
         if self.mem_gb is not None and not self.mem_gb > 0:
             raise SettingsError(f"mem_gb is {self.mem_gb}, but it must be more than 0: give the memory in gigabytes.")
@@ -106,6 +113,8 @@ class RunSettings:
         for name in ("face_left_limits", "brain_cut_limits"):
             _check_limits(name, getattr(self, name), 100, "percentages")
         _check_limits("brain_hole_limits", self.brain_hole_limits, 10_000, "volumes in mL")
+        for name in ("max_brain_removed", "min_face_change"):
+            _check_at_least(name, getattr(self, name), 0)
         if not self.model:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
 
@@ -298,6 +307,7 @@ _KINDS: dict[str, tuple[str, Any, Any]] = {
     "float": ("a number", lambda value: _is_int(value) or isinstance(value, float), float),
     "tuple[str, ...]": ("a list of texts in quotes", _is_strings, tuple),
     "tuple[float, ...]": ("a list of numbers", _is_numbers, lambda value: tuple(map(float, value))),
+    "tuple[Path, ...]": ("a list of paths in quotes", _is_strings, lambda value: tuple(map(Path, value))),
 }
 
 
@@ -305,7 +315,7 @@ def _plain(value: Any) -> Any:
     """Write paths as texts and tuples as lists."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:
@@ -316,7 +326,7 @@ def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...])
             raise SettingsError(f"{name} has the value '{value}', which is not known: use {', '.join(choices)}.")
 
 
-def _check_at_least(name: str, value: int | None, least: int) -> None:
+def _check_at_least(name: str, value: float | None, least: int) -> None:
     if value is not None and value < least:
         raise SettingsError(f"{name} is {value}, but it must be at least {least}: give a larger number.")
 

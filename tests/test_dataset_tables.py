@@ -10,6 +10,7 @@ import pytest
 
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.tables import (
+    GROUP_TABLES,
     TABLES,
     data_dictionary,
     image_columns,
@@ -37,7 +38,7 @@ DISTANCE_COLUMNS = (
 ).split()
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", TABLES + GROUP_TABLES)
 def test_every_column_is_described(table: str, tmp_path: Path) -> None:
     write_table(tmp_path / "t.tsv", table, [])
     write_dictionary(tmp_path / "t.json", table)

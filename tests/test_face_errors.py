@@ -13,9 +13,9 @@ from training_heads import TINY_COARSE, average_heads, small_prior
 from bids_refacer.refacing.conditioning import linear_fields, working_box
 from bids_refacer.refacing.unknown import near_missing
 from bids_refacer.surfaces.region import part_of
+from bids_refacer.training.face_validation import REGIONS, FaceProblem, face_errors, face_problem, skin_error_mm
 from bids_refacer.training.heads import Head
 from bids_refacer.training.regions import skullstrip_region, zone_region
-from bids_refacer.training.face_validation import REGIONS, FaceProblem, face_errors, face_problem, skin_error_mm
 from bids_refacer.volumes.fields import skin_field, tissue_field
 from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
 from bids_refacer.volumes.prior import LinearPrior

@@ -110,6 +110,7 @@ def test_every_setting_has_an_option_and_a_group() -> None:
         "defacing and refacing",
         "performance",
         "running and output",
+        "group level",
     }
 
 

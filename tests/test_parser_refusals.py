@@ -43,10 +43,6 @@ def refusal(parse, capsys):
     return run
 
 
-def test_group_level(refusal) -> None:
-    assert refusal(level="group").startswith("The group level is not part of this version yet: run 'participant'")
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from bids_refacer.surfaces.distances import FIGURES, signed_distances
 from bids_refacer.surfaces.region import PARTS
-from bids_refacer.surfaces.score import score_images, summary_rows
+from bids_refacer.surfaces.score import calibration_rows, score_images, summary_rows
 from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.templates import asset
@@ -102,6 +102,36 @@ def test_distance_map_is_of_the_true_face(scores, head, candidates):
     np.testing.assert_allclose(scores.maps["refaced_mean", None], 0, atol=1e-5)
 
 
+def test_spread_of_the_samples_is_judged_on_the_true_face(scores, head, candidates):
+    """The face at 2 mm and the one half way: the mean lies about 1.5 mm outside, on both sides of it by 0.5 mm."""
+    whole = [row for row in scores.calibration if row["part"] == "face"]
+    area = sum(row["area_mm2"] for row in whole)
+    assert area == pytest.approx(scores.face.area, rel=0.05)
+    level = skin_level(*head)
+    signed = [
+        signed_distances(scores.face.vertices, skin_surface(candidates["refaced", number], head[1], level))
+        for number in (1, 2)
+    ]
+    error = np.mean(signed, axis=0)
+    expected = np.sqrt(np.mean(error**2))
+    found = np.sqrt(sum(row["area_mm2"] * row["error_mm"] ** 2 for row in whole) / area)
+    assert found == pytest.approx(expected, rel=0.05), "areas and plain means differ a little"
+    assert {row["part"] for row in scores.calibration} == set(PARTS)
+
+
+def test_calibration_of_a_face_of_known_spread():
+    rng = np.random.default_rng(0)
+    samples, labels = rng.normal(0, 1.0, (4, 20_000)), np.repeat(np.int8([1, 2]), 10_000)
+    rows = calibration_rows(samples - rng.normal(0, 1.0, 20_000), labels, np.ones(20_000))
+    for part in ("face", "nose"):
+        own = [row for row in rows if row["part"] == part]
+        area = np.array([row["area_mm2"] for row in own])
+        assert area.sum() == (20_000 if part == "face" else 10_000)
+        assert np.average([row["covered_50"] for row in own], weights=area) == pytest.approx(0.5, abs=0.02)
+        assert np.average([row["covered_90"] for row in own], weights=area) == pytest.approx(0.9, abs=0.02)
+    assert {row["part"] for row in rows} == {"face", "nose"}
+
+
 def test_faces_lie_in_native_space(scores):
     assert scores.face.bounds[1, 1] == pytest.approx(118, abs=4)
     moved = scores.faces["refaced", 1]
@@ -121,6 +151,7 @@ def test_scanner_position_changes_nothing(head, candidates, scores):
 def test_without_samples_there_is_nothing_to_sum_up(head):
     found = score_images(head[0], {("average", None): head[0]}, head[1], AT_HOME)
     assert {row["image_type"] for row in found.rows} == {"average"}
+    assert found.calibration == []
 
 
 def test_summary_ignores_figures_that_are_not_available():

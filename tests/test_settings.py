@@ -50,6 +50,13 @@ def everything() -> RunSettings:
         face_left_limits=(1.0, 2.5),
         brain_cut_limits=(0.0, 1.0),
         brain_hole_limits=(0.0, 2.0),
+        merge_output=(Path("/out2"), Path("/out3")),
+        filler_dataset=(Path("/fill"),),
+        reference_dataset=Path("/other"),
+        allow_mixed=True,
+        max_brain_removed=2.5,
+        min_face_change=0.5,
+        rerank=0,
     )
 
 

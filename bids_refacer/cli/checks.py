@@ -26,13 +26,6 @@ def first_problem(settings: RunSettings) -> str | None:
     return None
 
 
-def check_level(settings: RunSettings) -> str | None:
-    """Only the participant level exists."""
-    if settings.analysis_level == "group":
-        return "The group level is not part of this version yet: run 'participant', whose tables hold every image."
-    return None
-
-
 def check_input(settings: RunSettings) -> str | None:
     """The input is a BIDS dataset."""
     if not settings.bids_dir.is_dir():
@@ -156,7 +149,6 @@ def check_files(settings: RunSettings) -> str | None:
 
 
 _CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
-    check_level,
     check_input,
     check_output_place,
     check_work_place,

@@ -58,6 +58,7 @@ def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path, settings: Ru
     """Status, surface distances and defacing of the whole dataset, and distances of each image and tool."""
     distances: list[Row] = []
     defacing: list[Row] = []
+    calibration: list[Row] = []
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
         columns = image_columns(image, tool)
@@ -68,10 +69,12 @@ def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path, settings: Ru
             continue
         own = [{**columns, **row} for row in record["Rows"]]
         distances += own
+        calibration += [{**columns, **row} for row in record.get("Calibration", [])]
         write_table(names.surfacedistance(tool), "surfacedistance", own)
         write_dictionary(sidecar_of(names.surfacedistance(tool)), "surfacedistance")
     about = {_subject(row) for row in rows}
-    for table, new in (("status", rows), ("surfacedistance", distances), ("defacing", defacing)):
+    tables = {"status": rows, "surfacedistance": distances, "defacing": defacing, "calibration": calibration}
+    for table, new in tables.items():
         path = dataset_table(output_dir, table)
         # rows of an image that was done before and failed now must not outlive its files
         old = [row for row in read_table(path) if _subject(row) not in about]

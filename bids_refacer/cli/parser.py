@@ -38,7 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", type=Path, help="root of the input BIDS dataset; never written to")
     parser.add_argument("output_dir", type=Path, help="folder for the derivative dataset; made when missing")
-    parser.add_argument("analysis_level", choices=ANALYSIS_LEVELS, help="what to run ('group' is not available yet)")
+    parser.add_argument(
+        "analysis_level", choices=ANALYSIS_LEVELS, help="one image after the other, or the tables of a group"
+    )
     parser.add_argument("--version", action="version", version=f"bids_refacer {__version__}")
     parser.add_argument(
         "--list-tools", action=_ListTools, nargs=0, help="print every defacing tool, whether it can run here, how to "
@@ -48,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_defacing(parser.add_argument_group("defacing and refacing"))
     _add_resources(parser.add_argument_group("performance"))
     _add_running(parser.add_argument_group("running and output"))
+    _add_group_level(parser.add_argument_group("group level"))
     return parser
 
 
@@ -154,6 +157,33 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-v", "--verbose", action="count", help="say more (-vv: everything)")
 
 
+def _add_group_level(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--merge-output", nargs="+", type=Path, metavar="DIR", help="more participant outputs of the same dataset, "
+        "such as those of a cluster's array jobs",
+    )  # fmt: skip
+    group.add_argument(
+        "--filler-dataset", nargs="+", type=Path, metavar="DIR", help="outputs whose true faces fill the gallery of "
+        "the identification, and are not looked up",
+    )  # fmt: skip
+    group.add_argument(
+        "--reference-dataset", type=Path, metavar="DIR", help="output of another dataset, to be put beside this one"
+    )
+    group.add_argument(
+        "--max-brain-removed", type=float, metavar="PERCENT", help="keep out images that lost more of their brain "
+        "(default: the participant level's verdict, or 5)",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-face-change", type=float, metavar="MM", help="keep out images whose defaced skin lies nearer to the "
+        "true one (default: the participant level's verdict, or 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rerank", type=int, metavar="N", help="compare the N nearest faces again by the distance between surfaces; "
+        f"0: never {_default('rerank')}",
+    )  # fmt: skip
+    _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
+
+
 def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
     # each flag has its "--no-" twin, so that the command line can also undo what the configuration file says
     group.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
@@ -190,6 +220,8 @@ def _normal(values: dict[str, Any]) -> dict[str, Any]:
             values[name] = value.expanduser().absolute()
         elif name.endswith("_limits"):
             values[name] = tuple(value)
+        elif isinstance(value, list | tuple) and all(isinstance(item, Path) for item in value):
+            values[name] = tuple(dict.fromkeys(item.expanduser().absolute() for item in value))
         elif isinstance(value, list | tuple):
             prefix = {"participant_label": "sub-", "session_label": "ses-"}.get(name, "")
             values[name] = tuple(dict.fromkeys(item.removeprefix(prefix) for item in value))

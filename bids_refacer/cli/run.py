@@ -51,6 +51,10 @@ def run(settings: RunSettings) -> int:
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
     """
     try:
+        if settings.analysis_level == "group":
+            from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before
+
+            return run_group(settings)
         return _run(settings)
     except (RunError, DatasetError, PreflightError) as error:
         print(error, file=sys.stderr)

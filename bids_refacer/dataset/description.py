@@ -29,6 +29,8 @@ removed, brain masks, and tables of how close a recovered face comes to the true
 - sub-*/[ses-*/]anat/*_mod-<suffix>_desc-<tool>_defacemask.nii.gz: what the tool removed or replaced
 - sub-*/[ses-*/]anat/*_desc-brain_mask.nii.gz: the brain
 - surfacedistance.tsv: distances (mm) between recovered and true skin surfaces; surfacedistance.json explains them
+- calibration.tsv: whether the spread of several samples tells how wrong they are
+- group_*.tsv: the tables of the group level, when it was run
 - defacing.tsv: how much each tool removed, of the head and of the brain
 - status.tsv: how each image fared with each tool, failures included
 - CITATION.md: methods and references of what really ran
@@ -50,6 +52,7 @@ to release their data. Remove it when it is no longer needed; --no-keep-refaced 
 - sub-*/[ses-*/]anat/*_desc-<tool>RefacedMean_<suffix>.nii.gz: mean of the samples
 - sub-*/[ses-*/]anat/*_desc-<tool>AverageFace_<suffix>.nii.gz: the population-average face in the same place
 - sub-*/[ses-*/]anat/*_face.surf.gii: skin surfaces (RAS+ mm)
+- sub-*/[ses-*/]anat/*_facemap.npz: the shape of each face on a fixed grid, by which the group level finds it in a crowd
 - sub-*/[ses-*/]anat/*_distance.shape.gii: distance (mm) of each vertex to the original's surface
 
 Voxels in the painted region are synthetic; sidecars say so ("Synthetic": true).
@@ -78,7 +81,7 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
         write_json(folder / "dataset_description.json", description)
         write_text(folder / "README", readme)
         write_text(folder / ".bidsignore", "\n".join(ignored) + "\n")
-    for table in ("surfacedistance", "defacing", "status", "participants"):
+    for table in ("surfacedistance", "defacing", "calibration", "status", "participants"):
         write_dictionary(output_dir / f"{table}.json", table)
 
 

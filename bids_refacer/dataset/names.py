@@ -30,15 +30,23 @@ SHAREABLE_BIDSIGNORE = (
     "/status.tsv",
     "/status.json",
     "/CITATION.md",
+    "/calibration.tsv",
+    "/calibration.json",
+    "/group_*.tsv",
+    "/group_*.json",
+    "/group.md",
 )
-IDENTIFIABLE_BIDSIGNORE = ("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json")
+IDENTIFIABLE_BIDSIGNORE = (
+    *("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
+    *("*_facemap.npz", "*_facemap.json"),
+)
 
 # the schema's order of entities (rules.entities), by their short names, without those that only microscopy has
 _ORDER = (
     "sub tpl ses cohort sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi "
     "space split recording chunk atlas seg scale res den label desc"
 ).split()
-_EXTENSIONS = (".nii.gz", ".nii", ".surf.gii", ".shape.gii", ".tsv")
+_EXTENSIONS = (".nii.gz", ".nii", ".surf.gii", ".shape.gii", ".tsv", ".npz")
 
 
 def tool_label(tool: str) -> str:
@@ -133,6 +141,10 @@ class OutputNames:
     def distance_map(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
         """Distance (mm) of each vertex of `face_surface` to the original's surface; identifiable."""
         return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "distance", ".shape.gii")
+
+    def face_map(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
+        """The map by which a face is looked up in a crowd (see `surface_label`); identifiable."""
+        return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "facemap", ".npz")
 
     def _folder(self) -> Path:
         folder = Path(f"sub-{self.entities['sub']}")

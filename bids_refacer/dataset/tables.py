@@ -16,7 +16,11 @@ from typing import Any
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.writing import write_json, write_text
 
-TABLES = ("participants", "status", "defacing", "surfacedistance")
+TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
+GROUP_TABLES = tuple(
+    f"group_{name}"
+    for name in "images surfacedistance comparison tools calibration identification cmc reference".split()
+)
 _MISSING = "n/a"
 
 

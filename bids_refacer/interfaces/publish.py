@@ -65,6 +65,7 @@ class _WriteRecordInput(BaseInterfaceInputSpec):
     root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
     content = traits.Dict(mandatory=True, desc="what was known before the run")
     rows = File(exists=True, mandatory=True)
+    calibration = File(exists=True)
     deface_details = File(exists=True, mandatory=True)
     reface_details = File(exists=True, mandatory=True)
     score_details = File(exists=True, mandatory=True)
@@ -103,6 +104,7 @@ class WriteRecord(SimpleInterface):
             **details,
             "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
+            "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
             "Outputs": {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in published},
         }
         write_json(Path(given.target), record)

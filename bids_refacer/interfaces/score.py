@@ -22,6 +22,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.surfaces.gifti import write_map, write_surface
+from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import Key, Scores, score_images
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
@@ -39,7 +40,8 @@ class _ScoreInput(BaseInterfaceInputSpec):
 
 class _ScoreOutput(TraitedSpec):
     rows = File(desc="JSON: rows of the table of surface distances")
-    files = OutputMultiObject(File(), desc="<label>.surf.gii and <label>.shape.gii; see `label`")
+    calibration = File(desc="JSON: rows of the table of calibration")
+    files = OutputMultiObject(File(), desc="<label>.surf.gii, <label>.shape.gii, <label>.npz (face map); see `label`")
     details = File(desc="JSON for the sidecars")
 
 
@@ -59,11 +61,13 @@ class Score(SimpleInterface):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
         scores = score_images(original.values, _Volumes(candidates), original.affine, alignment)
-        rows = [{name: _plain(value) for name, value in row.items()} for row in scores.rows]
-        (folder / "rows.json").write_text(json.dumps(rows, allow_nan=False))
-        surfaces = _write_surfaces(folder, scores)
+        for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
+            rows = [{column: _plain(value) for column, value in row.items()} for row in found]
+            (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
+            self._results[name] = str(folder / f"{name}.json")
+        surfaces = _write_surfaces(folder, scores) + _write_face_maps(folder, scores, alignment)
         (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
-        self._results.update(rows=str(folder / "rows.json"), details=str(folder / "details.json"), files=surfaces)
+        self._results.update(details=str(folder / "details.json"), files=surfaces)
         return runtime
 
 
@@ -98,6 +102,17 @@ def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
             write_surface(written[-1], face)
         written.append(folder / f"{label(*key)}.shape.gii")
         write_map(written[-1], scores.maps[key], "distance to the recovered surface (mm)")
+    return [str(path) for path in written]
+
+
+def _write_face_maps(folder: Path, scores: Scores, alignment: Alignment) -> list[str]:
+    """Write the map by which each face is looked up in a crowd; a bare brain has none."""
+    faces = {("original", None): scores.face, **scores.faces}
+    written = []
+    for key, face in faces.items():
+        if len(face.faces):
+            written.append(folder / f"{label(*key)}.npz")
+            write_face_map(written[-1], map_face(face, alignment))
     return [str(path) for path in written]
 
 

@@ -1,13 +1,14 @@
 """Score one original against everything that was recovered from it: rows of figures, face surfaces, distance maps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import trimesh
 
+from bids_refacer.statistics.calibration import EDGES, LEVELS, calibration_bins
 from bids_refacer.surfaces.distances import FIGURES, Row, face_distances, mark_face, part_rows
-from bids_refacer.surfaces.region import PARTS, face_patch
+from bids_refacer.surfaces.region import PARTS, face_patch, in_part
 from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
 from bids_refacer.volumes.grid import Alignment, Grid
 
@@ -31,12 +32,15 @@ class Scores:
         The same of every candidate.
     maps : dict
         For every candidate (n_vertices of ``face``,) float32 mm: distance of each true vertex to the recovered surface.
+    calibration : list of dict
+        Whether the spread of the samples tells how wrong they are (`calibration_rows`); empty for fewer than two.
     """
 
     rows: list[Row]
     face: trimesh.Trimesh
     faces: dict[Key, trimesh.Trimesh]
     maps: dict[Key, np.ndarray]
+    calibration: list[Row] = field(default_factory=list)
 
 
 def score_images(
@@ -76,6 +80,7 @@ def score_images(
     face, kept = face_patch(truth.mesh, inside)
     on_face = np.searchsorted(truth.where, kept)
     scores = Scores([], face, {}, {})
+    samples: list[np.ndarray] = []
     for key in candidates:
         values = candidates[key]
         if values.shape != original.shape:
@@ -89,8 +94,41 @@ def score_images(
         marked[recovered.where] = True
         scores.faces[key] = face_patch(recovered.mesh, marked)[0]
         scores.maps[key] = np.abs(to_recovered[on_face]).astype(np.float32)
+        if key[0] == SAMPLE:
+            samples.append(to_recovered[on_face].astype(np.float32))
     scores.rows.extend(summary_rows(scores.rows))
+    if len(samples) > 1:
+        scores.calibration.extend(calibration_rows(np.stack(samples), truth.labels[on_face], truth.areas[on_face]))
     return scores
+
+
+def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray) -> list[Row]:
+    """Predicted and real error of the recovered skin at the vertices of the true face, part by part.
+
+    Parameters
+    ----------
+    samples : (k, n) float, mm, signed distance of every true vertex to each sample's surface
+    labels : (n,) int8, parts of the vertices (`region.part_of`)
+    areas : (n,) float, mm^2 that each vertex stands for
+
+    Returns
+    -------
+    list of dict, one for each part and bin of `statistics.calibration.EDGES` that has vertices
+        ``part``; ``bin_low_mm``; ``area_mm2``; ``predicted_mm`` root mean square of the error that the spread predicts;
+        ``error_mm`` of the real error of the samples' mean; ``covered_50``, ``covered_90`` shares of the area.
+    """
+    rows: list[Row] = []
+    for part in PARTS:
+        here = in_part(labels, part)
+        if not here.any():
+            continue
+        found = calibration_bins(samples[:, here], np.zeros(int(here.sum())), areas[here])
+        for number in np.nonzero(found.weight)[0]:
+            row = {"part": part, "bin_low_mm": EDGES[number], "area_mm2": float(found.weight[number])}
+            row |= {"predicted_mm": float(found.predicted[number]), "error_mm": float(found.error[number])}
+            shares = zip(LEVELS, found.covered[number], strict=True)
+            rows.append(row | {f"covered_{level * 100:.0f}": float(share) for level, share in shares})
+    return rows
 
 
 def summary_rows(rows: list[Row]) -> list[Row]:

@@ -88,6 +88,8 @@ def surface_entries(job: ImageJob, tool: ToolJob) -> Entries:
         **_LATER,
     )
     entries[f"{label('original')}.surf.gii"] = _entry(original, content)
+    target = job.names.face_map(None, "original")
+    entries[f"{label('original')}.npz"] = _entry(target, _face_map_content(job.names, original, synthetic=False))
     kinds: list[tuple[str, int | None]] = [("defaced", None), ("average", None)]
     kinds += [("refaced", number) for number in range(1, len(tool.seeds) + 1)]
     kinds += [("refaced_mean", None)] if len(tool.seeds) > 1 else []
@@ -107,6 +109,8 @@ def surface_entries(job: ImageJob, tool: ToolJob) -> Entries:
             **_LATER,
         )
         entries[f"{label(kind, sample)}.surf.gii"] = _entry(face, content)
+        target = job.names.face_map(tool.tool, kind, sample)
+        entries[f"{label(kind, sample)}.npz"] = _entry(target, _face_map_content(job.names, face, synthetic=synthetic))
         content = surface_sidecar(
             f"Distance of each vertex of the original's skin surface to that of {words}",
             sources=[_uri(job.names, original, dataset=""), source],
@@ -116,6 +120,18 @@ def surface_entries(job: ImageJob, tool: ToolJob) -> Entries:
         )
         entries[f"{label(kind, sample)}.shape.gii"] = _entry(distance, content)
     return entries
+
+
+def _face_map_content(names: OutputNames, surface: Path, *, synthetic: bool) -> dict[str, Any]:
+    """Sidecar of the map by which a face is looked up in a crowd."""
+    return surface_sidecar(
+        "Distance of the skin from the vertical axis of the head on a fixed cylindrical grid (NaN: no skin), and the "
+        "rigid transformation into the canonical frame",
+        sources=[_uri(names, surface, dataset="")],
+        synthetic=synthetic,
+        details={"Units": "mm"},
+        **_LATER,
+    )
 
 
 def _source(names: OutputNames, tool: str, kind: str, sample: int | None) -> str:

@@ -81,7 +81,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, record, [("brain_files", "brain_files")]),
             (verdict, record, [("details", "deface_details")]),
             (reface, record, [("details", "reface_details")]),
-            (score, record, [("details", "score_details"), ("rows", "rows")]),
+            (score, record, [("details", "score_details"), ("rows", "rows"), ("calibration", "calibration")]),
         ]
     )
     if attack.num_samples > 1:

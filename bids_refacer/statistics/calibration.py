@@ -1,0 +1,93 @@
+"""Whether the spread of repeated guesses tells how wrong they are: numbers in, numbers out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVELS = (0.5, 0.9)
+EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, np.inf)
+"""Borders of the bins of predicted error, in the units of the guesses (mm): fixed, so that heads can be summed."""
+
+
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Places of similar predicted error.
+
+    Attributes
+    ----------
+    weight : (b,) float64, sum of the weights of the places in each bin of `EDGES`
+    predicted : (b,) float64, root mean square of the predicted error; NaN in an empty bin
+    error : (b,) float64, root mean square of the real error of the mean guess
+    covered : (b, len(LEVELS)) float64, share of the places whose truth lies inside the interval of each level
+    """
+
+    weight: np.ndarray
+    predicted: np.ndarray
+    error: np.ndarray
+    covered: np.ndarray
+
+
+def predicted_error(guesses: np.ndarray) -> np.ndarray:
+    """Error expected of the mean of k guesses if the truth were one guess more: s * sqrt(1 + 1/k).
+
+    Parameters
+    ----------
+    guesses : (k, n) float, k >= 2 guesses at each of n places
+
+    Returns
+    -------
+    (n,) float64, in the units of the guesses; s is the standard deviation with k - 1 degrees of freedom
+    """
+    count = len(guesses)
+    return np.std(guesses, axis=0, ddof=1, dtype=np.float64) * np.sqrt(1 + 1 / count)
+
+
+def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether the truth lies inside the prediction interval of `LEVELS` around the mean guess.
+
+    The interval is that for one more draw from a normal distribution of unknown mean and variance,
+    mean +- t(k - 1) * s * sqrt(1 + 1/k) (Hahn 1969, doi:10.1080/01621459.1969.10501027): right for any k >= 2.
+
+    Parameters
+    ----------
+    guesses : (k, n) float
+    truth : (n,) float
+
+    Returns
+    -------
+    (n, len(LEVELS)) bool
+    """
+    error = np.abs(np.mean(guesses, axis=0, dtype=np.float64) - truth)
+    reach = stats.t.ppf((1 + np.array(LEVELS)) / 2, len(guesses) - 1)
+    return error[:, None] <= predicted_error(guesses)[:, None] * reach
+
+
+def calibration_bins(guesses: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> CalibrationBins:
+    """Predicted and real error of places, gathered by predicted error.
+
+    Parameters
+    ----------
+    guesses : (k, n) float
+    truth : (n,) float, in the units of the guesses
+    weights : (n,) float, how much each place counts, such as its area
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two guesses, or the shapes do not fit.
+    """
+    if guesses.ndim != 2 or len(guesses) < 2:
+        raise ValueError(f"Guesses have shape {guesses.shape}; their spread needs two or more at each place.")
+    if truth.shape != guesses.shape[1:] or weights.shape != truth.shape:
+        raise ValueError(f"Truth {truth.shape} and weights {weights.shape} must have one value for each guess' place.")
+    predicted = predicted_error(guesses)
+    error = np.mean(guesses, axis=0, dtype=np.float64) - truth
+    bins, count = np.digitize(predicted, EDGES[1:-1]), len(EDGES) - 1
+    total = np.bincount(bins, weights, count)
+    squares = [np.bincount(bins, weights * part**2, count) for part in (predicted, error)]
+    inside = inside_intervals(guesses, truth)
+    hits = [np.bincount(bins, weights * inside[:, level], count) for level in range(len(LEVELS))]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [part / total for part in (*squares, *hits)]
+    return CalibrationBins(total, np.sqrt(means[0]), np.sqrt(means[1]), np.stack(means[2:], axis=1))

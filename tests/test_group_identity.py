@@ -1,0 +1,167 @@
+"""Identification of synthetic faces: what must hold whatever the data, and what was planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from group_runs import LABELS, make_bids, one, run, table
+
+from benchmarks.synthetic_outputs import random_face, write_output
+from bids_refacer.cli.group_faces import find_gallery, surface_of
+from bids_refacer.dataset.audits import AuditError, read_audit
+from bids_refacer.dataset.names import OutputNames
+from bids_refacer.surfaces.gifti import write_surface
+from bids_refacer.surfaces.identity import FaceMap, write_face_map
+
+GATE = {"gate": "passed"}
+
+
+@pytest.fixture(scope="module")
+def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bids(tmp_path_factory.mktemp("identity") / "bids")
+
+
+@pytest.fixture(scope="module")
+def fillers(bids: Path) -> Path:
+    """Twenty true faces of another dataset, with the labels of this one."""
+    return write_output(bids.parent / "fill", [f"{number:02}" for number in range(1, 21)], (), seed=9, noise_mm=0.0)
+
+
+@pytest.fixture(scope="module")
+def output(bids: Path, fillers: Path) -> Path:
+    folder = write_output(bids.parent / "out", LABELS, ("niimath",), noise_mm=1.5)
+    run(bids, folder, filler_dataset=(fillers,))
+    return folder
+
+
+def test_a_face_is_itself(output: Path) -> None:
+    row = one(output, "group_identification", image_type="original", **GATE)
+    assert (row["rank1"], row["auc"], row["eer"], row["genuine_median_mm"]) == ("1", "1", "0", "0")
+    assert (row["n_participants"], row["n_gallery"], row["n_fillers"], row["tool"]) == ("12", "32", "20", "n/a")
+
+
+def test_exchanged_labels_are_chance(output: Path) -> None:
+    row = one(output, "group_identification", image_type="shuffled", **GATE)
+    assert float(row["auc_low"]) < 0.5 < float(row["auc_high"])
+    assert float(row["rank1"]) == 0.0, "no label is the right one"
+    assert float(row["rank1_chance"]) == pytest.approx(1 / 32, rel=1e-5)
+
+
+def test_a_face_without_the_person_is_chance_and_a_recovered_one_is_not(output: Path) -> None:
+    average = one(output, "group_identification", image_type="average", **GATE)
+    assert float(average["rank1_low"]) <= float(average["rank1_chance"]) and float(average["rank1"]) < 0.3
+    refaced = one(output, "group_identification", image_type="refaced", **GATE)
+    mean = one(output, "group_identification", image_type="refaced_mean", **GATE)
+    assert float(refaced["rank1"]) > 0.8 and float(mean["auc"]) >= float(refaced["auc"]) - 0.01
+    assert (refaced["n_probes"], refaced["n_participants"], mean["n_probes"]) == ("24", "12", "12")
+
+
+def test_the_curve_rises_to_one(output: Path) -> None:
+    rows = table(output, "group_cmc", image_type="average", **GATE)
+    rates = [float(row["rate"]) for row in rows]
+    assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 33)]
+    assert rates == sorted(rates) and rates[-1] == 1.0
+    assert rates[4] == pytest.approx(float(one(output, "group_identification", image_type="average", **GATE)["rank5"]))
+
+
+@pytest.mark.parametrize(("noise", "low", "high"), [(0.0, 1.0, 1.0), (4.0, 0.2, 0.95), (40.0, 0.0, 0.3)])
+def test_noise_of_known_size_decides(bids: Path, tmp_path: Path, noise: float, low: float, high: float) -> None:
+    output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=noise, samples=1)
+    run(bids, output, rerank=0)
+    row = one(output, "group_identification", image_type="refaced", **GATE)
+    assert low <= float(row["rank1"]) <= high
+    if noise in (0.0, 4.0):  # smooth fields of one size: the distance to the own face is that size
+        assert float(row["genuine_median_mm"]) == pytest.approx(noise, abs=0.8)
+
+
+def test_images_that_failed_are_kept_out(bids: Path, output: Path, tmp_path: Path) -> None:
+    folder = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
+    run(bids, folder, min_face_change=7.0, rerank=0)
+    passed, everyone = (one(folder, "group_identification", image_type="refaced_mean", gate=gate)
+                        for gate in ("passed", "all"))  # fmt: skip
+    kept_out = len(table(folder, "group_images", state="excluded"))
+    assert 0 < kept_out < 12
+    assert (passed["n_participants"], passed["n_missing"]) == (str(12 - kept_out), str(kept_out))
+    assert (everyone["n_participants"], everyone["n_missing"]) == ("12", "0")
+    run(bids, folder, min_face_change=99.0, rerank=0)
+    assert one(folder, "group_identification", image_type="refaced_mean", **GATE)["n_participants"] == "0"
+
+
+def test_another_scan_is_the_ceiling(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0, images=(("a", None), ("b", None)))
+    run(bids, output, rerank=0)
+    ceiling = one(output, "group_identification", image_type="original", scan="other", **GATE)
+    assert (ceiling["n_participants"], ceiling["n_gallery"]) == ("12", "12") and float(ceiling["rank1"]) == 1.0
+    assert 0.1 < float(ceiling["genuine_median_mm"]) < 0.9
+    for scan in ("same", "other"):
+        assert one(output, "group_identification", image_type="refaced_mean", scan=scan, **GATE)["n_probes"] == "12"
+
+
+def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
+    more = write_output(tmp_path / "more", [*LABELS, "50", "51"], (), noise_mm=0.0)
+    for folder in (output, more):
+        (folder / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
+    people = [member.person for member in find_gallery(read_audit([output]), [more], "T1w")]
+    assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
+
+
+def test_jobs_of_different_tools_are_about_the_same_scans(bids: Path, tmp_path: Path) -> None:
+    """Each job stores the true faces again: they are no second scan, and no second person."""
+    first = write_output(tmp_path / "first", LABELS, ("niimath",), noise_mm=1.0, samples=1)
+    second = write_output(tmp_path / "second", LABELS, ("pydeface",), noise_mm=1.0, samples=1)
+    run(bids, first, merge_output=(second,), rerank=0)
+    rows = table(first, "group_identification", **GATE)
+    assert {row["scan"] for row in rows} == {"same"} and {row["n_gallery"] for row in rows} == {"12"}
+    assert {row["tool"] for row in rows} == {"n/a", "niimath", "pydeface"}
+
+
+def test_without_faces_there_is_a_sentence(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS[:2], ("niimath",))
+    text = "\n".join(run(bids, output))
+    assert "Identification of T1w: 0 true faces are stored" in text and "--keep-refaced" in text
+    assert not (output / "group_identification.tsv").exists()
+
+
+def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
+    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(AuditError, match="niimathAverageFace_facemap.npz is no readable face map .* run the partic"):
+        run(bids, output)
+
+
+def bumpy(rng: np.random.Generator) -> trimesh.Trimesh:
+    """A closed surface whose shape is its person."""
+    sphere = trimesh.creation.icosphere(subdivisions=4, radius=90.0)
+    points = np.asarray(sphere.vertices)
+    field = sum(rng.normal() * np.cos(points @ rng.normal(0, 0.03, 3)) for _ in range(8))
+    return trimesh.Trimesh(points * (1 + 0.03 * field[:, None]), sphere.faces, process=False)
+
+
+def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None:
+    """Maps that tell nothing apart, with surfaces that do: re-ranking finds everyone whom the maps put near enough."""
+    rng = np.random.default_rng(0)
+    output = write_output(tmp_path / "out", LABELS, ("niimath",), samples=1)
+    same = random_face(rng)
+    for label in LABELS:
+        names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+        face = bumpy(rng)
+        for path in (names.face_map(None, "original"), names.face_map("niimath", "refaced", 1)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = rng.normal(0, 0.5, same.shape)
+            write_face_map(path, FaceMap((same + noise).astype(np.float32), np.eye(4)))
+            write_surface(surface_of(path), face)
+    run(bids, output, rerank=0)
+    by_map = one(output, "group_identification", image_type="refaced", **GATE)
+    run(bids, output, rerank=12)
+    by_surface = one(output, "group_identification", image_type="refaced", **GATE)
+    assert (by_map["n_reranked"], by_surface["n_reranked"]) == ("0", "12")
+    assert float(by_map["rank1"]) < 0.5 and float(by_surface["rank1"]) == 1.0
+    surface_of(names.face_map(None, "original")).write_text("<nothing/>")
+    with pytest.raises(AuditError, match="It was to be compared again: --rerank 0 does without"):
+        run(bids, output, rerank=12)
+    assert by_map["auc"] == by_surface["auc"], "the curve of all pairs stays that of the maps"

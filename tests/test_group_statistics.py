@@ -1,0 +1,170 @@
+"""Bootstrap of many columns, effect sizes, Friedman, two groups, calibration: against scipy, twins and theory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bids_refacer.statistics import bootstrap
+from bids_refacer.statistics.bootstrap import bootstrap_means, draw_counts, percentile_interval
+from bids_refacer.statistics.calibration import EDGES, calibration_bins, inside_intervals, predicted_error
+from bids_refacer.statistics.comparison import friedman, post_hoc, rank_biserial, two_groups
+from bids_refacer.statistics.paired import bootstrap_mean, holm, wilcoxon_paired
+
+
+def test_many_columns_are_the_same_bootstrap_as_one() -> None:
+    values = np.random.default_rng(0).gamma(2, 3, (40, 3))
+    low, high = bootstrap_means(values, seed=5)
+    for column in range(3):
+        one = bootstrap_mean(values[:, column], seed=5)
+        assert (low[column], high[column]) == pytest.approx((one.low, one.high), abs=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    whole = bootstrap_means(values, seed=1, resamples=500)
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 16 * 30 * 7)
+    assert max(len(block) for block in draw_counts(30, 1, 500)) == 7
+    np.testing.assert_allclose(bootstrap_means(values, seed=1, resamples=500), whole, atol=1e-12)
+
+
+def test_gaps_add_nothing() -> None:
+    values = np.full((200, 3), np.nan)
+    values[:100, 0] = np.random.default_rng(1).normal(5, 2, 100)
+    values[0, 1] = 3.0
+    low, high = bootstrap_means(values, seed=0)
+    half = 1.96 * np.nanstd(values[:, 0]) / 10
+    assert (high[0] - low[0]) / 2 == pytest.approx(half, rel=0.1)
+    assert np.isnan(low[1:]).all() and np.isnan(high[1:]).all()
+    assert percentile_interval(np.array([1.0, np.nan, 3.0]))[0] == pytest.approx(1.05)
+
+
+def test_rank_biserial_by_hand_and_by_scipy() -> None:
+    # differences 1, -2, 3, 4: ranks 1..4, R+ = 8, R- = 2
+    assert rank_biserial(np.array([2.0, 0.0, 4.0, 5.0]), np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(0.6)
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.4, 1, 30), rng.normal(size=30)
+    smaller = stats.wilcoxon(first, second).statistic
+    assert rank_biserial(first, second) == pytest.approx(1 - 2 * smaller / (30 * 31 / 2), abs=1e-9)
+    assert rank_biserial(second, first) == pytest.approx(-rank_biserial(first, second), abs=1e-9)
+    assert rank_biserial(np.ones(3), np.ones(3)) == 0.0
+    assert np.isnan(rank_biserial(np.array([np.nan]), np.ones(1)))
+    assert rank_biserial(np.array([3.0, np.nan, 1.0]), np.array([1.0, 1.0, 1.0])) == 1.0
+
+
+def slow_friedman(values: np.ndarray) -> float:
+    """Friedman's chi-squared with the correction for ties (Conover 1999, equation 5.8.6)."""
+    ranks = np.array([stats.rankdata(row) for row in values])
+    n, k = values.shape
+    a, c = np.sum(ranks**2), n * k * (k + 1) ** 2 / 4
+    return float((k - 1) * np.sum((ranks.sum(0) - n * (k + 1) / 2) ** 2) / (a - c))
+
+
+@pytest.mark.parametrize("digits", [8, 0])
+def test_friedman_agrees_with_its_formula(digits: int) -> None:
+    values = np.round(np.random.default_rng(3).normal(0, 2, (15, 4)) + [0, 0.5, 1, 1.5], digits)
+    found = friedman(np.vstack([values, [[1.0, np.nan, 2.0, 3.0]]]))
+    assert found.statistic == pytest.approx(slow_friedman(values), abs=1e-9)
+    assert found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 3), abs=1e-9)
+    assert found.kendall_w == pytest.approx(found.statistic / 45, abs=1e-9) and found.n == 15
+
+
+def test_friedman_needs_three_tools_and_two_participants() -> None:
+    assert np.isnan(friedman(np.ones((9, 2))).p_value)
+    assert np.isnan(friedman(np.ones((1, 3))).p_value)
+    assert friedman(np.ones((5, 3))).p_value == 1.0
+    perfect = friedman(np.tile([1.0, 2.0, 3.0], (6, 1)))
+    assert perfect.kendall_w == pytest.approx(1.0)
+
+
+def test_post_hoc_is_wilcoxon_with_holm() -> None:
+    values = np.random.default_rng(4).normal(0, 1, (20, 3)) + [0, 0.3, 1]
+    values[0, 2] = np.nan
+    found = post_hoc(values)
+    assert [(first, second) for first, second, *_ in found] == [(0, 1), (0, 2), (1, 2)]
+    p = [stats.wilcoxon(values[:, i], values[:, j], nan_policy="omit").pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
+    np.testing.assert_allclose([test.p_value for *_, test, _ in found], p, atol=1e-9)
+    np.testing.assert_allclose([adjusted for *_, adjusted in found], holm(np.array(p)), atol=1e-9)
+    assert post_hoc(np.full((3, 2), np.nan)) == []
+
+
+def test_wilcoxon_is_exact_for_few() -> None:
+    """All 2^8 signs, counted."""
+    difference = np.array([1.1, -0.4, 2.5, 3.0, -0.2, 0.9, 1.7, 2.2])
+    ranks = stats.rankdata(np.abs(difference))
+    signs = np.array([[(number >> bit) & 1 for bit in range(8)] for number in range(256)])
+    smaller = min(ranks[difference > 0].sum(), ranks[difference < 0].sum())
+    totals = signs @ ranks
+    expected = np.mean((totals <= smaller) | (totals >= ranks.sum() - smaller))
+    assert wilcoxon_paired(difference, np.zeros(8)).p_value == pytest.approx(expected, abs=1e-9)
+
+
+def test_two_groups() -> None:
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(2, 1, 80), np.append(rng.normal(1, 1, 60), np.nan)
+    found = two_groups(first, second, seed=0)
+    known = second[:-1]
+    wins = sum((a > b) + 0.5 * (a == b) for a in first for b in known)
+    assert found.statistic == pytest.approx(wins, abs=1e-9)
+    assert found.rank_biserial == pytest.approx(2 * wins / 4800 - 1, abs=1e-9)
+    assert found.p_value == pytest.approx(stats.mannwhitneyu(first, known).pvalue, abs=1e-9)
+    half = 1.96 * np.sqrt(first.var() / 80 + known.var() / 60)
+    assert found.difference == pytest.approx(first.mean() - known.mean(), abs=1e-9)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    assert (found.n_first, found.n_second) == (80, 60)
+    assert np.isnan(two_groups(first, np.array([1.0]), seed=0).p_value)
+
+
+# calibration ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_honest_samples_are_calibrated(count: int) -> None:
+    """Truth and guesses from one normal distribution of a spread that varies from place to place."""
+    rng = np.random.default_rng(count)
+    spread, centre = rng.uniform(0.2, 4, 60_000), rng.normal(0, 5, 60_000)
+    guesses = rng.normal(centre, spread, (count, 60_000))
+    truth = rng.normal(centre, spread)
+    np.testing.assert_allclose(inside_intervals(guesses, truth).mean(axis=0), [0.5, 0.9], atol=0.01)
+    bins = calibration_bins(guesses, truth, np.ones(60_000))
+    assert bins.weight.sum() == pytest.approx(60_000)
+    squares = [np.nansum(part**2 * bins.weight) for part in (bins.error, bins.predicted)]
+    total = np.sqrt(squares[0] / squares[1])
+    assert total == pytest.approx(1.0, abs=0.03)
+
+
+def test_overconfident_samples_are_caught() -> None:
+    rng = np.random.default_rng(0)
+    guesses = rng.normal(0, 1, (5, 40_000))
+    truth = rng.normal(0, 3, 40_000)
+    assert inside_intervals(guesses, truth).mean(axis=0)[1] < 0.65
+    bins = calibration_bins(guesses, truth, np.ones(40_000))
+    full = bins.weight > 0
+    assert np.average(bins.error[full], weights=bins.weight[full]) > 2 * np.average(
+        bins.predicted[full], weights=bins.weight[full]
+    )
+
+
+def test_bins_agree_with_a_loop() -> None:
+    rng = np.random.default_rng(1)
+    guesses, truth, weights = rng.normal(0, 2, (3, 500)), rng.normal(0, 2, 500), rng.uniform(1, 2, 500)
+    bins = calibration_bins(guesses, truth, weights)
+    predicted, inside = predicted_error(guesses), inside_intervals(guesses, truth)
+    for number, (low, high) in enumerate(zip(EDGES, EDGES[1:], strict=False)):
+        here = (predicted >= low) & (predicted < high)
+        if not here.any():
+            assert np.isnan(bins.error[number]) and bins.weight[number] == 0
+            continue
+        error = (guesses.mean(axis=0) - truth)[here]
+        assert bins.error[number] == pytest.approx(np.sqrt(np.average(error**2, weights=weights[here])), abs=1e-9)
+        for level in range(2):
+            share = np.average(inside[here, level], weights=weights[here])
+            assert bins.covered[number, level] == pytest.approx(share, abs=1e-9)
+
+
+def test_calibration_refusals() -> None:
+    with pytest.raises(ValueError, match="their spread needs two or more"):
+        calibration_bins(np.ones((1, 3)), np.ones(3), np.ones(3))
+    with pytest.raises(ValueError, match="must have one value for each"):
+        calibration_bins(np.ones((2, 3)), np.ones(3), np.ones(4))
