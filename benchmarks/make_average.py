@@ -69,9 +69,7 @@ def main() -> None:
     }
     for name, image in images.items():
         write_volume(options.out / f"{name}.nii.gz", image, GRID.affine, "uint8")
-    print(
-    print(f"{len(names)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL")
-    )
+    print(print(f"{len(names)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL"))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def heads() -> list[Head]:
 def prior() -> LinearPrior:
     return small_prior()
 
+
 SPREAD = TINY_COARSE.noise.sigma_data
 
 

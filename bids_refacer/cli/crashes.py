@@ -14,6 +14,7 @@ _STAGES = {
     "deface": "deface",
     "reface": "reface",
     "score": "score",
+    "voxels": "score",
 }
 _SENTENCES = {"ImageError", "RegistrationError", "DefacerError", "SkinError", "GiftiError", "ChildError"}
 """Exceptions of ours, whose messages say all that a person needs."""

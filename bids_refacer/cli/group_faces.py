@@ -77,7 +77,7 @@ def find_probes(
     in_gallery = {member.path for member in gallery}
     found, missing = [], set()
     for participant, image, sample in zip(rows["participant_id"], rows["image"], rows["sample"], strict=True):
-        for names in _names(audit, image, suffix):
+        for names in names_of(audit, image, suffix):
             path = names.face_map(tool, image_type, None if pd.isna(sample) else int(sample))
             if participant in own and path.is_file():
                 scan = "same" if names.face_map(None, "original") in in_gallery else "other"
@@ -114,7 +114,7 @@ def _originals(output: Path, suffix: str) -> Iterator[tuple[str, Path]]:
         yield path.name.split("_")[0], path
 
 
-def _names(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:
+def names_of(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:
     """Names of an image's outputs in each output directory."""
     pairs = Path(image).name.split(".")[0].split("_")[:-1]
     entities = {name: label for name, _, label in (pair.partition("-") for pair in pairs)}

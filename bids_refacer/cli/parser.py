@@ -142,6 +142,18 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         "--rerank", type=int, metavar="N", help="compare the N nearest faces again by the distance between surfaces; "
         f"0: never {_default('rerank')}",
     )  # fmt: skip
+    group.add_argument(
+        "--phenotype", type=Path, metavar="FILE", help="table (TSV) of what is to be predicted from facial voxels "
+        "(participants.tsv and phenotype/*.tsv of the dataset are searched as well)",
+    )  # fmt: skip
+    group.add_argument(
+        "--target", nargs="+", metavar="COLUMN", help="numeric columns to predict (default: "
+        "muscle_radiodensity_abdomen, _thigh and _shin, where there are any)",
+    )  # fmt: skip
+    group.add_argument(
+        "--covariates", nargs="+", metavar="COLUMN", help="columns to regress out of the targets; 'none': none "
+        "(default: age and sex, where there are any)",
+    )  # fmt: skip
     _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
 
 

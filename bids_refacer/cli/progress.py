@@ -24,6 +24,7 @@ _FAILED = {
     "deface": "defacing",
     "reface": "refacing",
     "score": "scoring",
+    "voxels": "keeping facial voxels",
 }
 
 

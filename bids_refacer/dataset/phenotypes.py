@@ -94,7 +94,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise PhenotypeError(f"{path} is no table that can be read ({reason}): give a tab-separated file.") from error
     rows.columns = rows.columns.str.strip()
     if "participant_id" not in rows:
-        raise PhenotypeError(f"{path} has no column 'participant_id': add it, as BIDS wants, with values like sub-01.")
+        raise PhenotypeError(f"{path} has no column 'participant_id': add it, or remove the file.")
     names = rows["participant_id"].fillna("")
     rows["participant_id"] = ["sub-" + name.strip().removeprefix("sub-") for name in names]
     return rows.set_index("participant_id")
@@ -108,9 +108,7 @@ def _places(tables: dict[Path, pd.DataFrame], bids_dir: Path) -> str:
     return ", ".join(map(str, tables)) or f"{bids_dir}, which has neither participants.tsv nor phenotype/*.tsv"
 
 
-def _covariate_places(
-    tables: dict[Path, pd.DataFrame], covariates: Sequence[str], bids_dir: Path
-) -> dict[str, Path]:
+def _covariate_places(tables: dict[Path, pd.DataFrame], covariates: Sequence[str], bids_dir: Path) -> dict[str, Path]:
     if tuple(covariates) == (NO_COVARIATES,):
         return {}
     used: dict[str, Path] = {}

@@ -101,7 +101,7 @@ def read_voxels(path: Path) -> np.ndarray:
 
 def _grown(mask: np.ndarray) -> np.ndarray:
     """A mask on the 2 mm grid and all within the margin."""
-    return ndimage.distance_transform_edt(~mask, sampling=2.0) <= _MARGIN_MM
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=2.0) <= _MARGIN_MM)
 
 
 def _any_of_eight(mask: np.ndarray) -> np.ndarray:
