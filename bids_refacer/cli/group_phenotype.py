@@ -12,7 +12,7 @@ import pandas as pd
 from bids_refacer.cli.group_voxels import ORIGINAL, Kind, load_voxels, voxel_paths
 from bids_refacer.dataset.audits import Audit
 from bids_refacer.dataset.phenotypes import DEFAULT_TARGETS, PhenotypeError, Phenotypes, read_phenotypes
-from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess
+from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
 from bids_refacer.muscle.models import MODELS, linear_kernel
 from bids_refacer.muscle.validation import Folds, draw_folds, left_by_covariates
 from bids_refacer.settings import RunSettings
@@ -38,12 +38,14 @@ class Problem:
     people : sorted participants with the target, all covariates and an original image
     target : (n,) float64
     design : (n, c) float64, covariates with a column of ones
+    permuted : (n, permutations) float64
     folds : Folds of these participants
     """
 
     people: list[str]
     target: np.ndarray
     design: np.ndarray
+    permuted: np.ndarray
     folds: Folds
 
 
@@ -88,13 +90,13 @@ def phenotype_tables(
     wrong: list[str] = []
     for suffix in sorted(audit.distances["suffix"].unique()):
         paths = voxel_paths(audit, reasons, suffix)
-        problems = _problems(phenotypes, set(paths[ORIGINAL]), suffix, settings, audit, wrong)
+        problems = _problems(phenotypes, set(paths[ORIGINAL]), suffix, settings, permutations, audit, wrong)
         if not problems:
             continue
         results: dict[Key, dict[Kind, Result]] = {}
         for kind, files in paths.items():
             say(f"{suffix} {kind[0] or ''} {kind[1]}: predicting {', '.join(problems)}".replace("  ", " "))
-            _assess_kind(kind, files, problems, results, settings.seed, permutations)
+            _assess_kind(kind, files, problems, results, settings.seed)
         for key, of_key in results.items():
             about = dict(zip(("suffix", "target", "roi", "model"), (suffix, *key), strict=True))
             about["units"] = phenotypes.units[key[0]]
@@ -109,7 +111,13 @@ def phenotype_tables(
 
 
 def _problems(
-    phenotypes: Phenotypes, imaged: set[str], suffix: str, settings: RunSettings, audit: Audit, wrong: list[str]
+    phenotypes: Phenotypes,
+    imaged: set[str],
+    suffix: str,
+    settings: RunSettings,
+    permutations: int,
+    audit: Audit,
+    wrong: list[str],
 ) -> dict[str, Problem]:
     """Targets that can be predicted; a sentence in `wrong` for each that cannot."""
     if not imaged:
@@ -120,13 +128,13 @@ def _problems(
     found = {}
     for name in phenotypes.targets:
         try:
-            found[name] = _problem(phenotypes, name, imaged, suffix, settings)
+            found[name] = _problem(phenotypes, name, imaged, suffix, settings.seed, permutations)
         except PhenotypeError as error:
             wrong.append(str(error))
     return found
 
 
-def _problem(phenotypes: Phenotypes, name: str, imaged: set[str], suffix: str, settings: RunSettings) -> Problem:
+def _problem(phenotypes: Phenotypes, name: str, imaged: set[str], suffix: str, seed: int, permutations: int) -> Problem:
     values = phenotypes.targets[name].dropna()
     complete = phenotypes.covariates.reindex(values.index).notna().all(axis=1)
     people = sorted(set(values.index[complete.to_numpy()]) & imaged)
@@ -151,7 +159,8 @@ def _problem(phenotypes: Phenotypes, name: str, imaged: set[str], suffix: str, s
     if not left_by_covariates(design, target).any():
         raise PhenotypeError(f"The covariates ({', '.join(phenotypes.names)}) explain the column '{name}' completely: "
                              "nothing is left to predict; leave out a covariate with --covariates.")  # fmt: skip
-    return Problem(people, target, design, draw_folds(len(people), settings.seed))
+    permuted = permute(design, target, seed, permutations)
+    return Problem(people, target, design, permuted, draw_folds(len(people), seed))
 
 
 def _assess_kind(
@@ -160,7 +169,6 @@ def _assess_kind(
     problems: dict[str, Problem],
     results: dict[Key, dict[Kind, Result]],
     seed: int,
-    permutations: int,
 ) -> None:
     """Every target, region and model on one type of image; its voxels are in memory only here."""
     wanted = {name for problem in problems.values() for name in problem.people}
@@ -177,7 +185,7 @@ def _assess_kind(
                 if kernel is not None and len(members) >= LEAST:
                     found = assess(
                         kernel[np.ix_(rows, rows)], problem.design[members], problem.target[members],
-                        problem.folds.of(members), path, seed=seed, permutations=permutations,
+                        problem.permuted[members], problem.folds.of(members), path, seed=seed,
                     )  # fmt: skip
                 results.setdefault((name, region, model), {})[kind] = Result(members, found)
 
@@ -210,6 +218,8 @@ def _figures(result: Result) -> Row:
         "rho_ci_low": found.rho.low,
         "rho_ci_high": found.rho.high,
         "p_permutation": found.permutation_p,
+        "rho_null_mean": float(found.null_rho.mean()),
+        "rho_null_sd": float(found.null_rho.std()),
         "r2": found.r2,
         "mae": found.mae,
     }
@@ -222,6 +232,7 @@ def _difference(original: Result, other: Result, seed: int) -> Row:
     ours = np.flatnonzero(np.isin(original.members, other.members))
     first, observed = original.found.predicted[ours], original.found.observed[ours]
     test = compare_dependent(observed, first, other.found.predicted, seed)
+    permutation = difference_p(original.found, other.found, test.difference.estimate)
     return {
         "n_pairs": test.n,
         "rho_difference": test.difference.estimate,
@@ -229,7 +240,10 @@ def _difference(original: Result, other: Result, seed: int) -> Row:
         "difference_ci_high": test.difference.high,
         "p_bootstrap": test.bootstrap_p,
         "statistic": test.z,
-        "p_value": test.p_value,
+        "p_meng": test.p_value,
+        "p_permutation_difference": permutation,
+        # Meng's test is right where both images predict equally well, permutations where neither predicts
+        "p_value": max(test.p_value, permutation),
         "p_wilcoxon_replicates": test.replicates_p,
     }
 

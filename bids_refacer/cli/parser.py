@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_defacing(parser.add_argument_group("defacing and refacing"))
     _add_resources(parser.add_argument_group("performance"))
     _add_running(parser.add_argument_group("running and output"))
-    _add_group_level(parser.add_argument_group("group level"))
+    group_level = parser.add_argument_group("group level")
+    _add_group_level(group_level)
+    _add_phenotypes(group_level)
     return parser
 
 
@@ -142,6 +144,10 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         "--rerank", type=int, metavar="N", help="compare the N nearest faces again by the distance between surfaces; "
         f"0: never {_default('rerank')}",
     )  # fmt: skip
+    _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
+
+
+def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--phenotype", type=Path, metavar="FILE", help="table (TSV) of what is to be predicted from facial voxels "
         "(participants.tsv and phenotype/*.tsv of the dataset are searched as well)",
@@ -154,7 +160,6 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         "--covariates", nargs="+", metavar="COLUMN", help="columns to regress out of the targets; 'none': none "
         "(default: age and sex, where there are any)",
     )  # fmt: skip
-    _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
 
 
 def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:

@@ -22,12 +22,13 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (p,) float64, NaN where a column is constant
+    (p,) float64; 0 where a column is constant, as its order agrees with none and contradicts none: an image that
+        shows the same of everyone predicts nothing
     """
     ranks = [stats.rankdata(values, axis=0) - (len(values) + 1) / 2 for values in (first, second)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.sqrt(np.sum(ranks[0] ** 2, axis=0) * np.sum(ranks[1] ** 2, axis=0))
-        return np.sum(ranks[0] * ranks[1], axis=0) / spread
+    spread = np.sqrt(np.sum(ranks[0] ** 2, axis=0) * np.sum(ranks[1] ** 2, axis=0))
+    shared = np.sum(ranks[0] * ranks[1], axis=0)
+    return np.divide(shared, spread, out=np.zeros_like(spread), where=spread > 0)
 
 
 def bootstrap_spearman(observed: np.ndarray, predicted: np.ndarray, seed: int, resamples: int = 1000) -> np.ndarray:
@@ -41,7 +42,7 @@ def bootstrap_spearman(observed: np.ndarray, predicted: np.ndarray, seed: int, r
 
     Returns
     -------
-    (resamples,) float64; NaN in a resample that is constant
+    (resamples,) float64
     """
     drawn = np.random.default_rng(seed).integers(0, len(observed), (resamples, len(observed))).T
     return spearman(np.asarray(observed)[drawn], np.asarray(predicted)[drawn])
@@ -84,12 +85,9 @@ def compare_dependent(
     ours, theirs, between = spearman(*columns)
     drawn = [bootstrap_spearman(observed, predicted, seed, resamples) for predicted in (first, second)]
     change = drawn[0] - drawn[1]
-    known = change[~np.isnan(change)]
     z, p_value = meng(float(ours), float(theirs), float(between), len(observed))
-    if not len(known):
-        return DependentTest(Interval(_NONE, _NONE, _NONE), _NONE, z, p_value, _NONE, len(observed))
-    low, high = percentile_interval(known)
-    tail = (1 + min(int(np.sum(known <= 0)), int(np.sum(known >= 0)))) / (1 + len(known))
+    low, high = percentile_interval(change)
+    tail = (1 + min(int(np.sum(change <= 0)), int(np.sum(change >= 0)))) / (1 + len(change))
     replicates = wilcoxon_paired(*drawn).p_value
     difference = Interval(float(ours - theirs), float(low), float(high))
     return DependentTest(difference, min(2 * tail, 1.0), z, p_value, replicates, len(observed))
@@ -106,10 +104,9 @@ def meng(first: float, second: float, between: float, count: int) -> tuple[float
 
     Returns
     -------
-    z, p : two-sided; 0 and 1 when the predictions have the same ranks; NaN for fewer than four participants or a
-        correlation that is not there
+    z, p : two-sided; 0 and 1 when the predictions have the same ranks; NaN for fewer than four participants
     """
-    if count < 4 or np.isnan([first, second, between]).any():
+    if count < 4:
         return _NONE, _NONE
     if between > 1 - 1e-12:
         return 0.0, 1.0
