@@ -113,7 +113,7 @@ def test_without_a_phenotype_it_is_one_line(tmp_path: Path) -> None:
     raw = make_bids(tmp_path / "bids", LABELS[:3])
     folder = write_output(tmp_path / "out", LABELS[:3], TOOL)
     said = run(raw, folder)
-    assert [line for line in said if "henotype" in line] == [NOTHING]
+    assert said.count(NOTHING) == 1
     assert not (folder / "group_phenotype.tsv").exists()
 
 

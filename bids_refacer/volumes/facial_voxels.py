@@ -107,4 +107,4 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 def _any_of_eight(mask: np.ndarray) -> np.ndarray:
     """From 2 mm to 4 mm: a coarse voxel is in when any of its eight is."""
     i, j, k = (side // 2 for side in mask.shape)
-    return mask.reshape(i, 2, j, 2, k, 2).any(axis=(1, 3, 5))
+    return np.asarray(mask.reshape(i, 2, j, 2, k, 2).any(axis=(1, 3, 5)))
