@@ -109,6 +109,16 @@ def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: 
     assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
 
 
+def test_jobs_of_different_tools_are_about_the_same_scans(bids: Path, tmp_path: Path) -> None:
+    """Each job stores the true faces again: they are no second scan, and no second person."""
+    first = write_output(tmp_path / "first", LABELS, ("niimath",), noise_mm=1.0, samples=1)
+    second = write_output(tmp_path / "second", LABELS, ("pydeface",), noise_mm=1.0, samples=1)
+    run(bids, first, merge_output=(second,), rerank=0)
+    rows = table(first, "group_identification", **GATE)
+    assert {row["scan"] for row in rows} == {"same"} and {row["n_gallery"] for row in rows} == {"12"}
+    assert {row["tool"] for row in rows} == {"n/a", "niimath", "pydeface"}
+
+
 def test_without_faces_there_is_a_sentence(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:2], ("niimath",))
     text = "\n".join(run(bids, output))

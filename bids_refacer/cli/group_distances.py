@@ -59,10 +59,11 @@ def comparison_rows(cohort: Cohort, members: Mapping[Subgroup, Sequence[str]], s
         types = cohort.images[tool].columns.unique("image_type")
         for recovered in [name for name in RECOVERED if name in types]:
             for other in [name for name in BASELINES if name in types]:
-                ours, theirs = cohort.images[tool][recovered], cohort.images[tool][other]
+                ours = cohort.images[tool][recovered]
+                theirs = cohort.images[tool][other].reindex(columns=ours.columns)
                 # an image that lacks one of the two must not enter the participant's mean of the other
-                both = ours.notna() & theirs.reindex(columns=ours.columns).notna()
-                pairs = (per_participant(ours.where(both)), per_participant(theirs[ours.columns].where(both)))
+                both = ours.notna() & theirs.notna()
+                pairs = (per_participant(ours.where(both)), per_participant(theirs.where(both)))
                 about = {**_kind(cohort), "tool": tool, "image_type": recovered, "compared_with": other}
                 rows += _paired_rows(about, *pairs, members, seed)
     return with_holm(rows, ("image_type", "compared_with", "part", "subgroup_column", "subgroup"))

@@ -20,10 +20,14 @@ PROBES = ("defaced", "average", "refaced", "refaced_mean")
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One person of the gallery. `person` is the participant, or for a filler of another dataset its folder too."""
+    """One person of the gallery. `person` is the participant, and for a filler its dataset's number before it.
+
+    `scan` is the path of the face map in its dataset: outputs that two jobs wrote of one image share it.
+    """
 
     person: str
     path: Path
+    scan: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +46,25 @@ def find_gallery(audit: Audit, fillers: Sequence[Path], suffix: str) -> list[Mem
 
     A filler with the label of a participant of the same raw dataset is the same person, and left out.
     """
-    found: dict[str, Path] = {}
-    for output in audit.outputs:
-        for person, path in _originals(output, suffix):
-            found.setdefault(person, path)
+    found: dict[str, Member] = {}
+    for person, scan, path in _audited(audit, suffix):
+        found.setdefault(person, Member(person=person, path=path, scan=scan))
     sources = {_source(output) for output in audit.outputs}
     for number, output in enumerate(fillers):
-        for person, path in _originals(output, suffix):
+        for person, scan, path in _originals(output, suffix):
             if not (person in found and _source(output) in sources):
-                found.setdefault(f"{number}:{person}", path)
-    return [Member(person=person, path=path) for person, path in found.items()]
+                name = f"{number}:{person}"
+                found.setdefault(name, Member(person=name, path=path, scan=scan))
+    return list(found.values())
 
 
 def find_rescans(audit: Audit, gallery: Sequence[Member], suffix: str) -> list[Probe]:
     """The true faces of all other images of people who are in the gallery."""
     own = {member.person: number for number, member in enumerate(gallery)}
-    used = {member.path for member in gallery}
     return [
         Probe(participant=person, image=path.name, path=path, own=own[person], scan="other")
-        for output in audit.outputs
-        for person, path in _originals(output, suffix)
-        if path not in used
+        for person, scan, path in _audited(audit, suffix)
+        if scan != gallery[own[person]].scan
     ]
 
 
@@ -74,13 +76,13 @@ def find_probes(
     rows = rows[(rows["part"] == "face") & (rows["suffix"] == suffix)]
     rows = rows[(rows["tool"] == tool) & (rows["image_type"] == image_type)]
     own = {member.person: number for number, member in enumerate(gallery)}
-    in_gallery = {member.path for member in gallery}
     found, missing = [], set()
     for participant, image, sample in zip(rows["participant_id"], rows["image"], rows["sample"], strict=True):
         for names in names_of(audit, image, suffix):
             path = names.face_map(tool, image_type, None if pd.isna(sample) else int(sample))
             if participant in own and path.is_file():
-                scan = "same" if names.face_map(None, "original") in in_gallery else "other"
+                original = names.face_map(None, "original").relative_to(identifiable_dir(names.output_dir)).as_posix()
+                scan = "same" if original == gallery[own[participant]].scan else "other"
                 found.append(Probe(participant=participant, image=image, path=path, own=own[participant], scan=scan))
                 break
         else:
@@ -107,11 +109,18 @@ def surface_of(face_map: Path) -> Path:
     return face_map.with_name(face_map.name.replace("_facemap.npz", "_face.surf.gii"))
 
 
-def _originals(output: Path, suffix: str) -> Iterator[tuple[str, Path]]:
-    """Participant and face map of every original, sorted by path: sessions and runs in the order of their names."""
-    pattern = f"*_mod-{suffix}_desc-original_facemap.npz"
-    for path in sorted(identifiable_dir(output).glob("sub-*/**/" + pattern)):
-        yield path.name.split("_")[0], path
+def _originals(output: Path, suffix: str) -> Iterator[tuple[str, str, Path]]:
+    """Participant, path in the dataset, and path of every original's face map, in the order of these paths."""
+    root = identifiable_dir(output)
+    for path in sorted(root.glob(f"sub-*/**/*_mod-{suffix}_desc-original_facemap.npz")):
+        yield path.name.split("_")[0], path.relative_to(root).as_posix(), path
+
+
+def _audited(audit: Audit, suffix: str) -> list[tuple[str, str, Path]]:
+    """The originals of all outputs, each scan once, sorted: sessions and runs in the order of their names."""
+    found = {scan: (person, scan, path) for output in reversed(audit.outputs)
+             for person, scan, path in _originals(output, suffix)}  # fmt: skip
+    return [found[scan] for scan in sorted(found)]
 
 
 def names_of(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:

@@ -45,15 +45,16 @@ class Search:
     def check(self, participants: Sequence[str]) -> None:
         """Look the true faces of the participants up as they are, and everyone's with their labels exchanged."""
         wanted = set(participants)
-        everyone = np.arange(len(self.members))
-        own = np.array([number for number in everyone if self.members[number].person in wanted], dtype=int)
+        names = np.array([member.person for member in self.members])
+        everyone = np.arange(len(names))
+        own = np.array([number for number, name in enumerate(names) if name in wanted], dtype=int)
         for image_type, probes, labels in (
             ("original", own, own),
             ("shuffled", everyone, self._exchanged(everyone)),
         ):
             if len(probes):
                 found = match(self.maps[probes], self.gallery, labels)
-                people = np.array([self.members[number].person for number in probes])
+                people = names[probes]
                 for gate in GATES:
                     about = {"image_type": image_type, "scan": "same", "gate": gate, "n_missing": 0}
                     self._tell(about, found, found.ranks, people, labels, compared=0)
