@@ -93,6 +93,9 @@ class RunSettings:
     max_brain_removed: float | None = None  # percent; None: the participant level's verdict, or 5
     min_face_change: float | None = None  # mm; None: the participant level's verdict, or 1
     rerank: int = 10
+    phenotype: Path | None = None  # table with the targets; the dataset's own tables are searched as well
+    target: tuple[str, ...] = ()  # empty: muscle radiodensity, where the dataset has it
+    covariates: tuple[str, ...] = ()  # empty: age and sex, where the dataset has them; "none": none
 
     def __post_init__(self) -> None:
         """Refuse values outside their choices and ranges."""

@@ -19,6 +19,7 @@ from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.settings import RunSettings
+from bids_refacer.volumes.facial_voxels import read_voxels
 
 GOOD = "sub-01/ses-a/anat/sub-01_ses-a_run-1_T1w.nii.gz"
 STEM = "sub-01/ses-a/anat/sub-01_ses-a_run-1"
@@ -129,6 +130,16 @@ def test_outputs(audit: Done) -> None:
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_face.surf.gii").is_file()
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_distance.shape.gii").is_file()
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_facemap.npz").is_file()
+    for name in (
+        "original",
+        "quickshearDefaced",
+        "quickshearRefaced1",
+        "skullstripRefacedMean",
+        "skullstripAverageFace",
+    ):
+        assert read_voxels(private / f"{STEM}_mod-T1w_desc-{name}_facialvoxels.npz").any()
+        assert (private / f"{STEM}_mod-T1w_desc-{name}_facialvoxels.json").is_file()
+    assert not list(private.glob("**/*Refaced2_facialvoxels*")), "one sample says what a sample can"
     assert (private / f"{STEM}_mod-T1w_desc-original_facemap.json").is_file()
     assert rows_of(audit, "participants") == [{"participant_id": "sub-01"}]
 

@@ -57,6 +57,9 @@ def everything() -> RunSettings:
         max_brain_removed=2.5,
         min_face_change=0.5,
         rerank=0,
+        phenotype=Path("/p.tsv"),
+        target=("fat",),
+        covariates=("age",),
     )
 
 

@@ -15,6 +15,7 @@ _STAGES = {
     "verdict": "deface",
     "reface": "reface",
     "score": "score",
+    "voxels": "score",
 }
 _SENTENCES = {"ImageError", "RegistrationError", "DefacerError", "SkinError", "GiftiError", "ChildError"}
 """Exceptions of ours, whose messages say all that a person needs."""

@@ -13,6 +13,7 @@ from bids_refacer.cli.group_calibration import calibration_group_rows
 from bids_refacer.cli.group_cohorts import Cohort, Subgroup, cohorts, read_subgroups, subgroup_members
 from bids_refacer.cli.group_distances import comparison_rows, description_rows, reference_rows, tools_rows
 from bids_refacer.cli.group_identity import identification_rows
+from bids_refacer.cli.group_phenotype import phenotype_tables, phenotypes_of
 from bids_refacer.cli.group_report import image_rows, report_text, summary_lines
 from bids_refacer.dataset.audits import Audit, AuditError, read_audit
 from bids_refacer.dataset.description import write_datasets
@@ -41,6 +42,7 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         When the participant outputs cannot be used together.
     """
     audit = _read(settings)
+    phenotypes = phenotypes_of(settings)  # a wrong column must not be told after minutes of work
     reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
     if audit.defacing.empty:
         audit.notes.append("There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is "
@@ -52,6 +54,7 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         say("Nothing was written.")
         return 0
     tables = _tables(settings, audit, reasons, say)
+    tables |= phenotype_tables(settings, audit, reasons, phenotypes, say)
     write_datasets(settings.output_dir, settings.bids_dir)
     if not dataset_table(settings.output_dir, "participants").is_file():  # an output that only gathers others
         dataset_table(settings.output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)

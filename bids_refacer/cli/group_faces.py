@@ -78,7 +78,7 @@ def find_probes(
     own = {member.person: number for number, member in enumerate(gallery)}
     found, missing = [], set()
     for participant, image, sample in zip(rows["participant_id"], rows["image"], rows["sample"], strict=True):
-        for names in _names(audit, image, suffix):
+        for names in names_of(audit, image, suffix):
             path = names.face_map(tool, image_type, None if pd.isna(sample) else int(sample))
             if participant in own and path.is_file():
                 original = names.face_map(None, "original").relative_to(identifiable_dir(names.output_dir)).as_posix()
@@ -123,7 +123,7 @@ def _audited(audit: Audit, suffix: str) -> list[tuple[str, str, Path]]:
     return [found[scan] for scan in sorted(found)]
 
 
-def _names(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:
+def names_of(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:
     """Names of an image's outputs in each output directory."""
     pairs = Path(image).name.split(".")[0].split("_")[:-1]
     entities = {name: label for name, _, label in (pair.partition("-") for pair in pairs)}

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bids_refacer import __version__
+from bids_refacer.cli.group_phenotype import phenotype_lines
 from bids_refacer.dataset.audits import Audit
 from bids_refacer.settings import RunSettings
 
@@ -70,6 +71,7 @@ def summary_lines(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Seq
         lines.append(f"{len(absent)} participants of the raw dataset have no result yet: {_some(absent)}")
     lines += [_distance_line(row) for row in _main_rows(tables["group_comparison"])]
     lines += [_identity_line(row) for row in _main_identities(tables["group_identification"])]
+    lines += phenotype_lines(tables["group_phenotype"])
     return lines
 
 

@@ -50,7 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_defacing(parser.add_argument_group("defacing and refacing"))
     _add_resources(parser.add_argument_group("performance"))
     _add_running(parser.add_argument_group("running and output"))
-    _add_group_level(parser.add_argument_group("group level"))
+    group_level = parser.add_argument_group("group level")
+    _add_group_level(group_level)
+    _add_phenotypes(group_level)
     return parser
 
 
@@ -182,6 +184,21 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         f"0: never {_default('rerank')}",
     )  # fmt: skip
     _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
+
+
+def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--phenotype", type=Path, metavar="FILE", help="table (TSV) of what is to be predicted from facial voxels "
+        "(participants.tsv and phenotype/*.tsv of the dataset are searched as well)",
+    )  # fmt: skip
+    group.add_argument(
+        "--target", nargs="+", metavar="COLUMN", help="numeric columns to predict (default: "
+        "muscle_radiodensity_abdomen, _thigh and _shin, where there are any)",
+    )  # fmt: skip
+    group.add_argument(
+        "--covariates", nargs="+", metavar="COLUMN", help="columns to regress out of the targets; 'none': none "
+        "(default: age and sex, where there are any)",
+    )  # fmt: skip
 
 
 def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:

@@ -25,6 +25,7 @@ _FAILED = {
     "verdict": "judging",
     "reface": "refacing",
     "score": "scoring",
+    "voxels": "keeping facial voxels",
 }
 
 

@@ -39,6 +39,7 @@ SHAREABLE_BIDSIGNORE = (
 IDENTIFIABLE_BIDSIGNORE = (
     *("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
     *("*_facemap.npz", "*_facemap.json"),
+    *("*_facialvoxels.npz", "*_facialvoxels.json"),
 )
 
 # the schema's order of entities (rules.entities), by their short names, without those that only microscopy has
@@ -145,6 +146,11 @@ class OutputNames:
     def face_map(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
         """The map by which a face is looked up in a crowd (see `surface_label`); identifiable."""
         return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "facemap", ".npz")
+
+    def facial_voxels(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
+        """Voxels of an image by which phenotypes are predicted (see `surface_label`); identifiable."""
+        label = surface_label(tool, image_type, sample)
+        return self.identifiable_anat / self._other(label, "facialvoxels", ".npz")
 
     def _folder(self) -> Path:
         folder = Path(f"sub-{self.entities['sub']}")

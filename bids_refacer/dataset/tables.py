@@ -19,7 +19,10 @@ from bids_refacer.dataset.writing import write_json, write_text
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
 GROUP_TABLES = tuple(
     f"group_{name}"
-    for name in "images surfacedistance comparison tools calibration identification cmc reference".split()
+    for name in (
+        "images surfacedistance comparison tools calibration identification cmc reference phenotype "
+        "phenotype_predictions"
+    ).split()
 )
 _MISSING = "n/a"
 

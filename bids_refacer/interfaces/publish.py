@@ -73,6 +73,7 @@ class _WriteRecordInput(BaseInterfaceInputSpec):
     defaced_files = InputMultiObject(File(exists=True))
     refaced_files = InputMultiObject(File(exists=True))
     surface_files = InputMultiObject(File(exists=True))
+    voxel_files = InputMultiObject(File(exists=True))
 
 
 class _WriteRecordOutput(TraitedSpec):
@@ -88,7 +89,7 @@ class WriteRecord(SimpleInterface):
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
-        lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files)
+        lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
         published = sorted({file for files in lists if isdefined(files) for file in files})
         root = Path(given.root)
         details = {

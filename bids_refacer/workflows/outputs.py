@@ -122,6 +122,31 @@ def surface_entries(job: ImageJob, tool: ToolJob) -> Entries:
     return entries
 
 
+def voxel_entries(job: ImageJob, tool: ToolJob) -> Entries:
+    """Facial voxels of the original and of what was made of it, for phenotypes; identifiable."""
+
+    def entry(name: str | None, kind: str, words: str, source: str) -> dict[str, Any]:
+        content = surface_sidecar(
+            f"Voxels (4 mm, canonical frame, 8 bits, 255 is 2.5 times the brain median) of {words}",
+            sources=[source],
+            synthetic=kind not in ("original", "defaced"),
+            details={"Coordinates": "RAS+ mm, canonical frame"},
+            **_LATER,
+        )
+        number = 1 if kind == "refaced" else None
+        return _entry(job.names.facial_voxels(name, kind, number), content)
+
+    entries = {"original.npz": entry(None, "original", "the original image", job.image.bids_uri)}
+    kinds: list[tuple[str, int | None]] = [("defaced", None), ("average", None), ("refaced", 1)]
+    kinds += [("refaced_mean", None)] if len(tool.seeds) > 1 else []
+    for kind, number in kinds:
+        words = _IMAGE_WORDS.get(kind, "refaced sample 1")
+        entries[f"{label(kind, number)}.npz"] = entry(
+            tool.tool, kind, words, _source(job.names, tool.tool, kind, number)
+        )
+    return entries
+
+
 def _face_map_content(names: OutputNames, surface: Path, *, synthetic: bool) -> dict[str, Any]:
     """Sidecar of the map by which a face is looked up in a crowd."""
     return surface_sidecar(

@@ -9,12 +9,19 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_refacer import __version__
 from bids_refacer.interfaces.deface import Deface
+from bids_refacer.interfaces.facial_voxels import FacialVoxels
 from bids_refacer.interfaces.publish import Publish, WriteRecord
 from bids_refacer.interfaces.reface import Reface
 from bids_refacer.interfaces.score import Score
 from bids_refacer.interfaces.verdict import Verdict
 from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
-from bids_refacer.workflows.outputs import Entries, defaced_entries, refaced_entries, surface_entries
+from bids_refacer.workflows.outputs import (
+    Entries,
+    defaced_entries,
+    refaced_entries,
+    surface_entries,
+    voxel_entries,
+)
 
 
 def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
@@ -90,7 +97,22 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     if attack.keep:
         _publish(workflow, reface, record, "refaced", refaced_entries(job, tool, attack))
         _publish(workflow, score, record, "surface", surface_entries(job, tool))
+        _publish(workflow, _voxels(workflow, inputs, deface, reface), record, "voxel", voxel_entries(job, tool))
     return workflow
+
+
+def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Node:
+    """The node that samples every image, for phenotypes; it reads what it is given and nothing waits for it."""
+    voxels = Node(FacialVoxels(version=__version__), name="voxels", mem_gb=1.0)
+    of_head = [(name, name) for name in ("original", "brain_mask", "alignment")]
+    workflow.connect(
+        [
+            (inputs, voxels, of_head),
+            (deface, voxels, [("defaced", "defaced")]),
+            (reface, voxels, [("samples", "samples"), ("average", "average"), ("mean", "mean")]),
+        ]
+    )
+    return voxels
 
 
 def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, entries: Entries) -> None:

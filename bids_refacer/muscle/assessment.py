@@ -1,0 +1,120 @@
+"""How well a phenotype is predicted from one kind of image, and whether from another it is predicted less well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_refacer.muscle.models import Path
+from bids_refacer.muscle.validation import Folds, cross_validate, left_by_covariates
+from bids_refacer.statistics.bootstrap import percentile_interval
+from bids_refacer.statistics.correlation import bootstrap_spearman, spearman
+from bids_refacer.statistics.paired import Interval
+
+PERMUTATIONS = 1000
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What `assess` found.
+
+    Attributes
+    ----------
+    observed, predicted : (n,) float64, residual of each participant and its prediction, units of the target
+    rho : Interval, Spearman's correlation of both, with its bootstrap interval over participants
+    rho_mean : float, mean of the bootstrap replicates
+    null_rho : (p,) float64, correlation in each permutation
+    permutation_p : float, one-sided (more than chance), of the whole procedure
+    r2 : float, share of what the covariates left that is explained; negative when their model alone is nearer
+    mae : float, mean absolute error, units of the target
+    """
+
+    observed: np.ndarray
+    predicted: np.ndarray
+    rho: Interval
+    rho_mean: float
+    null_rho: np.ndarray
+    permutation_p: float
+    r2: float
+    mae: float
+
+
+def permute(design: np.ndarray, target: np.ndarray, seed: int, permutations: int = PERMUTATIONS) -> np.ndarray:
+    """What the covariates left of the target, exchanged among all participants (Freedman and Lane 1983).
+
+    Adding back the covariates' part would change nothing, as each training fold takes it off again.
+
+    Parameters
+    ----------
+    design : (n, c) float, covariates with a column of ones
+    target : (n,) float
+
+    Returns
+    -------
+    (n, permutations) float64
+    """
+    residual = left_by_covariates(design, target)
+    rng = np.random.default_rng(seed)
+    return np.stack([residual[rng.permutation(len(target))] for _ in range(permutations)], axis=1)
+
+
+def assess(
+    kernel: np.ndarray,
+    design: np.ndarray,
+    target: np.ndarray,
+    permuted: np.ndarray,
+    folds: Folds,
+    path: Path,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Assessment:
+    """Cross-validated prediction of one target from one kind of image.
+
+    On each permuted target everything is done again, in the same folds: fits of covariates, tuning and predictions.
+
+    Parameters
+    ----------
+    kernel : (n, n) float, inner products of the participants' voxels
+    design : (n, c) float, covariates with a column of ones
+    target : (n,) float
+    permuted : (n, p) float, p >= 1, of `permute`; may be the rows of some participants out of more
+    folds : Folds of these participants
+    path : of `models.MODELS`
+    """
+    observed, predicted = cross_validate(kernel, design, np.column_stack([target, permuted]), folds, path)
+    rho = spearman(observed, predicted)
+    ours, theirs = observed[:, 0], predicted[:, 0]
+    drawn = bootstrap_spearman(ours, theirs, seed, resamples)
+    low, high = percentile_interval(drawn)
+    error = ours - theirs
+    return Assessment(
+        observed=ours,
+        predicted=theirs,
+        rho=Interval(float(rho[0]), float(low), float(high)),
+        rho_mean=float(np.mean(drawn)),
+        null_rho=rho[1:],
+        permutation_p=float((1 + np.sum(rho[1:] >= rho[0])) / len(rho)),
+        r2=float(1 - np.sum(error**2) / np.sum(ours**2)),
+        mae=float(np.abs(error).mean()),
+    )
+
+
+def difference_p(original: Assessment, other: Assessment, difference: float) -> float:
+    """How often two images of which neither predicts anything differ as much: two-sided permutation p.
+
+    Tests of two correlations take predictions as given. Cross-validated ones are made of the other participants'
+    targets, and their correlations scatter more than those of independent pairs, so that such a test alone finds too
+    much where there is nothing (tests/test_muscle_figures.py measures it).
+
+    Parameters
+    ----------
+    original, other : of the same permutations
+    difference : rho of the original minus rho of the other
+    """
+    null = original.null_rho - other.null_rho
+    centre = null.mean()
+    reached = np.sum(np.abs(null - centre) >= abs(difference - centre) - 1e-12)
+    return float((1 + reached) / (1 + len(null)))
