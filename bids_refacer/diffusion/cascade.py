@@ -23,8 +23,8 @@ class StageConfig:
     augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
         0 for the first stage, which has none
     steps : default number of sampler steps
-    temperature : factor on the sampler's noise; 1 draws from the model's distribution, less from a narrower one with
-        less of the speckle that a model leaves that has not been trained to the end
+    temperature : factor on the sampler's noise; 1 draws from the model's distribution, 0 takes its most typical face,
+        the closest guess. In between, samples still differ, and a single one is a stronger attack than a fair draw
     """
 
     spacing: int
@@ -51,6 +51,7 @@ COARSE = StageConfig(
     noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=8.0, log_mean=-1.3, log_std=1.3),
     augmentation=0.0,
     steps=12,
+    temperature=0.4,
 )
 FINE = StageConfig(
     spacing=2,

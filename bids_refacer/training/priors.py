@@ -19,12 +19,13 @@ FOLDS = 5
 def skin_certain(skin: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(i, j, k) bool: voxels nearer to the skin than to the border of the field of view.
 
-    Beyond that border the skin may be anywhere; where the view cuts the head, the surface is a lid and no skin.
+    Beyond that border the skin may be anywhere; where the view cuts the head, the surface is a lid and no skin. The lid
+    lies up to a voxel inside the view: as much is allowed for.
     """
     if seen.all():
         return seen
     reach = ndimage.distance_transform_edt(seen, sampling=FIELD_SPACING)
-    return seen & (np.abs(skin) * SKIN_UNIT_MM + FIELD_SPACING / 2 <= reach)
+    return seen & (np.abs(skin) * SKIN_UNIT_MM + FIELD_SPACING <= reach)
 
 
 def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
