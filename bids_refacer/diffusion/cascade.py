@@ -51,7 +51,7 @@ COARSE = StageConfig(
     noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=8.0, log_mean=-1.3, log_std=1.3),
     augmentation=0.0,
     steps=12,
-    temperature=0.4,
+    temperature=0.2,
 )
 FINE = StageConfig(
     spacing=2,
@@ -59,6 +59,7 @@ FINE = StageConfig(
     noise=NoiseConfig(sigma_data=0.11, sigma_min=0.003, sigma_max=3.0, log_mean=-2.0, log_std=1.2),
     augmentation=0.1,
     steps=8,
+    temperature=0.2,
 )
 
 
