@@ -37,6 +37,7 @@ class Search:
     def __init__(self, members: Sequence[Member], suffix: str, *, rerank: int, seed: int) -> None:
         """Take who is in the gallery; `rerank` is how many of the nearest are compared again by their surfaces."""
         self.members, self.suffix, self.rerank, self.seed = members, suffix, rerank, seed
+        self._member_shape = lru_cache(maxsize=400)(_shape)  # the same few members are near to many probes
         self.maps = load_maps([member.path for member in members])
         self.gallery = Gallery(self.maps)
         self.summary: list[Row] = []
@@ -98,7 +99,7 @@ class Search:
             others = [self.members[member].path for member in found.nearest[number]]
             if all(surface_of(path).is_file() for path in (probe.path, *others)):
                 face = _shape(probe.path)
-                exact[number] = [face_distance(face, _member_shape(path)) for path in others]
+                exact[number] = [face_distance(face, self._member_shape(path)) for path in others]
         compared = ~np.isnan(exact).any(axis=1)
         ranks = found.ranks.copy()
         ranks[compared] = reranked(ranks[compared], found.nearest[compared], own[compared], exact[compared])
@@ -183,11 +184,6 @@ def _figures(result: Identification) -> Row:
     for name, interval in (("auc", result.auc), ("eer", result.eer)):
         row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row
-
-
-@lru_cache(maxsize=400)  # the same few members are near to many probes
-def _member_shape(path: Path) -> FaceShape:
-    return _shape(path)
 
 
 def _shape(path: Path) -> FaceShape:
