@@ -120,12 +120,12 @@ def test_limits_are_options(bids: Path, output: Path, tmp_path: Path) -> None:
 
 def test_verdicts_of_the_participant_level_come_first(bids: Path, output: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(output, tmp_path / "out")
-    lines = (copy / "defacing.tsv").read_text().splitlines()
-    verdicts = ["face_verdict\tbrain_verdict"] + ["warn\tpass"] * (len(lines) - 1)
-    number = next(n for n, line in enumerate(lines) if line.startswith("sub-05") and "pydeface" in line)
-    verdicts[number] = "fail\tfail"
-    joined = [f"{line}\t{verdict}" for line, verdict in zip(lines, verdicts, strict=True)]
-    (copy / "defacing.tsv").write_text("\n".join(joined) + "\n")
+    rows = table(copy, "defacing")
+    for row in rows:
+        failed = (row["participant_id"], row["tool"]) == ("sub-05", "pydeface")
+        row |= {"face_verdict": "fail" if failed else "warn", "brain_verdict": "fail" if failed else "pass"}
+    lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+    (copy / "defacing.tsv").write_text("\n".join(lines) + "\n")
     run(bids, copy, rerank=0)
     (row,) = table(copy, "group_images", state="excluded")
     assert (row["participant_id"], row["tool"], row["reason"]) == ("sub-05", "pydeface", "face left, brain cut")
