@@ -133,18 +133,7 @@ def _loaded_by(module: str, package: Path) -> set[str]:
     return outside
 
 
-def with_rooms(page: str, other: str) -> str:
-    """A page whose table of rooms has the rows of another page's as well."""
-    rows = [line for line in other.split("## Rooms", 1)[1].split("\n## ", 1)[0].splitlines() if line[:1] == "|"]
-    known, _ = page.split("## Rooms", 1)[1].split("\n## ", 1)
-    last = [line for line in known.splitlines() if line[:1] == "|"][-1]
-    names = {line.split("|")[1].strip() for line in known.splitlines() if line[:1] == "|"}
-    more = [row for row in rows[2:] if row.split("|")[1].strip() not in names]
-    return page.replace(last, "\n".join([last, *more]), 1)
-
-
-# the room of phenotypes is described where they are
-RULES = read_rules(with_rooms(*((ROOT / "docs" / name).read_text() for name in ("architecture.md", "phenotype.md"))))
+RULES = read_rules((ROOT / "docs" / "architecture.md").read_text())
 
 
 def test_no_module_imports_what_its_room_must_not() -> None:
