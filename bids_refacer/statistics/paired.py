@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from bids_refacer.statistics.bootstrap import percentile_interval
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -100,7 +102,8 @@ def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 10_000, confi
     if not len(known):
         raise ValueError("There is no value to average; give at least one that is not NaN.")
     drawn = known[_draws(len(known), seed, resamples)].mean(axis=1)
-    return Interval(float(known.mean()), *_percentiles(drawn, confidence))
+    low, high = percentile_interval(drawn, confidence)
+    return Interval(float(known.mean()), float(low), float(high))
 
 
 def bootstrap_ratio(
@@ -123,7 +126,8 @@ def bootstrap_ratio(
         raise ValueError("A denominator is not positive; a ratio of means needs positive values such as distances.")
     draws = _draws(len(above), seed, resamples)
     drawn = above[draws].mean(axis=1) / below[draws].mean(axis=1)
-    return Interval(float(above.mean() / below.mean()), *_percentiles(drawn, confidence))
+    low, high = percentile_interval(drawn, confidence)
+    return Interval(float(above.mean() / below.mean()), float(low), float(high))
 
 
 def _complete_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +142,3 @@ def _complete_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
 
 def _draws(size: int, seed: int, resamples: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, size, (resamples, size))
-
-
-def _percentiles(drawn: np.ndarray, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
