@@ -1,0 +1,49 @@
+"""What the first stage adds to the linear estimate: `python -m benchmarks.face_errors CACHE [options]`.
+
+CACHE is the cache of heads that `bids_refacer train` makes (OUT/cache); only the participants named are read, and they
+must not have been trained on. Prints, for each temperature, how far removed points of the true skin lie from the skin
+of the linear estimate, of single samples and of their mean (`training/face_validation.py`), in mm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
+from bids_refacer.training.heads import load_head
+from bids_refacer.weights import load_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("heads", nargs="+", help="names of cached heads, such as sub-01")
+    parser.add_argument("--region", choices=list(REGIONS), default="template")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 0.5, 0.2, 0.0])
+    parser.add_argument("--num-samples", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
+    options = parser.parse_args()
+    model = load_model(options.model, torch.device("cpu"))
+    stage, denoiser = model.stages[0]
+    heads = [load_head(options.cache / f"{name}.npz") for name in options.heads]
+    problems = [face_problem(head, model.prior, REGIONS[options.region](head)) for head in heads]
+    print("| temperature | linear mm | one sample mm | mean of samples mm |\n|---|---|---|---|")
+    for temperature in options.temperatures:
+        samples = options.num_samples if temperature else 1  # without noise, all are the same
+        found = face_errors(
+            replace(stage, temperature=temperature), denoiser, problems, samples=samples, steps=options.steps
+        )
+        print(
+            f"| {temperature:g} | "
+            + " | ".join(f"{found[n]:.2f}" for n in ("linear_mm", "single_mm", "mean_mm"))
+            + " |"
+        )
+
+
+if __name__ == "__main__":
+    main()
