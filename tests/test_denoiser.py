@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -219,3 +220,27 @@ def test_a_torch_without_the_question_falls_back_to_float32(monkeypatch: pytest.
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch, "cpu", SimpleNamespace())
     assert has_fast_bf16() is False
+
+
+def test_a_blind_draw_teaches_the_mean_and_shows_no_target() -> None:
+    """With x hidden the best answer is the mean: the loss of D(0; sigma_max) against the target, at its own scale."""
+    seen: list[tuple[Tensor, float]] = []
+
+    class Watch(nn.Module):
+        def forward(self, x: Tensor, condition: Tensor, noise: Tensor, augmentation: Tensor) -> Tensor:
+            seen.append((x, noise.item()))
+            return torch.zeros_like(x)
+
+    config = NoiseConfig(sigma_data=0.5, sigma_min=0.01, sigma_max=8.0, log_mean=-1.0, log_std=1.0, blind=0.5)
+    model, ones = Denoiser(Watch(), config), torch.ones(1, 1, 2, 2, 2)
+    for uniform in (0.49, 0.51, 0.75):
+        loss = model.loss(
+            0.3 * ones, ones, ones, torch.zeros(1), ones, torch.tensor([uniform]), torch.ones_like(ones)
+        ).item()
+        x, level = seen[-1]
+        if uniform < 0.5:
+            assert not x.any() and level == pytest.approx(math.log(8.0) / 4)
+            assert loss == pytest.approx(0.3**2 * (1 / 8.0**2 + 1 / 0.5**2), rel=1e-5)
+        else:
+            assert x.all() and level < math.log(8.0) / 4
+    assert level == pytest.approx(-1.0 / 4, abs=1e-5), "the other draws share the whole range of levels"

@@ -7,11 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import prior_around, tiny_stage
+from tiny_models import fields_of, prior_around, tiny_stage
 from torch import Tensor, nn
 
 from bids_refacer.diffusion.cascade import StageConfig
-from bids_refacer.refacing.conditioning import SCALE_FLOOR, as_tensor, linear_fields, pyramid, render, upsample
+from bids_refacer.refacing.conditioning import (
+    SCALE_FLOOR,
+    anchored_fields,
+    as_tensor,
+    linear_fields,
+    pyramid,
+    render,
+    upsample,
+)
 from bids_refacer.refacing.sampling import CONDITION_NOISE, Canonical, Draw, SamplingSettings, sample_cascade
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
@@ -32,13 +40,18 @@ def prior() -> LinearPrior:
     return prior_around(pool(np.where(block_head() > -1, 0.1, -1), np.ones((32, 32, 32), bool))[0])
 
 
+def skin() -> np.ndarray:
+    return fields_of(pool(block_head(), np.ones((32, 32, 32), bool))[0])[0]
+
+
 def cut_head(hidden: float = -1.0) -> Canonical:
     """The head with its front removed (the border runs through voxels of 4 mm), and a strip outside the view."""
     values = block_head()
     unknown, seen = np.zeros(values.shape, bool), np.ones(values.shape, bool)
     unknown[4:28, 13:29, 3:30] = True
     seen[:, :, 30:] = False
-    return Canonical(np.where(unknown & seen, hidden, values).astype(np.float32), seen & ~unknown, seen & unknown)
+    image = np.where(unknown & seen, hidden, values).astype(np.float32)
+    return Canonical(image, seen & ~unknown, seen & unknown, skin())
 
 
 def model(*stages: tuple[StageConfig, nn.Module]) -> AttackModel:
@@ -124,13 +137,13 @@ def coarser(head: Canonical) -> Canonical:
     """The same on 4 mm; what partly known voxels hold is whatever the unknown ones did."""
     values = pool(head.values, np.ones(head.values.shape, bool))[0]
     unknown = ~pool(head.values, ~head.unknown)[1]
-    return Canonical(values, pool(head.values, head.known)[1], unknown)
+    return Canonical(values, pool(head.values, head.known)[1], unknown, head.skin)
 
 
 def test_without_stages_the_image_is_that_of_the_linear_fields_on_the_finest_grid() -> None:
     head, of = cut_head(), model()
     assert (of.finest, of.coarsest) == (2, 4)
-    fields = upsample(linear_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4]))
+    fields = upsample(anchored_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4], skin()))
     image = render(fields[:, :1], fields[:, 1:], 2)[0, 0].numpy()
     np.testing.assert_array_equal(sample(of, head), np.where(head.known, head.values, image.clip(-1, 1)))
     np.testing.assert_array_equal(sample(of, head, seed=1), sample(of, head, seed=2))
@@ -140,7 +153,7 @@ def test_a_first_stage_alone_gives_an_image_of_its_fields() -> None:
     head, (config, _) = coarser(cut_head()), tiny_stage(4, 0.0, 1)
     of = model((config, Constant(-0.3, 0.2)))
     assert of.finest == 4
-    fields = linear_fields(prior(), pyramid(head.values, head.known, head.unknown, 4, 4)[4])
+    fields = anchored_fields(prior(), pyramid(head.values, head.known, head.unknown, 4, 4)[4], skin())
     moved = render(fields[:, :1] - 0.3, fields[:, 1:] + 0.2, 4)[0, 0].clamp(-1, 1).numpy()
     got = sample(of, head)
     np.testing.assert_allclose(got[head.unknown], moved[head.unknown], atol=1e-5)
@@ -169,21 +182,21 @@ def test_a_later_stage_sees_the_fields_upsampled_and_a_little_noisy_where_they_w
     np.testing.assert_array_equal(condition[0, 0].numpy(), np.where(head.known, head.values, 0))
     np.testing.assert_array_equal(condition[0, 1].numpy(), head.known)
     residual = torch.tensor([-0.3, 0.2]).reshape(1, 2, 1, 1, 1) * levels[4].unknown
-    clean = upsample(linear_fields(prior(), levels[4]) + residual)
+    clean = upsample(anchored_fields(prior(), levels[4], skin()) + residual)
     noise = condition[0, 3] - clean[0, 0]
     assert 0.4 * CONDITION_NOISE < noise[head.unknown].std() < CONDITION_NOISE
     far = ~(torch.nn.functional.max_pool3d(as_tensor(head.unknown), 17, 1, 8)[0, 0] > 0)
     assert far.any() and noise[far].abs().max() < 1e-3, "the linear estimate is not disturbed where voxels are known"
 
 
-def test_a_first_stage_is_told_the_linear_fields_and_no_noise() -> None:
+def test_a_first_stage_is_told_the_anchored_fields_and_no_noise() -> None:
     head, coarse = cut_head(), Constant(0.0, 0.0)
     sample(model((tiny_stage(4, 0.0, 1)[0], coarse), tiny_stage(2, 0.1, 2)), head)
     condition, unknown, augmentation = coarse.told[0]
     level = pyramid(head.values, head.known, head.unknown, 2, 4)[4]
     assert augmentation == 0
     assert torch.equal(unknown, level.unknown) and torch.equal(condition[:, 1:2], level.known)
-    assert torch.equal(condition[:, 2:], linear_fields(prior(), level))
+    assert torch.equal(condition[:, 2:], anchored_fields(prior(), level, skin()))
 
 
 def test_a_seed_decides_a_sample_and_steps_are_counted_through_the_stages() -> None:

@@ -17,8 +17,7 @@ from bids_refacer.training.augment import apply_pose
 from bids_refacer.training.batches import Items
 from bids_refacer.training.examples import BOX_MULTIPLE, Example, draw_example, fine_crop
 from bids_refacer.training.heads import Head
-from bids_refacer.training.priors import skin_certain
-from bids_refacer.volumes.fields import skin_field, tissue_field
+from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 
@@ -64,7 +63,7 @@ def test_an_example_is_consistent(heads: list[Head], drawn: list[Example]) -> No
         np.testing.assert_array_equal(example.known | example.unknown, seen)
         assert 0.01 < example.unknown.mean() < 0.99
         assert (example.unknown & (example.skin < 0)).any(), "some of the head is missing"
-        np.testing.assert_array_equal(example.skin_seen, skin_certain(example.skin, seen))
+        np.testing.assert_array_equal(example.skin_seen, skin_certain(example.skin, seen, 4))
         np.testing.assert_array_equal(example.tissue, tissue_field(example.values, example.skin, seen))
         assert all(np.isfinite(getattr(example, name)).all() for name in ("values", "skin", "tissue"))
     assert any(not (example.skin_seen | ~(example.known | example.unknown)).all() for example in more)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from training_heads import FIELD_SHAPE, SHAPE, average_heads
 
-from bids_refacer.training.heads import Head, load_head, save_head, skin_distance
+from bids_refacer.surfaces.canonical import skin_distance
+from bids_refacer.training.heads import Head, load_head, save_head
 from bids_refacer.volumes.grid import CANONICAL, pool
 from bids_refacer.volumes.templates import asset
 
@@ -51,8 +52,8 @@ def test_the_skin_of_a_ball_is_where_it_is() -> None:
     centre, radius = np.array([10.0, -20.0, 5.0]), 33.0
     places = np.moveaxis(np.indices(SHAPE), 0, -1) * 2.0 + CANONICAL[2].affine[:3, 3]
     share = np.clip(0.5 - (np.linalg.norm(places - centre, axis=-1) - radius) / 2, 0, 1)
-    got = skin_distance(np.round(200 * share).astype(np.uint8))
-    assert got.shape == FIELD_SHAPE and got.dtype == np.float16
+    got = skin_distance(np.round(200 * share).astype(np.float32), 2, 4)
+    assert got.shape == FIELD_SHAPE and got.dtype == np.float32
     places = np.moveaxis(np.indices(FIELD_SHAPE), 0, -1) * 4.0 + CANONICAL[4].affine[:3, 3]
     wanted = np.linalg.norm(places - centre, axis=-1) - radius
     assert np.abs(got - wanted).max() < 0.4

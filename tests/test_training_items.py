@@ -10,7 +10,7 @@ import torch
 from test_training_augment import plain_draw, strong_draw
 from training_heads import FIELD_SHAPE, average_heads, small_prior
 
-from bids_refacer.refacing.conditioning import as_tensor, linear_fields, render, residual_scale, upsample, working_box
+from bids_refacer.refacing.conditioning import anchored_fields, as_tensor, render, residual_scale, upsample, working_box
 from bids_refacer.training import examples as module
 from bids_refacer.training.examples import (
     BOX_MULTIPLE,
@@ -78,7 +78,7 @@ def level_of(example: Example) -> Level:
 def test_a_coarse_item_asks_for_the_fields_and_tells_what_is_known(example: Example, prior: LinearPrior) -> None:
     item, level = coarse_item(example, prior), level_of(example)
     box = working_box(level.unknown, BOX_MULTIPLE)
-    base = linear_fields(prior, level)[box]
+    base = anchored_fields(prior, level, example.skin)[box]
     unknown = example.unknown[box[2:]]
     np.testing.assert_array_equal(item.unknown[0, 0].numpy() > 0, unknown)
     assert item.unknown.sum() == example.unknown.sum() and item.augmentation == 0
@@ -144,7 +144,7 @@ def test_a_fine_item_is_a_residual_over_the_image_of_its_fields(example: Example
     item, box = fine(example, prior)
     unknown, known = twice(example.unknown[box]), twice(example.known[box])
     truth = np.stack([example.skin[box], example.tissue[box]])
-    linear = linear_fields(prior, level_of(example))[0].numpy()[(slice(None), *box)]
+    linear = anchored_fields(prior, level_of(example), example.skin)[0].numpy()[(slice(None), *box)]
     fields = upsample(torch.from_numpy(np.where(example.unknown[box], truth, linear))[None])
     skin, base = fields[:, :1], render(fields[:, :1], fields[:, 1:], 2)
     torch.testing.assert_close(item.condition[:, 2:], torch.cat([base, skin], 1), atol=1e-5, rtol=0)
@@ -161,10 +161,14 @@ def test_a_fine_item_is_a_residual_over_the_image_of_its_fields(example: Example
 def test_fields_of_a_fine_item_are_the_linear_estimate_where_voxels_are_known(
     example: Example, prior: LinearPrior
 ) -> None:
-    """An attack has no better there; the truth of known voxels must not come in."""
+    """An attack has no better there; of the known voxels' truth, it sees the intensities and the skin itself."""
     item, box = fine(example, prior)
     assert example.known[box].any()
-    lies = {n: np.where(example.known, 0.3, getattr(example, n)).astype(np.float32) for n in ("skin", "tissue")}
+    deep = example.known & (np.abs(example.skin) > 0.5)
+    lies = {
+        "skin": np.where(deep, 1.3 * example.skin, example.skin),
+        "tissue": np.where(example.known, 0.3, example.tissue).astype(np.float32),
+    }
     other, same_box = fine(replace(example, **lies), prior)
     assert same_box == box and torch.equal(other.condition, item.condition)
     moved = prior.blocks["skin"]

@@ -11,8 +11,8 @@ import pytest
 from training_heads import average_heads
 
 from bids_refacer.training import priors as module
-from bids_refacer.training.priors import FOLDS, cross_fitted_priors, load_priors, save_priors, skin_certain
-from bids_refacer.volumes.fields import SKIN_LIMIT, skin_field, tissue_field
+from bids_refacer.training.priors import FOLDS, cross_fitted_priors, load_priors, save_priors
+from bids_refacer.volumes.fields import SKIN_LIMIT, skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import BLOCKS, LinearPrior
 
@@ -26,7 +26,7 @@ def test_skin_is_certain_where_it_lies_nearer_than_the_border_of_the_view() -> N
     seen[:, :, 5:] = True
     depth = 4.0 * np.arange(1, 11)
     for skin_mm, sign in ((1.0, 1), (9.0, -1), (0.0, 1)):
-        got = skin_certain(np.full(seen.shape, sign * skin_mm / 8, np.float32), seen)
+        got = skin_certain(np.full(seen.shape, sign * skin_mm / 8, np.float32), seen, 4)
         assert not got[~seen].any()
         np.testing.assert_array_equal(got[2, 2, 5:], skin_mm + 4 <= depth)
 
@@ -37,8 +37,8 @@ def test_a_surface_beyond_the_view_is_no_skin() -> None:
     seen[:, :, 5:] = True
     lid = -(4.0 * np.arange(12) - 16) / 8
     skin = np.broadcast_to(lid, seen.shape)
-    assert not skin_certain(skin, seen).any()
-    clipped = skin_certain(np.clip(skin, -SKIN_LIMIT, SKIN_LIMIT), seen)
+    assert not skin_certain(skin, seen, 4).any()
+    clipped = skin_certain(np.clip(skin, -SKIN_LIMIT, SKIN_LIMIT), seen, 4)
     np.testing.assert_array_equal(clipped[2, 2], seen[2, 2] & (np.arange(12) >= 9))  # farther than the field reaches
 
 
@@ -50,12 +50,12 @@ def test_the_lid_of_a_cut_head_is_nowhere_certain_skin() -> None:
     assert not seen[:, :, 9].any() and seen[20:28, 28:36, 10:].all()
     lid = np.abs(skin_mm[20:28, 28:36, 10:13] + 4 * np.arange(3) + 1.7) < 0.5
     assert lid.mean() > 0.9
-    assert not skin_certain(skin_field(skin_mm), seen)[20:28, 28:36, 10:13][lid].any()
+    assert not skin_certain(skin_field(skin_mm), seen, 4)[20:28, 28:36, 10:13][lid].any()
 
 
 def test_in_a_whole_view_all_skin_is_certain() -> None:
     seen = np.ones(SHAPE, bool)
-    assert skin_certain(np.full(SHAPE, SKIN_LIMIT), seen).all()
+    assert skin_certain(np.full(SHAPE, SKIN_LIMIT), seen, 4).all()
 
 
 def quantities(label: int) -> Quantities:
@@ -116,7 +116,7 @@ def test_the_quantities_of_a_head_are_its_fields_and_where_they_are_sure() -> No
         np.testing.assert_array_equal(got["seen"], seen)
         np.testing.assert_array_equal(got["skin"], skin)
         np.testing.assert_array_equal(got["tissue"], tissue_field(values, skin, seen))
-        np.testing.assert_array_equal(got["certain"], skin_certain(skin, seen))
+        np.testing.assert_array_equal(got["certain"], skin_certain(skin, seen, 4))
     assert not got["certain"][~seen].any() and 0.5 < got["certain"][seen].mean() < 1
 
 

@@ -48,7 +48,7 @@ class StageConfig:
 COARSE = StageConfig(
     spacing=4,
     network=UNetConfig(condition_channels=4, target_channels=2, channels=(48, 96, 144)),
-    noise=NoiseConfig(sigma_data=0.2, sigma_min=0.004, sigma_max=8.0, log_mean=-1.3, log_std=1.3),
+    noise=NoiseConfig(sigma_data=0.25, sigma_min=0.004, sigma_max=8.0, log_mean=-0.9, log_std=1.3, blind=0.5),
     augmentation=0.0,
     steps=12,
     temperature=0.2,

@@ -23,6 +23,8 @@ class NoiseConfig:
     sigma_data : standard deviation of the target inside the unknown region
     sigma_min, sigma_max : range of the sampler
     log_mean, log_std : training levels, ln(sigma) ~ N(log_mean, log_std^2)
+    blind : share of the training draws in which x is hidden (0, at sigma_max): the network then learns the conditional
+        mean itself, as the regression of CorrDiff (arXiv 2309.15214) does, instead of having to infer it through noise
     """
 
     sigma_data: float
@@ -30,6 +32,7 @@ class NoiseConfig:
     sigma_max: float
     log_mean: float
     log_std: float
+    blind: float = 0.0
 
 
 class Denoiser(nn.Module):
@@ -82,17 +85,21 @@ class Denoiser(nn.Module):
         target : (n, t, i, j, k) clean target
         condition, unknown, augmentation : as in `forward`
         weight : (n, t, i, j, k), 0 where the truth is not known (outside the field of view) or not to be learned
-        uniform : (n,) in (0, 1), draws the noise level
+        uniform : (n,) in (0, 1), draws the noise level, or that x is hidden
         noise : (n, t, i, j, k) standard normal
 
         Returns
         -------
         scalar; 1 is the level of a network that has learned nothing
         """
-        sigma = lognormal_sigmas(uniform, self.noise.log_mean, self.noise.log_std)
+        blind = uniform < self.noise.blind
+        rest = (uniform - self.noise.blind) / (1 - self.noise.blind)
+        drawn = lognormal_sigmas(rest, self.noise.log_mean, self.noise.log_std)
+        sigma = torch.where(blind, self.noise.sigma_max, drawn)
         s = sigma.reshape(-1, 1, 1, 1, 1)
         variance = self.noise.sigma_data**2
-        denoised = self(target + s * noise, sigma, condition, unknown, augmentation)
+        x = torch.where(blind.reshape(-1, 1, 1, 1, 1), 0.0, target + s * noise)
+        denoised = self(x, sigma, condition, unknown, augmentation)
         scale = (s**2 + variance) / (s**2 * variance)
         per_head = (scale * weight * (denoised - target) ** 2).flatten(1).sum(1)
         return (per_head / weight.flatten(1).sum(1).clamp(min=1)).mean()

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.conditioning import linear_fields, pyramid
+from bids_refacer.refacing.conditioning import linear_fields, pyramid, render, upsample
 from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import paint_region, unknown_region
+from bids_refacer.surfaces.canonical import skin_distance
+from bids_refacer.volumes.fields import skin_field
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
 from bids_refacer.volumes.nifti import Scan, to_stored
@@ -19,6 +22,7 @@ from bids_refacer.weights import AttackModel
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""
+_GREY = 127.5  # model intensities -1..1 as 0..255, the scale of the training cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,18 @@ def to_canonical(
     known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
     canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
     coarse = pyramid(canonical, known, seen & ~known, spacing, model.coarsest)[model.coarsest]
-    expected = linear_fields(model.prior, coarse)[0, 0].numpy() < 0
+    fields = linear_fields(model.prior, coarse)
+    expected = fields[0, 0].numpy() < 0
     paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3, bool)), spacing)
-    return Canonical(np.where(known, canonical, -1).astype(np.float32), seen & ~paint, paint)
+    image = np.where(known, canonical, -1).astype(np.float32)
+    return Canonical(image, seen & ~paint, paint, _skin(image, paint, fields, spacing, model.coarsest))
+
+
+def _skin(image: np.ndarray, paint: np.ndarray, fields: Tensor, spacing: int, coarsest: int) -> np.ndarray:
+    """The `skin` field of the defaced head, completed by the image of the linear fields: so that the surface of the cut
+    and the air spaces which it opened are not taken for skin."""
+    for _ in range((coarsest // spacing).bit_length() - 1):
+        fields = upsample(fields)
+    filling = render(fields[:, :1], fields[:, 1:], spacing)[0, 0].numpy()
+    whole = np.where(paint, filling, image).clip(-1, 1)
+    return skin_field(skin_distance((whole + 1) * _GREY, spacing, coarsest))

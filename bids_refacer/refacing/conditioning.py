@@ -9,12 +9,17 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from bids_refacer.volumes.fields import SKIN_UNIT_MM
+from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, tissue_field
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.prior import LinearPrior
+from bids_refacer.volumes.kriging import krige
+from bids_refacer.volumes.prior import SPACING, LinearPrior
 
 SCALE_FLOOR = 0.12
 AIR = -1.0
+ANCHOR_MM = 1.5
+"""Voxels this near to known skin show how wrong the linear estimate is there."""
+WORST_MM = 6.0
+"""An estimate that seems to be wrong by more has met an artefact and not the skin: no anchor."""
 
 LEAST_SIDE = 24
 """Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
@@ -50,6 +55,29 @@ def linear_fields(prior: LinearPrior, level: Level) -> Tensor:
     """The linear attack's estimate of the fields from the known voxels, (1, 2, i, j, k): skin, tissue."""
     values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
     return torch.from_numpy(prior.conditional_fields(values, known > 0, unknown > 0))[None]
+
+
+def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tensor:
+    """The linear estimate, moved to agree with the skin and the tissue seen beside the unknown region (`krige`).
+
+    Parameters
+    ----------
+    skin : (i, j, k) float, the `skin` field of the head, used at known voxels next to the skin alone
+
+    Returns
+    -------
+    (1, 2, i, j, k): skin, tissue
+    """
+    estimate = linear_fields(prior, level)[0].numpy()
+    values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
+    errors = np.stack([skin, tissue_field(values, skin, known > 0)]) - estimate
+    anchors = (known > 0) & skin_certain(skin, known + unknown > 0, SPACING)
+    anchors &= (np.abs(skin) * SKIN_UNIT_MM <= ANCHOR_MM) & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
+    moved = estimate + krige(errors, anchors, unknown > 0, SPACING)
+    limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
+    return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, np.clip(moved, -limits, limits), estimate))[
+        None
+    ]
 
 
 def condition_volume(values: Tensor, known: Tensor, estimate: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.diffusion.schedule import karras_sigmas
 from bids_refacer.refacing.conditioning import (
     Level,
+    anchored_fields,
     condition_volume,
-    linear_fields,
     pyramid,
     render,
     residual_scale,
@@ -41,11 +41,13 @@ class Canonical:
 
     values : float32 model intensities, used where known
     known, unknown : bool, both False outside the field of view; `unknown` is to be painted
+    skin : the `skin` field on the canonical grid of the first stage; used where known
     """
 
     values: np.ndarray
     known: np.ndarray
     unknown: np.ndarray
+    skin: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def sample_cascade(
     levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
     done, spacing = 0, model.coarsest
-    fields = linear_fields(model.prior, levels[spacing])
+    fields = anchored_fields(model.prior, levels[spacing], head.skin)
     image: Tensor | None = None
     for config, denoiser in model.stages:
         level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _ticker(count, done, total))

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from bids_refacer.refacing.conditioning import (
     Level,
+    anchored_fields,
     as_tensor,
     condition_volume,
-    linear_fields,
     render,
     residual_scale,
     upsample,
     working_box,
 )
-from bids_refacer.refacing.unknown import near_missing
+from bids_refacer.refacing.unknown import missing_tissue, near_missing
 from bids_refacer.training.augment import (
     Augmentation,
     Box,
@@ -28,9 +28,9 @@ from bids_refacer.training.augment import (
     size_factor,
 )
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
-from bids_refacer.training.priors import FOLDS, skin_certain
+from bids_refacer.training.priors import FOLDS
 from bids_refacer.training.regions import draw_region
-from bids_refacer.volumes.fields import skin_field, tissue_field
+from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.prior import LinearPrior
 
 AIR = -0.94
@@ -101,18 +101,20 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     )
     if zeroed_air:
         removed = removed | (values < AIR)
-    removed &= near_missing(removed & (skin < 0), FIELD_SPACING)
+    removed &= near_missing(missing_tissue(removed & seen & (skin < 0), FIELD_SPACING), FIELD_SPACING)
     brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.5
     values, gain = apply_intensity(np.where(seen, values, -1), FIELD_SPACING, draw, None, brain, None)
     tissue = tissue_field(values, skin, seen)
     known, unknown = seen & ~removed, seen & removed
-    return Example(head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen), index % FOLDS)
+    return Example(
+        head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen, FIELD_SPACING), index % FOLDS
+    )
 
 
 def coarse_item(example: Example, prior: LinearPrior) -> Item:
     """The example for the first stage: the residual of the fields over the linear estimate."""
     level = _level(example)
-    base = linear_fields(prior, level)
+    base = anchored_fields(prior, level, example.skin)
     truth = torch.from_numpy(np.stack([example.skin, example.tissue]))[None]
     box = working_box(level.unknown, BOX_MULTIPLE)
     condition = condition_volume(level.values, level.known, base)
@@ -136,7 +138,7 @@ def fine_item(example: Example, prior: LinearPrior, rng: np.random.Generator, au
     values, _ = apply_intensity(_fine_values(example, double), SPACING, example.draw, example.gain, None, double)
     noise = torch.from_numpy(rng.standard_normal((1, 2, *example.values[box].shape)).astype(np.float32))
     level = float(augmentation * rng.random())
-    estimate = linear_fields(prior, _level(example))[(slice(None), slice(None), *box)]
+    estimate = anchored_fields(prior, _level(example), example.skin)[(slice(None), slice(None), *box)]
     truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
     fields = torch.where(as_tensor(example.unknown[box]) > 0, truth + level * noise, estimate)
     skin, tissue = upsample(fields).split(1, 1)

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.conditioning import Level, as_tensor, linear_fields
+from bids_refacer.refacing.conditioning import Level, anchored_fields, as_tensor, linear_fields
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
 from bids_refacer.refacing.unknown import near_missing
 from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
-from bids_refacer.volumes.fields import SKIN_UNIT_MM
+from bids_refacer.volumes.fields import SKIN_UNIT_MM, skin_field
 from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
 from bids_refacer.volumes.prior import LinearPrior
 
@@ -39,10 +39,12 @@ _IDENTITY = Alignment(np.eye(4), np.eye(4))
 class FaceProblem:
     """One held-out head with one region removed.
 
-    level : what is known, 4 mm; base : (1, 2, i, j, k) linear estimate; points : (n, 3) mm, true skin that was removed
+    level : what is known, 4 mm; linear, base : (1, 2, i, j, k) linear estimate, without and with anchors
+    points : (n, 3) mm, true skin that was removed
     """
 
     level: Level
+    linear: Tensor
     base: Tensor
     points: np.ndarray
 
@@ -52,7 +54,8 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
     values, seen = pool(head.values, head.seen)
     removed = region & near_missing(region & (head.skin_mm < 0), FIELD_SPACING) & seen
     level = Level(as_tensor(values), as_tensor(seen & ~removed), as_tensor(removed))
-    return FaceProblem(level, linear_fields(prior, level), _removed_skin(head, removed))
+    base = anchored_fields(prior, level, skin_field(head.skin_mm.astype(np.float32)))
+    return FaceProblem(level, linear_fields(prior, level), base, _removed_skin(head, removed))
 
 
 def _removed_skin(head: Head, removed: np.ndarray) -> np.ndarray:
@@ -76,7 +79,7 @@ def _voxels(points: np.ndarray) -> np.ndarray:
 def face_errors(
     stage: StageConfig, denoiser: Denoiser, problems: list[FaceProblem], samples: int = 2, steps: int | None = None
 ) -> dict[str, float]:
-    """Mean skin error in mm over problems: of the linear estimate, of single samples, of the mean of the samples."""
+    """Mean skin error in mm over problems: of both linear estimates, of single samples, of the mean of the samples."""
     settings = SamplingSettings(sampler="dpmpp2m", steps=steps, device=next(denoiser.parameters()).device)
     rows = []
     for problem in problems:
@@ -84,7 +87,12 @@ def face_errors(
         for seed in range(samples):
             draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None)
             drawn.append(problem.base + draw.residual(problem.level, problem.base, 2))
-        every = [problem.base, *drawn, torch.stack(drawn).mean(0)]
+        every = [problem.linear, problem.base, *drawn, torch.stack(drawn).mean(0)]
         rows.append([skin_error_mm(fields, problem.points) for fields in every])
-    linear, *singles, mean = np.mean(rows, axis=0)
-    return {"linear_mm": float(linear), "single_mm": float(np.mean(singles)), "mean_mm": float(mean)}
+    linear, base, *singles, mean = np.mean(rows, axis=0)
+    return {
+        "linear_mm": float(linear),
+        "anchored_mm": float(base),
+        "single_mm": float(np.mean(singles)),
+        "mean_mm": float(mean),
+    }

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.surfaces.distances import signed_distances
-from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.surfaces.canonical import skin_distance
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.intensity import brain_scale, to_model
 
@@ -61,15 +60,8 @@ def make_head(name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.
     canonical = np.where(seen, alignment.to_canonical(model, affine, SPACING, cval=-1.0), -1)
     stored = np.round((canonical + 1) * 127.5).astype(np.uint8)
     brain = alignment.to_canonical(brain_mask.astype(np.float32), affine, SPACING) > 0.5
-    return Head(name, stored, seen, brain, skin_distance(stored), alignment)
-
-
-def skin_distance(stored: np.ndarray) -> np.ndarray:
-    """Signed distance (mm, positive outside) of the 4 mm grid to the skin of a canonical head, as `Head.skin_mm`."""
-    mesh = skin_surface(stored.astype(np.float32), CANONICAL[SPACING].affine)
-    grid = CANONICAL[FIELD_SPACING]
-    points = np.indices(grid.shape).reshape(3, -1).T @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    return signed_distances(points, mesh).reshape(grid.shape).astype(np.float16)
+    skin_mm = skin_distance(stored.astype(np.float32), SPACING, FIELD_SPACING).astype(np.float16)
+    return Head(name, stored, seen, brain, skin_mm, alignment)
 
 
 def save_head(head: Head, folder: Path) -> None:

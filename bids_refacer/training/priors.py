@@ -6,26 +6,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from bids_refacer.training.heads import FIELD_SPACING, Head
-from bids_refacer.volumes.fields import SKIN_UNIT_MM, skin_field, tissue_field
+from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior, fit_prior
 
 FOLDS = 5
-
-
-def skin_certain(skin: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(i, j, k) bool: voxels nearer to the skin than to the border of the field of view.
-
-    Beyond that border the skin may be anywhere; where the view cuts the head, the surface is a lid and no skin. The lid
-    lies up to a voxel inside the view: as much is allowed for.
-    """
-    if seen.all():
-        return seen
-    reach = ndimage.distance_transform_edt(seen, sampling=FIELD_SPACING)
-    return seen & (np.abs(skin) * SKIN_UNIT_MM + FIELD_SPACING <= reach)
 
 
 def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
@@ -51,7 +38,13 @@ def _quantities(head: Head) -> dict[str, np.ndarray]:
     values, seen = pool(head.values, head.seen)
     skin = skin_field(head.skin_mm.astype(np.float32))
     tissue = tissue_field(values, skin, seen)
-    return {"intensity": values, "skin": skin, "tissue": tissue, "seen": seen, "certain": skin_certain(skin, seen)}
+    return {
+        "intensity": values,
+        "skin": skin,
+        "tissue": tissue,
+        "seen": seen,
+        "certain": skin_certain(skin, seen, FIELD_SPACING),
+    }
 
 
 def save_priors(priors: list[LinearPrior], path: Path, mark: str = "") -> None:

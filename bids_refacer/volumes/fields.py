@@ -47,3 +47,15 @@ def _mean_of(values: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:
     weight = ndimage.gaussian_filter(mask, width)
     total = ndimage.gaussian_filter(values * mask, width)
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), _NO_TISSUE_NEAR)
+
+
+def skin_certain(skin: np.ndarray, seen: np.ndarray, spacing: float) -> np.ndarray:
+    """(i, j, k) bool: voxels nearer to the skin than to the border of what is seen of the head.
+
+    Beyond that border the skin may be anywhere; where the view cuts the head, the surface is a lid and no skin. The lid
+    lies up to a voxel inside the view: as much is allowed for.
+    """
+    if seen.all():
+        return seen
+    reach = ndimage.distance_transform_edt(seen, sampling=spacing)
+    return seen & (np.abs(skin) * SKIN_UNIT_MM + spacing <= reach)

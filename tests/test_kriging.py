@@ -1,0 +1,112 @@
+"""Kriging against its dense closed form, and the linear estimate anchored on known skin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from tiny_models import fields_of, prior_around
+
+from bids_refacer.refacing.conditioning import Level, anchored_fields, as_tensor, linear_fields
+from bids_refacer.volumes import kriging
+from bids_refacer.volumes.kriging import CARRY_MM, LENGTH_MM, NUGGET, VIEW_MM, krige
+
+SHAPE = (16, 18, 20)
+
+
+@pytest.fixture
+def unknown() -> np.ndarray:
+    unknown = np.zeros(SHAPE, bool)
+    unknown[4:12, 10:, 5:15] = True
+    return unknown
+
+
+def dense(errors: np.ndarray, seen: np.ndarray, places: np.ndarray, spacing: float) -> np.ndarray:
+    """k(x, a) (k(a, a) + nugget)^-1 e, spelled out: (n,) for places (n, 3)."""
+
+    def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.exp(-spacing * np.linalg.norm(a[:, None] - b[None], axis=-1) / LENGTH_MM)
+
+    inverse = np.linalg.inv(covariance(seen, seen) + NUGGET * np.eye(len(seen)))
+    return covariance(places, seen) @ inverse @ errors
+
+
+def test_it_is_the_conditional_mean_of_a_gaussian_process(unknown: np.ndarray) -> None:
+    rng, anchors = np.random.default_rng(0), np.zeros(SHAPE, bool)
+    errors = rng.normal(0, 1, (2, *SHAPE))
+    anchors[tuple(rng.integers(0, 4, (3, 25)))] = True  # a corner that is known
+    got = krige(errors, anchors, unknown, 2.0)
+    seen, places = np.argwhere(anchors), np.argwhere(unknown)
+    for channel in (0, 1):
+        wanted = dense(errors[channel][anchors], seen, places, 2.0)
+        np.testing.assert_allclose(got[channel][unknown], wanted, atol=0.01)
+    assert got.shape == (2, *SHAPE) and got.dtype == np.float32 and np.abs(got[:, unknown]).max() > 0.2
+
+
+def test_errors_are_carried_to_the_border_and_no_farther(unknown: np.ndarray) -> None:
+    anchors = np.zeros(SHAPE, bool)
+    anchors[7, 8, 9] = True
+    got = krige(np.ones((1, *SHAPE)), anchors, unknown, 2.0)[0]
+    distance = ndimage.distance_transform_edt(~unknown, sampling=2.0)
+    assert (got[distance <= CARRY_MM] > 0).all() and not got[distance > CARRY_MM].any()
+    assert (distance > CARRY_MM).any()
+
+
+def test_nothing_is_moved_without_anchors_or_without_an_unknown_region(unknown: np.ndarray) -> None:
+    some, none = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    some[0, 0, 0] = True
+    assert not krige(np.ones((1, *SHAPE)), none, unknown, 2.0).any()
+    assert not krige(np.ones((1, *SHAPE)), some, none, 2.0).any()
+    assert not krige(np.ones((1, *SHAPE)), some, unknown, VIEW_MM).any(), "too far away to say anything"
+
+
+def test_many_anchors_are_thinned_evenly(unknown: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A constant error is seen everywhere: half of the anchors say nearly the same as all."""
+    errors, anchors = np.ones((1, *SHAPE)), ~unknown
+    whole = krige(errors, anchors, unknown, 4.0)
+    monkeypatch.setattr(kriging, "MOST_ANCHORS", 400)
+    few = krige(errors, anchors, unknown, 4.0)
+    assert (whole != few).any()
+    np.testing.assert_allclose(few[0][unknown], whole[0][unknown], atol=0.1)
+
+
+def block() -> np.ndarray:
+    """Tissue behind and below, air before and above: (24, 24, 24) model intensities of 4 mm."""
+    values = np.full((24, 24, 24), -1.0, np.float32)
+    values[2:22, 2:14, 2:20] = 0.2
+    return values
+
+
+def test_the_estimate_moves_to_where_the_skin_is_seen() -> None:
+    """The prior's head ends 4 mm deeper than the real one: beside the cut this shows, and is carried into it."""
+    values = block()
+    skin, tissue = fields_of(values)
+    prior = prior_around(np.roll(values, -1, axis=1), spread=1e-4)
+    unknown = np.zeros(values.shape, bool)
+    unknown[8:16, 8:20, 4:16] = True
+    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
+    linear, moved = linear_fields(prior, level)[0].numpy(), anchored_fields(prior, level, skin - 1 / 8)[0].numpy()
+    face = unknown & (np.abs(skin) < 0.6)
+    before, after = (np.abs((f[0] - skin + 1 / 8)[face]).mean() * 8 for f in (linear, moved))
+    assert before > 3.5 and after < 0.5 * before
+    hidden = np.where(unknown, 0.9, values).astype(np.float32)
+    other = anchored_fields(
+        prior, Level(as_tensor(hidden), as_tensor(~unknown), as_tensor(unknown)), np.where(unknown, 1.0, skin - 1 / 8)
+    )
+    assert torch.equal(other[0], torch.from_numpy(moved)), "what is hidden does not count"
+
+
+def test_what_cannot_be_skin_is_no_anchor() -> None:
+    """A surface 12 mm from where skin is expected is an opened air space or the cut itself."""
+    values = block()
+    skin, _ = fields_of(values)
+    prior = prior_around(np.roll(values, -3, axis=1), spread=1e-4)
+    unknown = np.zeros(values.shape, bool)
+    unknown[8:16, 8:20, 4:16] = True
+    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
+    front = np.abs(np.indices(skin.shape)[1] - 13.5) < 2
+    only_front = np.where(front, skin - 1 / 8, 2).astype(np.float32)
+    np.testing.assert_array_equal(
+        anchored_fields(prior, level, only_front)[0, 0].numpy(), linear_fields(prior, level)[0, 0].numpy()
+    )
