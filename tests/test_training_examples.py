@@ -15,7 +15,7 @@ from bids_refacer.training import batches
 from bids_refacer.training import examples as module
 from bids_refacer.training.augment import apply_pose
 from bids_refacer.training.batches import Items
-from bids_refacer.training.examples import BOX_MULTIPLE, Example, draw_example, fine_crop
+from bids_refacer.training.examples import BOX_MULTIPLE, Example, draw_example, fine_crop, narrowed
 from bids_refacer.training.heads import Head
 from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
@@ -83,7 +83,6 @@ def test_without_augmentation_an_example_is_its_head_pooled(heads: list[Head], m
 def test_a_pose_moves_image_skin_and_region_together(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     """A region that is drawn where the head is must still lie there after flip, turn and shift."""
     monkeypatch.setattr(module, "draw_region", lambda head, rng: head.skin_mm < 0)
-    monkeypatch.setattr(module, "near_missing", lambda mask, spacing: np.ones_like(mask))
     flips = set()
     for step in range(4):
         example = draw_example(heads[:1], 7, step)
@@ -109,7 +108,7 @@ def test_lengths_of_the_skin_field_grow_with_the_head(heads: list[Head], monkeyp
 def test_air_is_removed_with_the_tissue_in_half_of_the_examples(
     heads: list[Head], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by a tool that writes zeros into a scan with zeros around it; only near what is missing."""
+    """As by a tool that writes zeros into a scan with zeros around it."""
     region = np.zeros(FIELD_SHAPE, bool)
     region[16:32, 44:, 20:32] = True
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: plain_draw())
@@ -121,9 +120,7 @@ def test_air_is_removed_with_the_tissue_in_half_of_the_examples(
         zeroed.append(bool(others.any()))
         # air at the threshold itself is left open: 8 bits were averaged
         low, high = (region | (zeroed[-1] & (example.values < module.AIR + off)) for off in (-0.005, 0.005))
-        least, most = (part & module.near_missing(part & (example.skin < 0), 4) for part in (low, high))
-        assert not (example.unknown & ~most).any() and not (least & ~example.unknown).any()
-        assert not most.all(axis=(1, 2)).any(), "far air is known"
+        assert not (example.unknown & ~high).any() and not (low & ~example.unknown).any()
     assert 0 < sum(zeroed) < 6
 
 
@@ -151,12 +148,42 @@ def test_items_are_given_the_prior_of_their_fold(heads: list[Head], monkeypatch:
 
     empty = Example(heads[0], plain_draw(), 1.0, *(np.zeros(FIELD_SHAPE, np.float32),) * 6, 0)  # type: ignore[arg-type]
     monkeypatch.setattr(batches, "draw_example", example)
+    monkeypatch.setattr(batches, "narrowed", lambda example, prior: example)
     monkeypatch.setattr(batches, "coarse_item", lambda example, prior: given.append(prior))
     monkeypatch.setattr(batches, "fine_item", lambda example, prior, *rest: given.append(prior))
     for stage in (TINY_COARSE, TINY_FINE):
         items = Items(heads, [f"prior {n}" for n in range(6)], stage, seed=2, crop=32)  # type: ignore[arg-type]
         _ = [items[index] for index in range(4)]
     assert given == [f"prior {fold}" for fold in folds] and len(given) == 8
+
+
+def test_the_region_to_paint_is_near_missing_tissue_and_far_air_is_known(heads: list[Head]) -> None:
+    for step in range(4):
+        example = draw_example(heads[:1], 5, step)
+        got = narrowed(example, small_prior())
+        np.testing.assert_array_equal(got.known | got.unknown, example.known | example.unknown)
+        assert not (got.known & got.unknown).any() and not (got.unknown & ~example.unknown).any()
+        assert 0 < got.unknown.sum() <= example.unknown.sum()
+
+
+def test_the_region_to_paint_does_not_follow_the_true_face(heads: list[Head]) -> None:
+    """A border that runs 20 mm before the true skin would draw it: a network learns to read that, and nothing else."""
+    example = draw_example(heads[:1], 5, 1)
+    lies = {
+        name: np.where(example.unknown, value, getattr(example, name)).astype(np.float32)
+        for name, value in (("values", 0.5), ("skin", 2.0), ("tissue", 0.1))
+    }
+    one, other = (narrowed(e, small_prior()) for e in (example, replace(example, **lies)))
+    assert one.unknown.any() and (one.skin != other.skin).any()
+    np.testing.assert_array_equal(other.unknown, one.unknown)
+    np.testing.assert_array_equal(other.known, one.known)
+
+
+def test_nothing_is_unknown_where_no_tissue_is_missing(heads: list[Head]) -> None:
+    example = draw_example(heads[:1], 5, 0)
+    air = (example.known | example.unknown) & (example.skin > 1.9)
+    got = narrowed(replace(example, unknown=air, known=~air & (example.known | example.unknown)), small_prior())
+    assert not got.unknown.any() and got.known[air].all()
 
 
 def test_crops_hold_unknown_voxels_near_the_skin(drawn: list[Example]) -> None:

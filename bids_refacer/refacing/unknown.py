@@ -65,26 +65,16 @@ def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, sp
     NothingRemovedError
         When no tissue is missing anywhere.
     """
-    missing = missing_tissue(unknown & seen & expected, spacing)
+    missing = ndimage.binary_opening(unknown & seen & expected, iterations=_OPENING_MM // spacing)
     if missing.sum() * spacing**3 / 1000 < _LEAST_ML:
         raise NothingRemovedError(
             "no removed region was found in the defaced image (less than 5 mL of tissue are missing): "
             "check that the defacing tool removed the face, or leave this tool out."
         )
-    return near_missing(missing, spacing) & unknown & seen
+    return _near_missing(missing, spacing) & unknown & seen
 
 
-def missing_tissue(missing: np.ndarray, spacing: int) -> np.ndarray:
-    """The same without what is thinner than about a centimetre: sinuses, skull and noise in air are dark, not missing.
-
-    Parameters
-    ----------
-    missing : (i, j, k) bool, voxels of no signal inside the head, canonical grid of `spacing` mm
-    """
-    return ndimage.binary_opening(missing, iterations=_OPENING_MM // spacing)
-
-
-def near_missing(missing: np.ndarray, spacing: int) -> np.ndarray:
+def _near_missing(missing: np.ndarray, spacing: int) -> np.ndarray:
     """All voxels within 20 mm of missing tissue along every axis: a cube is cheap to dilate by.
 
     Parameters

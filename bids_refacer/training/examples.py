@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from bids_refacer.refacing.conditioning import (
     anchored_fields,
     as_tensor,
     condition_volume,
+    linear_fields,
     render,
     residual_scale,
     upsample,
     working_box,
 )
-from bids_refacer.refacing.unknown import missing_tissue, near_missing
+from bids_refacer.refacing.unknown import NothingRemovedError, paint_region
 from bids_refacer.training.augment import (
     Augmentation,
     Box,
@@ -101,7 +102,6 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     )
     if zeroed_air:
         removed = removed | (values < AIR)
-    removed &= near_missing(missing_tissue(removed & seen & (skin < 0), FIELD_SPACING), FIELD_SPACING)
     brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.5
     values, gain = apply_intensity(np.where(seen, values, -1), FIELD_SPACING, draw, None, brain, None)
     tissue = tissue_field(values, skin, seen)
@@ -109,6 +109,27 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     return Example(
         head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen, FIELD_SPACING), index % FOLDS
     )
+
+
+def narrowed(example: Example, prior: LinearPrior) -> Example:
+    """The example with the region that an attack would paint: near tissue that is expected and missing.
+
+    Expected by the linear estimate, never by the truth: a region that follows the true skin at a distance tells where
+    it lies, and a network would learn to read that instead of the head. Nothing is unknown where no tissue is missing.
+    """
+    known, unknown = painted_region(_level(example), prior)
+    return replace(example, known=known, unknown=unknown)
+
+
+def painted_region(level: Level, prior: LinearPrior) -> tuple[np.ndarray, np.ndarray]:
+    """(known, unknown), (i, j, k) bool, of a level whose `unknown` is all that was removed: see `narrowed`."""
+    known, unknown = (t[0, 0].numpy() > 0 for t in (level.known, level.unknown))
+    seen, expected = known | unknown, linear_fields(prior, level)[0, 0].numpy() < 0
+    try:
+        paint = paint_region(unknown, seen, expected, FIELD_SPACING)
+    except NothingRemovedError:
+        paint = np.zeros_like(unknown)
+    return seen & ~paint, paint
 
 
 def coarse_item(example: Example, prior: LinearPrior) -> Item:

@@ -18,9 +18,9 @@ from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.refacing.conditioning import Level, anchored_fields, as_tensor, linear_fields
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
-from bids_refacer.refacing.unknown import near_missing
 from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.training.examples import painted_region
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
 from bids_refacer.volumes.fields import SKIN_UNIT_MM, skin_field
@@ -50,10 +50,11 @@ class FaceProblem:
 
 
 def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProblem:
-    """Remove a (48, 64, 64) region, and the air that a tool would zero, from a held-out head."""
+    """Remove a (48, 64, 64) region from a held-out head."""
     values, seen = pool(head.values, head.seen)
-    removed = region & near_missing(region & (head.skin_mm < 0), FIELD_SPACING) & seen
-    level = Level(as_tensor(values), as_tensor(seen & ~removed), as_tensor(removed))
+    wide = Level(as_tensor(values), as_tensor(seen & ~region), as_tensor(seen & region))
+    known, removed = painted_region(wide, prior)
+    level = Level(as_tensor(values), as_tensor(known), as_tensor(removed))
     base = anchored_fields(prior, level, skin_field(head.skin_mm.astype(np.float32)))
     return FaceProblem(level, linear_fields(prior, level), base, _removed_skin(head, removed))
 
