@@ -54,10 +54,15 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))
 
 
-def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path, settings: RunSettings) -> None:
-    """Status, surface distances and defacing of the whole dataset, and distances of each image and tool."""
+def write_tables(
+    plan: Plan, rows: Sequence[Row], output_dir: Path, settings: RunSettings, others: Sequence[Row] = ()
+) -> None:
+    """Status, surface distances and defacing of the whole dataset, and distances of each image and tool.
+
+    `others` are rows of defacing about images that were not audited.
+    """
     distances: list[Row] = []
-    defacing: list[Row] = []
+    defacing: list[Row] = list(others)
     calibration: list[Row] = []
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))

@@ -95,6 +95,10 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         "--deface-tools", nargs="+", metavar="NAME", help=f"tools to audit, of "
         f"{', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see --list-tools",
     )  # fmt: skip
+    _add_flag(
+        group, "--apply-to-others", "also deface all other images of the sessions (T2w, FLAIR, echoes, ...), with the "
+        "audited image's mask, carried by a rigid registration; they are not attacked",
+    )  # fmt: skip
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
         "--tool-timeout", type=float, metavar="S", help=f"seconds that a tool may take {_default('tool_timeout')}"

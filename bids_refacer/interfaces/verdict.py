@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
@@ -17,7 +16,7 @@ from bids_refacer.interfaces.defacers import DefacerError
 from bids_refacer.interfaces.publish import write_json
 from bids_refacer.surfaces.verdicts import brain_cut, brain_measures, face_left, worst_part
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
 
 WHOLE_FACE = 75.0
 """Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""
@@ -55,8 +54,7 @@ class Verdict(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        mask: Any = nib.load(given.defacemask)  # not read_scan: all or nothing removed is an answer too
-        removed = np.asarray(mask.dataobj) > 0
+        removed, _ = read_mask(given.defacemask)
         alignment = Alignment.from_json(Path(given.alignment))
         figures = judge(scan, _values(given.defaced, scan), removed, brain, alignment, num_threads=given.num_threads)
         details = {**json.loads(Path(given.details).read_text()), "Verdict": figures}
