@@ -11,6 +11,7 @@ _STAGES = {
     "face": "input",
     "brain": "brain",
     "align": "brain",
+    "truth": "score",
     "register": "brain",
     "head": "brain",
     "carry": "deface",

@@ -23,6 +23,7 @@ _FAILED = {
     "brain": "finding the brain",
     "align": "aligning",
     "face": "looking for the face",
+    "truth": "measuring the true face",
     "register": "registering",
     "head": "carrying brain mask and alignment",
     "carry": "carrying the mask",
