@@ -147,7 +147,8 @@ def test_the_table_is_understood() -> None:
     assert RULES["refacing"].may == {"volumes", "diffusion", "weights"}
     assert RULES["muscle"].may == {"volumes", "statistics"} and "dataset" in RULES["muscle"].never
     assert RULES["interfaces"].torch_when_called
-    assert RULES["settings"].stdlib_only
+    assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file"}
+    assert RULES["settings_file"].stdlib_only and not RULES["settings_file"].may
     assert RULES["cli"].may == set(RULES)
     assert RULES["workflows"].may == {"interfaces", "settings", "dataset"}
 
@@ -176,6 +177,7 @@ def test_the_table_is_understood() -> None:
         ("dataset/a.py", "import nipype", "dataset must not import nipype"),
         ("muscle/a.py", "from bids_refacer.dataset import names", "muscle must not import dataset"),
         ("settings.py", "import numpy", "settings must not import numpy"),
+        ("settings_file.py", "from bids_refacer.settings import x", "settings_file must not import settings"),
         ("settings.py", "from bids_refacer.dataset import names", "settings must not import dataset"),
         ("utilities/a.py", "", "the room 'utilities' is not in the table"),
     ],

@@ -19,9 +19,8 @@ from bids_refacer.settings import (
     SAMPLERS,
     SUFFIXES,
     RunSettings,
-    SettingsError,
-    read_settings_file,
 )
+from bids_refacer.settings_file import SettingsError, read_settings_file
 
 _DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 
@@ -224,7 +223,7 @@ def parse_args(argv: Sequence[str] | None = None) -> RunSettings:
     typed = vars(parser.parse_args(argv))
     config_file = typed.pop("config_file", None)
     try:
-        from_file = read_settings_file(config_file) if config_file else {}
+        from_file = read_settings_file(config_file, RunSettings) if config_file else {}
         settings = RunSettings(**_normal({**from_file, **typed}))
     except SettingsError as error:
         parser.error(str(error))
