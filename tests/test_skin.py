@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
+from bids_refacer.surfaces.skin import SkinError, find_skin, read_skin, skin_level, skin_surface, write_skin
 from bids_refacer.volumes.templates import asset
 
 TISSUE = 600.0
@@ -223,3 +223,14 @@ def test_shared_level_finds_the_skin_of_a_blurred_mean_where_a_low_threshold_swe
     low = np.linalg.norm(skin_surface(blurred, affine, 0.15 * TISSUE).vertices, axis=1)
     assert abs(shared.mean() - 50.3) < 0.3
     assert low.mean() - 50.3 > 0.8
+
+
+def test_a_skin_is_kept_for_the_steps_that_follow(tmp_path):
+    values, affine = soft_ball(2.0, 50.0)
+    skin = find_skin(values, affine)
+    write_skin(tmp_path / "skin.npz", skin)
+    back = read_skin(tmp_path / "skin.npz")
+    assert back.level.dtype == np.float32 and (back.level == skin_level(values, affine)).all()
+    at_once = skin_surface(values, affine)
+    assert (back.mesh.vertices == at_once.vertices).all() and (back.mesh.faces == at_once.faces).all()
+    assert back.mesh.is_watertight

@@ -1,4 +1,4 @@
-"""The part of the graph that is about an image: read, find the brain, align, check and measure the face, then each tool."""
+"""The part of the graph that is about one image: read, find the brain, align, measure the face, then each tool."""
 
 from __future__ import annotations
 
