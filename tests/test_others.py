@@ -132,6 +132,10 @@ def test_sidecars_name_where_they_came_from(done: Done) -> None:
     assert validate(done.settings.output_dir) == []
 
 
+def test_the_methods_say_so(done: Done) -> None:
+    assert "carried by a rigid registration (niimath" in (done.settings.output_dir / "CITATION.md").read_text()
+
+
 def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
     defaced, _ = outputs(done, "sub-01_echo-2_T2w")
     first = defaced.read_bytes()

@@ -14,7 +14,7 @@ from bids_refacer.cli.verdict_rows import defacing_row
 from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
-from bids_refacer.dataset.records import Record, all_records, read_record
+from bids_refacer.dataset.records import Record, all_records, any_other, read_record
 from bids_refacer.dataset.sidecars import software_versions
 from bids_refacer.dataset.tables import (
     image_columns,
@@ -109,7 +109,8 @@ def write_citation(settings: RunSettings, card: str) -> None:
             seed=settings.seed,
         )
     used = [tools[name] for name in sorted(tools)]
-    write_text(settings.output_dir / "CITATION.md", citation_text(used, attack, software_versions()))
+    text = citation_text(used, attack, software_versions(), others=any_other(settings.output_dir))
+    write_text(settings.output_dir / "CITATION.md", text)
 
 
 def forget_faces(output_dir: Path, work_dir: Path) -> None:

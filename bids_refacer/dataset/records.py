@@ -66,6 +66,11 @@ def all_records(output_dir: Path) -> Iterator[Record]:
             yield record
 
 
+def any_other(output_dir: Path) -> bool:
+    """Whether any image got the mask of another one of its session (see `OutputNames.other_record`)."""
+    return any((output_dir / RECORDS).rglob("*_other.json"))
+
+
 def is_current(
     record: Record | None, key: Mapping[str, Any], image: HeadImage, output_dir: Path, *, keep_refaced: bool
 ) -> bool:
