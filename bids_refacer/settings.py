@@ -1,4 +1,4 @@
-"""Every option of a run in one frozen object, written to and read from TOML.
+"""Every option of a run in one frozen object, written to and read from TOML (`settings_file`).
 
 The names of the fields are the names of the command line's options (``--deface-tools`` is ``deface_tools``) and the
 keys of the configuration file. A value that cannot be used is refused here, whichever way it came in, so that the rest
@@ -8,16 +8,11 @@ of the app never checks an option again.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the twin of tomllib for Python 3.10
-    import tomli as tomllib
+from bids_refacer import settings_file
+from bids_refacer.settings_file import SettingsError
 
 ANALYSIS_LEVELS = ("participant", "group")
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
@@ -30,10 +25,6 @@ ATTACKS = ("mask", "naive", "secondary")
 GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 EXPORTS = ("best", "last")
-
-
-class SettingsError(ValueError):
-    """A setting cannot be used: one sentence that names the setting (and its file), what is wrong, what to do."""
 
 
 def usable_cpus() -> int:
@@ -67,6 +58,7 @@ class RunSettings:
     omp_nthreads: int = field(default_factory=lambda: min(usable_cpus(), 8))
     mem_gb: float | None = None  # None: what the machine has
     deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
+    apply_to_others: bool = False
     tools_file: Path | None = None  # TOML that defines more tools
     tool_timeout: float = 1800.0  # s
     face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails
@@ -101,7 +93,7 @@ class RunSettings:
         """Refuse values outside their choices and ranges."""
         _check_choices("analysis_level", (self.analysis_level,), ANALYSIS_LEVELS)
         _check_choices("suffix", self.suffix, SUFFIXES)
-        _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS + defined_tools(self.tools_file))
+        _check_choices("deface_tools", self.deface_tools, DEFACE_TOOLS + settings_file.defined_tools(self.tools_file))
         _check_choices("sampler", (self.sampler,), SAMPLERS)
         _check_choices("attack", (self.attack,), ATTACKS)
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
@@ -122,8 +114,8 @@ class RunSettings:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
 
     def to_toml(self, path: str | Path) -> None:
-        """Write every setting to `path`, see `write_settings_file`."""
-        write_settings_file(self, path)
+        """Write every setting to `path`, see `settings_file.write_settings_file`."""
+        settings_file.write_settings_file(self, path)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> RunSettings:
@@ -134,7 +126,7 @@ class RunSettings:
         SettingsError
             When the file cannot be read, is no TOML, has an unknown key, a value of the wrong type, or lacks a folder.
         """
-        return _from_file(cls, path, ("bids_dir", "output_dir", "work_dir"))
+        return settings_file.read_settings(path, cls, ("bids_dir", "output_dir", "work_dir"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,125 +192,13 @@ class TrainSettings:
                 raise SettingsError(f"{name} is empty: give a name, or leave it out.")
 
     def to_toml(self, path: str | Path) -> None:
-        """Write every setting to `path`, see `write_settings_file`."""
-        write_settings_file(self, path)
+        """Write every setting to `path`, see `settings_file.write_settings_file`."""
+        settings_file.write_settings_file(self, path)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> TrainSettings:
         """Read a file that `to_toml` wrote, or one by hand that has at least the folders; as for `RunSettings`."""
-        return _from_file(cls, path, ("bids_dir", "out"))
-
-
-def defined_tools(path: Path | None) -> tuple[str, ...]:
-    """Names of the tools that a tools file defines; what else it says is checked where they are made.
-
-    Raises
-    ------
-    SettingsError
-        When the file cannot be read or is no TOML.
-    """
-    tools = _read_toml(path).get("tool") if path else None
-    return tuple(tools) if isinstance(tools, dict) else ()
-
-
-Settings = TypeVar("Settings", RunSettings, TrainSettings)
-
-
-def write_settings_file(settings: RunSettings | TrainSettings, path: str | Path) -> None:
-    """Write every setting to `path`; settings that are None have no key, since TOML has no null.
-
-    The file appears whole or not at all; its folder is made when it is missing. Paths are written as they are.
-    """
-    import tomli_w
-
-    path = Path(path)
-    content = {name: _plain(value) for name, value in asdict(settings).items() if value is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(tomli_w.dumps(content).encode())
-    unfinished.replace(path)
-
-
-def _from_file(kind: type[Settings], path: str | Path, required: tuple[str, ...]) -> Settings:
-    values = read_settings_file(path, kind)
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise SettingsError(f"{path} has no key '{missing[0]}', which has no default: add it.")
-    return kind(**values)
-
-
-def read_settings_file(path: str | Path, kind: type[Settings] = RunSettings) -> dict[str, Any]:  # type: ignore[assignment]
-    """Read the settings that a TOML file names, which may be any part of them, as arguments for `kind`.
-
-    Raises
-    ------
-    SettingsError
-        When the file cannot be read, is no TOML, has an unknown key or a value that cannot be used.
-    """
-    path = Path(path)
-    values = _typed(_read_toml(path), path, kind)
-    elsewhere = {item.name: Path() for item in fields(kind) if str(item.type) == "Path"}
-    try:
-        kind(**{**elsewhere, **values})  # a value out of its range is this file's mistake: say so
-    except SettingsError as error:
-        raise SettingsError(f"In {path}, {error}") from error
-    return values
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
-
-
-def _typed(content: Mapping[str, Any], path: Path, kind: type[Settings]) -> dict[str, Any]:
-    """Turn TOML values into the fields' types."""
-    known = {item.name: str(item.type) for item in fields(kind)}
-    values = {}
-    for key, value in content.items():
-        if key not in known:
-            raise SettingsError(f"{path} has the unknown key '{key}': remove it, or use one of {', '.join(known)}.")
-        wanted, fits, convert = _KINDS[known[key].removesuffix(" | None")]
-        if not fits(value):
-            raise SettingsError(f"{path} gives {value!r} for the key '{key}', which must be {wanted}: correct it.")
-        values[key] = convert(value)
-    return values
-
-
-def _is_int(value: object) -> bool:
-    # bool is a subclass of int: "seed = true" is a mistake, not a one
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(_is_int(item) or isinstance(item, float) for item in value)
-
-
-# a field's type as it is written above: (how to say it, does a TOML value fit, how to convert it)
-_KINDS: dict[str, tuple[str, Any, Any]] = {
-    "Path": ("a path in quotes", lambda value: isinstance(value, str) and value != "", Path),
-    "str": ("a text in quotes", lambda value: isinstance(value, str), str),
-    "bool": ("true or false", lambda value: isinstance(value, bool), bool),
-    "int": ("a whole number", _is_int, int),
-    "float": ("a number", lambda value: _is_int(value) or isinstance(value, float), float),
-    "tuple[str, ...]": ("a list of texts in quotes", _is_strings, tuple),
-    "tuple[float, ...]": ("a list of numbers", _is_numbers, lambda value: tuple(map(float, value))),
-    "tuple[Path, ...]": ("a list of paths in quotes", _is_strings, lambda value: tuple(map(Path, value))),
-}
-
-
-def _plain(value: Any) -> Any:
-    """Write paths as texts and tuples as lists."""
-    if isinstance(value, Path):
-        return str(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        return settings_file.read_settings(path, cls, ("bids_dir", "out"))
 
 
 def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:

@@ -111,7 +111,8 @@ def _load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser
     config = StageConfig.from_dict(json.loads(metadata["config"]))
     denoiser = build(config)
     denoiser.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return config, denoiser.to(device).to(memory_format=torch.channels_last_3d).eval()
+    denoiser.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # its stub lacks it
+    return config, denoiser.eval()
 
 
 def _load_prior(folder: Path) -> LinearPrior:

@@ -130,7 +130,7 @@ def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
     path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(AuditError, match="niimathAverageFace_facemap.npz is no readable face map .* run the partic"):
+    with pytest.raises(AuditError, match="niimathAverageFace_facemap.npz holds no readable face maps .* run the par"):
         run(bids, output)
 
 

@@ -106,10 +106,10 @@ def test_files_come_back_and_are_the_same_bytes(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     path.write_bytes(b"PK not really")
-    with pytest.raises(ImageError, match=r"bad.npz is no readable face map .*: run the participant level again"):
+    with pytest.raises(ImageError, match=r"bad.npz holds no readable face maps .*: run the participant level again"):
         read_face_map(path)
     np.savez(path, depth=np.zeros((4, 4)), rigid=np.eye(4), version=7)
-    with pytest.raises(ImageError, match="is a face map of version 7, and this is version 1: run the participant"):
+    with pytest.raises(ImageError, match="holds face maps of version 7, and this is version 1: run the participant"):
         read_face_map(path)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_refacer.settings import RunSettings, SettingsError, TrainSettings, read_settings_file
+from bids_refacer.settings import RunSettings, TrainSettings
+from bids_refacer.settings_file import SettingsError, read_settings_file
 
 
 def minimal() -> RunSettings:
@@ -45,6 +46,7 @@ def everything() -> RunSettings:
         nipype_plugin_file=Path("plugin.json"),
         clean_work_dir=True,
         verbose=2,
+        apply_to_others=True,
         tools_file=Path(__file__).with_name("own_tools.toml"),
         tool_timeout=60.0,
         face_left_limits=(1.0, 2.5),
@@ -85,7 +87,7 @@ def test_settings_cannot_be_changed() -> None:
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("mem_gb = 4")
-    assert read_settings_file(path) == {"mem_gb": 4.0}
+    assert read_settings_file(path, RunSettings) == {"mem_gb": 4.0}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_wrong_type_names_file_key_and_remedy(text: str, key: str, wanted: str, 
     path = tmp_path / "c.toml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
-        read_settings_file(path)
+        read_settings_file(path, RunSettings)
     assert str(caught.value).startswith(f"{path} gives ")
     assert f"the key '{key}', which must be {wanted}: correct it." in str(caught.value)
 
@@ -116,14 +118,14 @@ def test_unknown_key_lists_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("sample = 3")
     with pytest.raises(SettingsError, match="unknown key 'sample': remove it, or use one of .*num_samples"):
-        read_settings_file(path)
+        read_settings_file(path, RunSettings)
 
 
 def test_value_out_of_range_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("num_samples = 0")
     with pytest.raises(SettingsError, match=f"In {path}, num_samples is 0, but it must be at least 1"):
-        read_settings_file(path)
+        read_settings_file(path, RunSettings)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

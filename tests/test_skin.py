@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface, skin_threshold
+from bids_refacer.surfaces.skin import SkinError, find_skin, read_skin, skin_level, skin_surface, write_skin
 from bids_refacer.volumes.templates import asset
 
 TISSUE = 600.0
@@ -80,8 +80,8 @@ def test_threshold_lies_above_noise_and_below_tissue():
     values, affine = soft_ball(2.0, 50.0)
     rng = np.random.default_rng(0)
     noisy = values + rng.normal(100.0, 10.0, values.shape)
-    assert 120.0 < skin_threshold(noisy, affine) < TISSUE
-    assert 0.0 < skin_threshold(values, affine) < TISSUE / 2
+    assert 120.0 < skin_level(noisy, affine).min() < TISSUE
+    assert 0.0 < skin_level(values, affine).min() < TISSUE / 2
 
 
 def test_level_is_half_of_the_tissue_around():
@@ -90,7 +90,6 @@ def test_level_is_half_of_the_tissue_around():
     assert level.shape == values.shape and level.dtype == np.float32
     near_skin = np.abs(radii(affine, values.shape) - 50.0) < 2
     assert np.abs(level[near_skin] / TISSUE - 0.5).max() < 0.06
-    assert level.min() == pytest.approx(skin_threshold(values, affine), rel=1e-6)
 
 
 def test_local_level_finds_dim_skin_far_from_the_coil():
@@ -188,7 +187,7 @@ def test_two_dimensional_image_is_refused():
         skin_surface(np.ones((4, 4)), np.eye(4))
 
 
-@pytest.mark.parametrize("call", [skin_surface, skin_level, skin_threshold])
+@pytest.mark.parametrize("call", [skin_surface, skin_level])
 @pytest.mark.parametrize("constant", [0.0, 7.0, -7.0])
 def test_constant_image_is_refused(call, constant):
     with pytest.raises(SkinError, match="constant: it shows no head. Check that the right file"):
@@ -224,3 +223,14 @@ def test_shared_level_finds_the_skin_of_a_blurred_mean_where_a_low_threshold_swe
     low = np.linalg.norm(skin_surface(blurred, affine, 0.15 * TISSUE).vertices, axis=1)
     assert abs(shared.mean() - 50.3) < 0.3
     assert low.mean() - 50.3 > 0.8
+
+
+def test_a_skin_is_kept_for_the_steps_that_follow(tmp_path):
+    values, affine = soft_ball(2.0, 50.0)
+    skin = find_skin(values, affine)
+    write_skin(tmp_path / "skin.npz", skin)
+    back = read_skin(tmp_path / "skin.npz")
+    assert back.level.dtype == np.float32 and (back.level == skin_level(values, affine)).all()
+    at_once = skin_surface(values, affine)
+    assert (back.mesh.vertices == at_once.vertices).all() and (back.mesh.faces == at_once.faces).all()
+    assert back.mesh.is_watertight

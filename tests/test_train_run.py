@@ -227,7 +227,8 @@ def test_too_few_heads_are_refused(
     monkeypatch.setattr(train_data, "LEAST_HEADS", 10)
     assert main(["train", str(bids), str(out), *OPTIONS, "--prepare-only"]) == 1
     assert capsys.readouterr().err.strip() == (
-        f"6 heads to train on, and at least 10 are needed: {out / 'dropped.tsv'} says why the others are left out."
+        "6 heads of 6 participants to train on, and at least 10 heads of 2 are needed: "
+        f"{out / 'dropped.tsv'} says why the others are left out."
     )
 
 

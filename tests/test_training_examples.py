@@ -125,7 +125,7 @@ def test_air_is_removed_with_the_tissue_in_half_of_the_examples(
 
 
 def test_a_fold_belongs_to_a_head(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fold of an example is that of `cross_fitted_priors`: the place of its head in the list, modulo five."""
+    """The fold of an example is that of `cross_fitted_priors`: the place of its participant, modulo five."""
     many = [replace(heads[0], name=str(number)) for number in range(7)]
     nothing = np.zeros(FIELD_SHAPE, np.float32)
     monkeypatch.setattr(Head, "pairs", nothing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from training_heads import average_heads
 
 from bids_refacer.training import priors as module
-from bids_refacer.training.priors import FOLDS, cross_fitted_priors, load_priors, save_priors
+from bids_refacer.training.priors import FOLDS, cross_fitted_priors, folds_of, load_priors, save_priors
 from bids_refacer.volumes.fields import SKIN_LIMIT, skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import BLOCKS, LinearPrior
@@ -71,7 +72,7 @@ def quantities(label: int) -> Quantities:
 def labelled(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], list]:
     """Stand-ins for heads whose quantities are a function of a label."""
     monkeypatch.setattr(module, "_quantities", lambda head: quantities(head.label))
-    return lambda labels: [SimpleNamespace(label=label) for label in labels]
+    return lambda labels: [SimpleNamespace(label=n, participant=f"sub-{place}") for place, n in enumerate(labels)]
 
 
 def same(one: LinearPrior, other: LinearPrior) -> bool:
@@ -85,6 +86,14 @@ def test_a_prior_never_saw_the_heads_of_its_fold(labelled, changed: int) -> None
     after = cross_fitted_priors(labelled([99 if n == changed else n for n in range(8)]), 3, 0.1)
     assert len(before) == FOLDS + 1
     assert [same(a, b) for a, b in zip(before, after, strict=True)] == [False, True, False, False, False, False]
+
+
+def test_sessions_of_a_participant_share_a_fold() -> None:
+    """They share the face: an estimate that saw one session would know the other."""
+    names = ["sub-1_ses-a", "sub-2", "sub-1_ses-b", "sub-3_ses-a_run-1", "sub-3_ses-a_run-2", "sub-4", "sub-5", "sub-6"]
+    heads = [replace(average_heads()[0], name=name) for name in names]
+    assert folds_of(heads).tolist() == [0, 1, 0, 2, 2, 3, 4, 0]
+    assert folds_of([replace(heads[0], name=f"sub-{n}") for n in range(7)]).tolist() == [0, 1, 2, 3, 4, 0, 1]
 
 
 def test_every_head_is_there_with_its_mirror_image_and_each_quantity_with_its_own_view(

@@ -14,7 +14,7 @@ from bids_refacer.cli.verdict_rows import defacing_row
 from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
-from bids_refacer.dataset.records import Record, all_records, read_record
+from bids_refacer.dataset.records import Record, all_records, any_other, read_record
 from bids_refacer.dataset.sidecars import software_versions
 from bids_refacer.dataset.tables import (
     image_columns,
@@ -54,10 +54,15 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))
 
 
-def write_tables(plan: Plan, rows: Sequence[Row], output_dir: Path, settings: RunSettings) -> None:
-    """Status, surface distances and defacing of the whole dataset, and distances of each image and tool."""
+def write_tables(
+    plan: Plan, rows: Sequence[Row], output_dir: Path, settings: RunSettings, others: Sequence[Row] = ()
+) -> None:
+    """Status, surface distances and defacing of the whole dataset, and distances of each image and tool.
+
+    `others` are rows of defacing about images that were not audited.
+    """
     distances: list[Row] = []
-    defacing: list[Row] = []
+    defacing: list[Row] = list(others)
     calibration: list[Row] = []
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
@@ -104,7 +109,8 @@ def write_citation(settings: RunSettings, card: str) -> None:
             seed=settings.seed,
         )
     used = [tools[name] for name in sorted(tools)]
-    write_text(settings.output_dir / "CITATION.md", citation_text(used, attack, software_versions()))
+    text = citation_text(used, attack, software_versions(), others=any_other(settings.output_dir))
+    write_text(settings.output_dir / "CITATION.md", text)
 
 
 def forget_faces(output_dir: Path, work_dir: Path) -> None:

@@ -19,9 +19,8 @@ from bids_refacer.settings import (
     SAMPLERS,
     SUFFIXES,
     RunSettings,
-    SettingsError,
-    read_settings_file,
 )
+from bids_refacer.settings_file import SettingsError, read_settings_file
 
 _DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 
@@ -94,6 +93,10 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--deface-tools", nargs="+", metavar="NAME", help=f"tools to audit, of "
         f"{', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see --list-tools",
+    )  # fmt: skip
+    _add_flag(
+        group, "--apply-to-others", "also deface all other images of the sessions (T2w, FLAIR, echoes, ...), with the "
+        "audited image's mask, carried by a rigid registration; they are not attacked",
     )  # fmt: skip
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
@@ -220,7 +223,7 @@ def parse_args(argv: Sequence[str] | None = None) -> RunSettings:
     typed = vars(parser.parse_args(argv))
     config_file = typed.pop("config_file", None)
     try:
-        from_file = read_settings_file(config_file) if config_file else {}
+        from_file = read_settings_file(config_file, RunSettings) if config_file else {}
         settings = RunSettings(**_normal({**from_file, **typed}))
     except SettingsError as error:
         parser.error(str(error))

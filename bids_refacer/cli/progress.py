@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from bids_refacer.workflows.jobs import ImageJob
+from bids_refacer.workflows.jobs import ToolJob
 
 _CACHED_S = 0.05  # no stage is as fast as this unless Nipype found its results in the work folder
 _DONE = {
     "brain": "brain found",
     "align": "aligned",
+    "register": "registered",
+    "carry": "defaced by the mask of its session",
     "deface": "defaced",
     "reface": "refaced",
     "score": "scored",
@@ -21,12 +23,32 @@ _FAILED = {
     "brain": "finding the brain",
     "align": "aligning",
     "face": "looking for the face",
+    "truth": "measuring the true face",
+    "register": "registering",
+    "head": "carrying brain mask and alignment",
+    "carry": "carrying the mask",
     "deface": "defacing",
     "verdict": "judging",
     "reface": "refacing",
     "score": "scoring",
     "voxels": "keeping facial voxels",
 }
+
+
+class Job(Protocol):
+    """One image of the graph."""
+
+    @property
+    def node_name(self) -> str:
+        """Its name there."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+
+    @property
+    def tools(self) -> tuple[ToolJob, ...]:
+        """What is to be run on it."""
 
 
 class Progress:
@@ -38,7 +60,7 @@ class Progress:
     say : gets each line
     """
 
-    def __init__(self, jobs: Sequence[ImageJob], say: Callable[[str], None]) -> None:
+    def __init__(self, jobs: Sequence[Job], say: Callable[[str], None]) -> None:
         self._labels = {job.node_name: job.label for job in jobs}
         self._tools = {tool.node_name: tool.tool for job in jobs for tool in job.tools}
         self._started: dict[str, float] = {}

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bids_refacer import __version__
 from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
 from bids_refacer.cli.crashes import Crash, read_crashes
 from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
+from bids_refacer.cli.others import Others, choose, describe_others, other_rows, plan_others
 from bids_refacer.cli.plan import (
     Plan,
     all_tools,
@@ -35,6 +36,7 @@ from bids_refacer.dataset.names import log_dir
 from bids_refacer.dataset.validation import validate
 from bids_refacer.settings import RunSettings
 
+_NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
 
 
@@ -77,20 +79,22 @@ def _run(settings: RunSettings) -> int:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
         _validate(settings.bids_dir)
-    selection = _find(settings)
+    selection, others = choose(_find(settings), settings)
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
-        print("\n".join(describe(plan, settings)))
+        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
         return 0
     _make_folders(settings)
     write_datasets(settings.output_dir, settings.bids_dir)
     say: Callable[[str], None] = print
     crashes: list[Crash] = []
-    if plan.jobs or plan.problems:  # a run with nothing to do leaves no trace, not even a log
-        say, crashes = _work(plan, settings, machine)
-    rows = status_rows(plan, crashes)
-    write_tables(plan, rows, settings.output_dir, settings)
+    waiting = plan.jobs or plan_others(others, settings)
+    if waiting or plan.problems:  # a run with nothing to do leaves no trace, not even a log
+        say, crashes = _work(plan, others, settings, machine)
+    about_others, defacing = other_rows(others, crashes, settings)
+    rows = status_rows(plan, crashes) + about_others
+    write_tables(plan, rows, settings.output_dir, settings, defacing)
     write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(settings.output_dir, settings.work_dir)
@@ -129,7 +133,9 @@ def _make_folders(settings: RunSettings) -> None:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
-def _work(plan: Plan, settings: RunSettings, machine: Machine) -> tuple[Callable[[str], None], list[Crash]]:
+def _work(
+    plan: Plan, others: Others, settings: RunSettings, machine: Machine
+) -> tuple[Callable[[str], None], list[Crash]]:
     """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
     run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
     make_private(settings.work_dir)
@@ -150,30 +156,43 @@ def _work(plan: Plan, settings: RunSettings, machine: Machine) -> tuple[Callable
         for warning in tool_warnings(plan):
             say(f"Warning: {warning}")
         clear_stale(plan, settings.output_dir)
-        began = time.monotonic()
-        _run_nodes(plan, settings, machine, crash_dir, folder, say, log)
-        say(f"Ended after {elapsed(time.monotonic() - began)}")
+    began = time.monotonic()
+    # not before `prepare`: Nipype reads the environment when it is imported
+    configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
+    make_private(settings.work_dir / _NODES)
+    if plan.jobs:
+        _run_nodes(plan, settings, machine, folder, say, log)
+    stopped = settings.stop_on_first_crash and read_crashes(crash_dir)
+    if not stopped and (jobs := plan_others(others, settings)):
+        say(f"{len(jobs)} other images of the same sessions")
+        from bids_refacer.workflows.others import build_others
+
+        workflow = build_others(jobs=jobs, work_dir=settings.work_dir / _NODES)
+        _run_workflows([workflow], settings, machine, Progress(jobs, say), log)
+    say(f"Ended after {elapsed(time.monotonic() - began)}")
     return say, read_crashes(crash_dir)
 
 
-def _run_nodes(
-    plan: Plan, settings: RunSettings, machine: Machine, crash_dir: Path, folder: Path, say: Any, log: Any
-) -> None:
-    # not before `prepare`: Nipype reads the environment when it is imported
+def _run_nodes(plan: Plan, settings: RunSettings, machine: Machine, folder: Path, say: Any, log: Any) -> None:
     from bids_refacer.workflows.base import build_run, draw
 
-    configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
-    nodes_dir = settings.work_dir / f"bids_refacer-{__version__}"
-    make_private(nodes_dir)
+    nodes_dir = settings.work_dir / _NODES
     attack = make_attack(settings, machine)
     if settings.write_graph:
         say(f"Graph of the workflow: {draw(build_run(jobs=plan.jobs, attack=attack, work_dir=nodes_dir), folder)}")
-    progress = Progress(plan.jobs, say)
-    here = os.getcwd()
     # one process does one image after the other; Nipype's order would do one stage after the other
     alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
-    for jobs in [[job] for job in plan.jobs] if alone else [plan.jobs]:
-        workflow = build_run(jobs=jobs, attack=attack, work_dir=nodes_dir)
+    groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
+    workflows = (build_run(jobs=jobs, attack=attack, work_dir=nodes_dir) for jobs in groups)
+    _run_workflows(workflows, settings, machine, Progress(plan.jobs, say), log)
+
+
+def _run_workflows(
+    workflows: Iterable[Any], settings: RunSettings, machine: Machine, progress: Progress, log: Any
+) -> None:
+    """Run one graph after the other; what fails is in the crash folder."""
+    here = os.getcwd()
+    for workflow in workflows:
         plugin, arguments = _plugin(settings, machine, progress)
         try:
             workflow.run(plugin=plugin, plugin_args=arguments)

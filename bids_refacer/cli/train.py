@@ -16,10 +16,9 @@ from bids_refacer.settings import (
     ANALYSIS_LEVELS,
     EXPORTS,
     PRECISIONS,
-    SettingsError,
     TrainSettings,
-    read_settings_file,
 )
+from bids_refacer.settings_file import SettingsError, read_settings_file
 
 _DEFAULTS = {item.name: item.default for item in fields(TrainSettings)}
 

@@ -37,6 +37,7 @@ from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 
 LEAST_HEADS = 10
+LEAST_PEOPLE = 2  # the linear estimate is fitted without the participant that it is used on
 _PREPARING = ("val_share", "split_seed", "max_roughness_mm", "max_dental_void_cm2", "keep_cut_faces")
 Say = Callable[[str], None]
 
@@ -121,10 +122,10 @@ def _report(kept: Sequence[Facts], dropped: Sequence[Dropped], split: dict[str, 
         ", ".join(f"{heads[name]} {name} heads of {people[name]} participants" for name in sorted(heads)) or "0 heads"
     )
     say(f"{said}; {len(dropped)} left out (see {out / 'dropped.tsv'}).")
-    if heads[TRAIN] < LEAST_HEADS:
+    if heads[TRAIN] < LEAST_HEADS or people[TRAIN] < LEAST_PEOPLE:
         raise PreflightError(
-            f"{heads[TRAIN]} heads to train on, and at least {LEAST_HEADS} are needed: {out / 'dropped.tsv'} says why "
-            "the others are left out."
+            f"{heads[TRAIN]} heads of {people[TRAIN]} participants to train on, and at least {LEAST_HEADS} heads of "
+            f"{LEAST_PEOPLE} are needed: {out / 'dropped.tsv'} says why the others are left out."
         )
 
 

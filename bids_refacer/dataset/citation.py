@@ -19,6 +19,8 @@ _REFERENCES = {
     "ho2020": "Ho J, Jain A, Abbeel P (2020). Denoising diffusion probabilistic models. NeurIPS. arXiv:2006.11239",
     "deepbet": "Fisch L, Zumdick S, Barkhau C, et al. (2024). deepbet: Fast brain extraction of T1-weighted MRI using "
     "convolutional neural networks. Computers in Biology and Medicine 179:108845. doi:10.1016/j.compbiomed.2024.108845",
+    "niimath": "Rorden C, Webster M, Drake C, et al. (2024). niimath and fslmaths: replication as a method to enhance "
+    "popular neuroimaging tools. Aperture Neuro 4. doi:10.52294/001c.94384",
     "bids": "Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a format "
     "for organizing and describing outputs of neuroimaging experiments. Scientific Data 3:160044. "
     "doi:10.1038/sdata.2016.44",
@@ -57,11 +59,14 @@ class AttackUse:
     seed: int
 
 
-def citation_text(tools: Sequence[ToolUse], attack: AttackUse | None, versions: Mapping[str, str]) -> str:
+def citation_text(
+    tools: Sequence[ToolUse], attack: AttackUse | None, versions: Mapping[str, str], *, others: bool = False
+) -> str:
     """The whole CITATION.md (Markdown); references are numbered in the order in which the text needs them.
 
     `tools` are those that ran at least once; `attack` is None when no image was refaced; `versions` are those of
-    `sidecars.software_versions`. What did not run is not mentioned.
+    `sidecars.software_versions`; `others` is whether masks were carried to other images of the sessions. What did not
+    run is not mentioned.
     """
     numbers: dict[str, int] = {}
 
@@ -69,6 +74,8 @@ def citation_text(tools: Sequence[ToolUse], attack: AttackUse | None, versions: 
         return f"[{numbers.setdefault(reference, len(numbers) + 1)}]"
 
     paragraphs = [_data(versions, cite), *([_defacing(tools, versions, cite)] if tools else [])]
+    if others:
+        paragraphs.append(_others(versions, cite))
     if attack:
         paragraphs += [_refacing(attack, versions, cite), _scoring(attack, versions)]
     references = [f"{number}. {reference}." for reference, number in numbers.items()]
@@ -92,6 +99,13 @@ def _defacing(tools: Sequence[ToolUse], versions: Mapping[str, str], cite: _Cite
     return (
         f"Brain masks were drawn with deepbet{_version(versions, 'deepbet')} {brain}. "
         f"Each image was defaced with {_and(described)}."
+    )
+
+
+def _others(versions: Mapping[str, str], cite: _Cite) -> str:
+    return (
+        "Other images of the same sessions were defaced with the masks of these, carried by a rigid registration "
+        f"(niimath{_version(versions, 'niimath')} {cite(_REFERENCES['niimath'])}) where they are not in register."
     )
 
 

@@ -32,7 +32,8 @@ removed, brain masks, and tables of how close a recovered face comes to the true
 - calibration.tsv: whether the spread of several samples tells how wrong they are
 - group_*.tsv: the tables of the group level, when it was run
 - defacing.tsv: how much each tool removed, of the head and of the brain
-- status.tsv: how each image fared with each tool, failures included
+- status.tsv: how each image fared with each tool, failures included; also images that were defaced with the mask of
+  another one of their session
 - CITATION.md: methods and references of what really ran
 - logs: settings and log of each run
 

@@ -12,7 +12,7 @@ from bids_refacer.dataset.filters import DatasetError, pybids_arguments, read_fi
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
-_EXTENSIONS = (".nii.gz", ".nii")
+EXTENSIONS = (".nii.gz", ".nii")
 # images of other datasets that live inside this one are not its images
 _FOREIGN = ("derivatives", "sourcedata")
 
@@ -79,14 +79,14 @@ def find_images(
     layout = _layout(bids_dir, database_dir)
     asked = set(participants or participant_labels(bids_dir))
     paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
-    found = [_head_image(path, Path(layout.root)) for path in paths]
+    found = [head_image(path, Path(layout.root)) for path in paths]
     images = [image for image in found if image and image.participant in asked]
     images = [image for image in images if not sessions or image.session in sessions]
     images.sort(key=lambda image: image.bids_path)
-    usable, problems = _usable(images)
+    good, problems = usable(images)
     problems += _without_images(bids_dir, asked - {image.participant for image in images}, sessions, suffixes, filters)
     problems.sort(key=lambda problem: (problem.participant, problem.bids_path or ""))
-    return Selection(images=tuple(usable), problems=tuple(problems))
+    return Selection(images=tuple(good), problems=tuple(problems))
 
 
 def participant_labels(bids_dir: Path) -> list[str]:
@@ -133,7 +133,7 @@ def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
 
 
 def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file: Path | None) -> list[Path]:
-    standard = {"datatype": "anat", "suffix": suffix, "extension": list(_EXTENSIONS)}
+    standard = {"datatype": "anat", "suffix": suffix, "extension": list(EXTENSIONS)}
     query = {**standard, **pybids_arguments(filters)}
     try:
         return [Path(path) for path in layout.get(return_type="filename", **query)]
@@ -143,12 +143,12 @@ def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file
         ) from error
 
 
-def _head_image(path: Path, root: Path) -> HeadImage | None:
+def head_image(path: Path, root: Path) -> HeadImage | None:
     """Read a file name; None for a file of another dataset nested in this one, or one without a participant."""
     relative = path.relative_to(root)
     if any(part in _FOREIGN for part in relative.parts):
         return None
-    stem = next((path.name.removesuffix(end) for end in _EXTENSIONS if path.name.endswith(end)), path.name)
+    stem = next((path.name.removesuffix(end) for end in EXTENSIONS if path.name.endswith(end)), path.name)
     *pairs, suffix = stem.split("_")
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
     if "sub" not in entities:
@@ -163,9 +163,9 @@ def _head_image(path: Path, root: Path) -> HeadImage | None:
     )
 
 
-def _usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
+def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
     """Split images into those that exist once and those that do not."""
-    usable: list[HeadImage] = []
+    good: list[HeadImage] = []
     problems: list[ImageProblem] = []
     by_stem: dict[str, HeadImage] = {}
     for image in images:
@@ -178,10 +178,10 @@ def _usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem
             )
         if message is None:
             by_stem[stem] = image
-            usable.append(image)
+            good.append(image)
         else:
             problems.append(_problem(image, message))
-    return usable, problems
+    return good, problems
 
 
 def _missing_content(path: Path) -> str | None:

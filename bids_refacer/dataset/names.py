@@ -123,6 +123,10 @@ class OutputNames:
         """What was measured of a defaced image before its face was painted back, also where that failed."""
         return self.record(tool).with_name(self._other(tool_label(tool), "verdict", ".json"))
 
+    def other_record(self, tool: str) -> Path:
+        """What is known of an image that was defaced as another one of its session was."""
+        return self.record(tool).with_name(self._other(tool_label(tool), "other", ".json"))
+
     def refaced(self, tool: str, sample: int) -> Path:
         """One refaced sample; identifiable."""
         return self.identifiable_anat / self._name(f"{tool_label(tool)}Refaced{sample}")

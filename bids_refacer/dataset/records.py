@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import IDENTIFIABLE, RECORDS
 
 Record = dict[str, Any]
+
+DEFACED = frozenset({"Key", "Input", "Image", "Tool", "KeptRefaced", "Outputs", "Deface", "RunTime"})
+"""Keys of the record of an image that was defaced and no more, as another image of its session was."""
+
+AUDITED = DEFACED | {"Rows", "Reface"}
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -44,16 +49,13 @@ def record_key(
     }
 
 
-def read_record(path: Path) -> Record | None:
-    """A record; None when there is none, or one that cannot be read: its image is then done again."""
+def read_record(path: Path, needed: Set[str] = AUDITED) -> Record | None:
+    """A record; None when there is none, or one that cannot be read or lacks a key: its image is then done again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and _NEEDED <= set(content) else None
-
-
-_NEEDED = {"Key", "Input", "Image", "Tool", "KeptRefaced", "Outputs", "Rows", "Deface", "Reface", "RunTime"}
+    return content if isinstance(content, dict) and needed <= set(content) else None
 
 
 def all_records(output_dir: Path) -> Iterator[Record]:
@@ -62,6 +64,11 @@ def all_records(output_dir: Path) -> Iterator[Record]:
         record = read_record(path)
         if record is not None:
             yield record
+
+
+def any_other(output_dir: Path) -> bool:
+    """Whether any image got the mask of another one of its session (see `OutputNames.other_record`)."""
+    return any((output_dir / RECORDS).rglob("*_other.json"))
 
 
 def is_current(
@@ -84,7 +91,7 @@ def is_current(
 
 def discard(path: Path, output_dir: Path, *, keep: frozenset[str] = frozenset()) -> None:
     """Remove a record and the outputs that it lists, but for those named in `keep` (relative to the output)."""
-    record = read_record(path)
+    record = read_record(path, DEFACED)
     for name in record["Outputs"] if record else ():
         if name not in keep:
             (output_dir / name).unlink(missing_ok=True)

@@ -57,6 +57,46 @@ def defacemask_sidecar(
     }
 
 
+def other_defaced_sidecar(
+    image: HeadImage, tool: str, *, mask_uri: str, reference_mask_uri: str, native: bool, run_time_s: float
+) -> dict[str, Any]:
+    """Sidecar of an image that was defaced as another one of its session was, whose mask is `reference_mask_uri`.
+
+    `native`: the tool ran on the image itself, with what was found in the other one.
+    """
+    how = f"with {tool}" if native else f"with the mask that {tool} left of another image of the session"
+    return {
+        "Description": f"Original image defaced {how}",
+        "Sources": [image.bids_uri, reference_mask_uri, mask_uri],
+        "SpatialReference": image.bids_uri,
+        "SkullStripped": tool == "skullstrip",
+        "Defaced": True,
+        **_provenance(run_time_s),
+    }
+
+
+def other_mask_sidecar(
+    image: HeadImage,
+    reference: HeadImage,
+    tool: str,
+    *,
+    defaced_uri: str,
+    reference_mask_uri: str,
+    native: bool,
+    run_time_s: float,
+) -> dict[str, Any]:
+    """Sidecar of the mask of such an image; its sources are the other image and its mask as well."""
+    what = f"{tool} removed or replaced" if native else f"were removed as {tool} did in another image of the session"
+    return {
+        "Description": f"Voxels that {what} (1), air as well as tissue; all others (0) are intact",
+        "Sources": [image.bids_uri, reference.bids_uri, reference_mask_uri, defaced_uri],
+        "SpatialReference": image.bids_uri,
+        "SkullStripped": False,
+        "Type": "Face",
+        **_provenance(run_time_s),
+    }
+
+
 def brain_mask_sidecar(image: HeadImage, *, run_time_s: float) -> dict[str, Any]:
     """Sidecar of the brain mask, which deepbet drew on the original."""
     return {

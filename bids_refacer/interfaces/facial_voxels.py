@@ -25,7 +25,7 @@ from bids_refacer.volumes.nifti import read_scan
 
 
 class _FacialVoxelsInput(BaseInterfaceInputSpec):
-    original = File(exists=True, mandatory=True)
+    original = File(exists=True, mandatory=True, desc="its voxels, handed on with the others")
     brain_mask = File(exists=True, mandatory=True, desc="of the original")
     alignment = File(exists=True, mandatory=True, desc="of the original")
     defaced = File(exists=True, mandatory=True)
@@ -41,7 +41,7 @@ class _FacialVoxelsOutput(TraitedSpec):
 
 
 class FacialVoxels(SimpleInterface):
-    """Voxels of the original, the defaced, the refaced (first sample, mean of several) and the average-face image."""
+    """Voxels of the defaced, the refaced (first sample, mean of several) and the average-face image."""
 
     input_spec = _FacialVoxelsInput
     output_spec = _FacialVoxelsOutput
@@ -49,13 +49,13 @@ class FacialVoxels(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        images = {"original": given.original, "defaced": given.defaced, "average": given.average}
+        images = {"defaced": given.defaced, "average": given.average}
         images[label("refaced", 1)] = given.samples[0]
         if len(given.samples) > 1 and isdefined(given.mean):
             images["refaced_mean"] = given.mean
         brain = read_scan(given.brain_mask).stored > 0
         alignment = Alignment.from_json(Path(given.alignment))
-        written = []
+        written = [given.original]
         for name, path in images.items():
             scan = read_scan(path)
             if not (scan.values[brain] > 0).any():

@@ -23,13 +23,15 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.identity import map_face, write_face_map
-from bids_refacer.surfaces.score import Key, Scores, score_images
+from bids_refacer.surfaces.score import Key, Scores, score_candidates
+from bids_refacer.surfaces.skin import read_skin
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
 
 
 class _ScoreInput(BaseInterfaceInputSpec):
-    original = File(exists=True, mandatory=True)
+    skin = File(exists=True, mandatory=True, desc="of the original")
+    face_files = InputMultiObject(File(exists=True), mandatory=True, desc="the true face, handed on with the others")
     defaced = File(exists=True, mandatory=True)
     samples = InputMultiObject(File(exists=True), mandatory=True, desc="refaced, in order")
     mean = File(exists=True, desc="of the samples, where there are several")
@@ -54,18 +56,19 @@ class Score(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         folder = Path(runtime.cwd)
-        original = read_scan(self.inputs.original)
         candidates: dict[Key, str] = {("defaced", None): self.inputs.defaced, ("average", None): self.inputs.average}
         candidates |= {("refaced", number): path for number, path in enumerate(self.inputs.samples, start=1)}
         if isdefined(self.inputs.mean):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
-        scores = score_images(original.values, _Volumes(candidates), original.affine, alignment)
+        affine = read_scan(self.inputs.defaced).affine  # all images of a head lie on its grid
+        scores = score_candidates(read_skin(Path(self.inputs.skin)), _Volumes(candidates), affine, alignment)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
             rows = [{column: _plain(value) for column, value in row.items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
             self._results[name] = str(folder / f"{name}.json")
-        surfaces = _write_surfaces(folder, scores) + _write_face_maps(folder, scores, alignment)
+        surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
+        surfaces += _write_face_maps(folder, scores, alignment)
         (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
         self._results.update(details=str(folder / "details.json"), files=surfaces)
         return runtime
@@ -94,8 +97,7 @@ class _Volumes(Mapping[Key, np.ndarray]):
 
 def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
     """Write the faces that have triangles (a bare brain has none), and the maps, which all lie on the true face."""
-    write_surface(folder / f"{label('original')}.surf.gii", scores.face)
-    written = [folder / f"{label('original')}.surf.gii"]
+    written = []
     for key, face in scores.faces.items():
         if len(face.faces):
             written.append(folder / f"{label(*key)}.surf.gii")
@@ -107,9 +109,8 @@ def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
 
 def _write_face_maps(folder: Path, scores: Scores, alignment: Alignment) -> list[str]:
     """Write the map by which each face is looked up in a crowd; a bare brain has none."""
-    faces = {("original", None): scores.face, **scores.faces}
     written = []
-    for key, face in faces.items():
+    for key, face in scores.faces.items():
         if len(face.faces):
             written.append(folder / f"{label(*key)}.npz")
             write_face_map(written[-1], map_face(face, alignment))

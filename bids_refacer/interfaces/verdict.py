@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
@@ -15,9 +15,10 @@ from nipype.interfaces.base.support import Bunch
 from bids_refacer.interfaces.brain import extract_brain
 from bids_refacer.interfaces.defacers import DefacerError
 from bids_refacer.interfaces.publish import write_json
+from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
 from bids_refacer.surfaces.verdicts import brain_cut, brain_measures, face_left, worst_part
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
 
 WHOLE_FACE = 75.0
 """Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""
@@ -30,6 +31,8 @@ class _VerdictInput(BaseInterfaceInputSpec):
     original = File(exists=True, mandatory=True)
     brain_mask = File(exists=True, mandatory=True, desc="of the original")
     alignment = File(exists=True, mandatory=True, desc="of the original")
+    skin = File(exists=True, mandatory=True, desc="of the original")
+    brain = File(exists=True, mandatory=True, desc="JSON: brain measures of the original")
     defaced = File(exists=True, mandatory=True)
     defacemask = File(exists=True, mandatory=True)
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
@@ -55,10 +58,11 @@ class Verdict(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        mask: Any = nib.load(given.defacemask)  # not read_scan: all or nothing removed is an answer too
-        removed = np.asarray(mask.dataobj) > 0
+        removed, _ = read_mask(given.defacemask)
         alignment = Alignment.from_json(Path(given.alignment))
-        figures = judge(scan, _values(given.defaced, scan), removed, brain, alignment, num_threads=given.num_threads)
+        known = Known(read_skin(Path(given.skin)), json.loads(Path(given.brain).read_text()))
+        defaced = _values(given.defaced, scan)
+        figures = judge(scan, defaced, removed, brain, alignment, known, num_threads=given.num_threads)
         details = {**json.loads(Path(given.details).read_text()), "Verdict": figures}
         details["RunTime"] = round(details["RunTime"] + time.perf_counter() - started, 2)
         write_json(Path(given.target), details)
@@ -70,12 +74,21 @@ class Verdict(SimpleInterface):
         return runtime
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is the same for all tools: `skin` of the original, and its brain measures."""
+
+    skin: Skin
+    brain: dict[str, float | None]
+
+
 def judge(
     scan: Scan,
     defaced: np.ndarray,
     removed: np.ndarray,
     brain: np.ndarray,
     alignment: Alignment,
+    known: Known | None = None,
     *,
     num_threads: int | None = None,
 ) -> dict[str, Any]:
@@ -86,8 +99,10 @@ def judge(
     scan : the original
     defaced : (i, j, k) float, the defaced image
     removed, brain : (i, j, k) bool
+    known : of the original; found when omitted
     """
     values = scan.values
+    known = known or Known(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
     after: dict[str, Any] = {"volume_ml": None, "contrast": None, "dice": None}
     try:
         found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
@@ -96,9 +111,9 @@ def judge(
     except ImageError:
         pass  # no brain in what is left: the missing figures say so, and BrainCut why
     return {
-        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment),
+        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, known.skin),
         "BrainCut": brain_cut(brain, removed, scan.affine),
-        "Brain": {"original": brain_measures(values, scan.affine, brain), "defaced": after},
+        "Brain": {"original": known.brain, "defaced": after},
     }
 
 

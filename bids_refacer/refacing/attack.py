@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -74,7 +75,7 @@ def reface(
     target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
     painted = []
     for number, seed in enumerate(seeds):
-        volume = sample_cascade(model, head, seed, settings, lambda s, n, i=number: progress(i, s, n))
+        volume = sample_cascade(model, head, seed, settings, partial(progress, number))
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
     samples = [compose(scan, volume, target, ~unknown) for volume in painted]
     mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)

@@ -98,28 +98,12 @@ def face_distances(recovered: FaceSurface, truth: FaceSurface) -> tuple[np.ndarr
 
 
 def part_rows(recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, to_recovered: np.ndarray) -> list[Row]:
-    """Figures of every part from the distances of `face_distances`; see `compare_surfaces`."""
-    rows: list[Row] = []
-    for part in PARTS:
-        ours, theirs = in_part(recovered.labels, part), in_part(truth.labels, part)
-        out = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
-        rows.append({"part": part, **out, "n_vertices": int(ours.sum() + theirs.sum())})
-    return rows
-
-
-def compare_surfaces(
-    recovered: trimesh.Trimesh, truth: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None
-) -> list[Row]:
     """Compare a recovered with the true skin surface, in the face and in each of its parts.
 
     Parameters
     ----------
-    recovered, truth : trimesh.Trimesh
-        Complete, closed outer surfaces in the same native world, RAS+ mm.
-    alignment : Alignment
-        Places the face region: native -> canonical, rigid.
-    view : Grid, optional
-        Voxels of the images: where given, vertices on the border of the field of view are no skin and left out.
+    recovered, truth : FaceSurface, in the same native world, RAS+ mm
+    to_true, to_recovered : (n_recovered,) and (n_truth,) float, mm, of `face_distances`
 
     Returns
     -------
@@ -133,8 +117,12 @@ def compare_surfaces(
         recovered surface has none (a face taken off deeper than the region reaches) ``to_true_mm`` is NaN, and the
         other figures come from the true face alone.
     """
-    ours, theirs = mark_face(recovered, alignment, view), mark_face(truth, alignment, view)
-    return part_rows(ours, theirs, *face_distances(ours, theirs))
+    rows: list[Row] = []
+    for part in PARTS:
+        ours, theirs = in_part(recovered.labels, part), in_part(truth.labels, part)
+        out = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
+        rows.append({"part": part, **out, "n_vertices": int(ours.sum() + theirs.sum())})
+    return rows
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, q: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 import trimesh
 
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.versioned import Shapes, read_versioned, write_versioned
 
 STEP_MM = 2.0
 AXIS_MM = (0.0, 0.0)  # x, y of the cylinder's axis in the canonical frame
@@ -85,7 +85,7 @@ def halved(depth: np.ndarray) -> np.ndarray:
 
 def write_face_map(path: Path, face: FaceMap) -> None:
     """Write a face map as ``.npz``; the same map gives the same bytes."""
-    np.savez_compressed(path, depth=face.depth, rigid=face.rigid, version=np.int64(VERSION))
+    write_versioned(path, VERSION, depth=face.depth, rigid=face.rigid)
 
 
 def read_face_map(path: Path) -> FaceMap:
@@ -96,15 +96,9 @@ def read_face_map(path: Path) -> FaceMap:
     ImageError
         If the file cannot be read, holds no face map, or one of another version.
     """
-    remedy = "run the participant level again for this image."
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            depth, rigid, version = content["depth"], content["rigid"], int(content["version"])
-    except Exception as error:  # zip, numpy and the disk each raise their own kind
-        raise ImageError(f"{path} is no readable face map ({error}): {remedy}") from error
-    if version != VERSION or depth.shape != (ROWS, COLUMNS) or rigid.shape != (4, 4):
-        raise ImageError(f"{path} is a face map of version {version}, and this is version {VERSION}: {remedy}")
-    return FaceMap(depth.astype(np.float32), rigid.astype(np.float64))
+    shapes: Shapes = {"depth": ((ROWS, COLUMNS), "f"), "rigid": ((4, 4), "f")}
+    found = read_versioned(path, VERSION, "face maps", shapes)
+    return FaceMap(found["depth"].astype(np.float32), found["rigid"].astype(np.float64))
 
 
 def _unrolled(points: np.ndarray) -> np.ndarray:

@@ -28,5 +28,5 @@ class FaceShape:
 
 
 def face_distance(first: FaceShape, second: FaceShape) -> float:
-    """Mean distance between two faces, mm: the mean of both directions, as `distances.compare_surfaces` has it."""
+    """Mean distance between two faces, mm: the mean of both directions, as `distances.part_rows` has it."""
     return (float(second.distances(first.points).mean()) + float(first.distances(second.points).mean())) / 2

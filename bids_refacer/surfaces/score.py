@@ -7,9 +7,9 @@ import numpy as np
 import trimesh
 
 from bids_refacer.statistics.calibration import EDGES, LEVELS, calibration_bins
-from bids_refacer.surfaces.distances import FIGURES, Row, face_distances, mark_face, part_rows
+from bids_refacer.surfaces.distances import FIGURES, FaceSurface, Row, face_distances, mark_face, part_rows
 from bids_refacer.surfaces.region import PARTS, face_patch, in_part
-from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
+from bids_refacer.surfaces.skin import Skin, SkinError, find_skin, skin_surface
 from bids_refacer.volumes.grid import Alignment, Grid
 
 Key = tuple[str, int | None]
@@ -20,12 +20,12 @@ SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` a
 
 @dataclass(frozen=True)
 class Scores:
-    """What `score_images` found for one original.
+    """What `score_candidates` found for one original.
 
     Attributes
     ----------
     rows : list of dict
-        ``image_type``, ``sample`` (int or None), then the columns of `distances.compare_surfaces`.
+        ``image_type``, ``sample`` (int or None), then the columns of `distances.part_rows`.
     face : trimesh.Trimesh
         The true face: the original's skin inside the face region, open, native world RAS+ mm.
     faces : dict
@@ -46,6 +46,37 @@ class Scores:
 def score_images(
     original: np.ndarray, candidates: Mapping[Key, np.ndarray], affine: np.ndarray, alignment: Alignment
 ) -> Scores:
+    """`score_candidates` against an original (i, j, k) whose skin is yet to be found; see there."""
+    return score_candidates(original_skin(original, affine), candidates, affine, alignment)
+
+
+def original_skin(original: np.ndarray, affine: np.ndarray) -> Skin:
+    """`find_skin`, with an error that says that it was the original's."""
+    try:
+        return find_skin(original, affine)
+    except SkinError as error:
+        raise SkinError(f"No skin surface in the original image. {error}") from error
+
+
+def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> tuple[FaceSurface, trimesh.Trimesh, np.ndarray]:
+    """The face region on the skin of an original.
+
+    Returns
+    -------
+    truth : FaceSurface, the complete surface with the region marked
+    face : trimesh.Trimesh, the region as an open surface
+    on_face : (n,) int64, place in ``truth.where`` of each vertex of ``face``
+    """
+    truth = mark_face(skin.mesh, alignment, Grid(skin.level.shape, np.asarray(affine, dtype=np.float64)))
+    inside = np.zeros(len(truth.mesh.vertices), dtype=bool)
+    inside[truth.where] = True
+    face, kept = face_patch(truth.mesh, inside)
+    return truth, face, np.searchsorted(truth.where, kept)
+
+
+def score_candidates(
+    skin: Skin, candidates: Mapping[Key, np.ndarray], affine: np.ndarray, alignment: Alignment
+) -> Scores:
     """Compare the skin of candidate images with the original's, in the face and its parts.
 
     The skin level is estimated once, on the original, and used for every candidate: a distance is a difference of faces
@@ -53,7 +84,7 @@ def score_images(
 
     Parameters
     ----------
-    original : (i, j, k) array, any real dtype
+    skin : Skin of the original
     candidates : mapping of `Key` to (i, j, k) arrays on the same grid and intensity scale
         Taken one at a time, so that a mapping may load them lazily.
     affine : (4, 4) float, voxel -> native world, RAS+ mm
@@ -72,20 +103,16 @@ def score_images(
     ValueError
         If a candidate lies on another grid.
     """
-    level = skin_level(original, affine)
-    view = Grid(original.shape, np.asarray(affine, dtype=np.float64))
-    truth = mark_face(_named_surface("original", original, affine, level), alignment, view)
-    inside = np.zeros(len(truth.mesh.vertices), dtype=bool)
-    inside[truth.where] = True
-    face, kept = face_patch(truth.mesh, inside)
-    on_face = np.searchsorted(truth.where, kept)
+    level = skin.level
+    view = Grid(level.shape, np.asarray(affine, dtype=np.float64))
+    truth, face, on_face = true_face(skin, affine, alignment)
     scores = Scores([], face, {}, {})
     samples: list[np.ndarray] = []
     for key in candidates:
         values = candidates[key]
-        if values.shape != original.shape:
+        if values.shape != level.shape:
             raise ValueError(
-                f"The {_name(key)} image has shape {values.shape}, the original {original.shape}: resample it."
+                f"The {_name(key)} image has shape {values.shape}, the original {level.shape}: resample it."
             )
         recovered = mark_face(_named_surface(_name(key), values, affine, level), alignment, view)
         to_true, to_recovered = face_distances(recovered, truth)

@@ -11,6 +11,9 @@ the original, and pass it to every other image. Measured on real heads: the mean
 deviation) then keeps its skin within 0.2 mm, where one low threshold for all voxels swells it by 1.6 mm.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import trimesh
 from scipy import ndimage
@@ -34,32 +37,40 @@ class SkinError(ValueError):
     """No skin surface can be found in an image; the message says why and what to do."""
 
 
-def skin_threshold(values: np.ndarray, affine: np.ndarray) -> float:
-    """Intensity that separates a head from the noise in the air around it.
+@dataclass(frozen=True)
+class Skin:
+    """The skin of an original, found once for all that is compared with it (`find_skin`).
 
-    Parameters
+    Attributes
     ----------
-    values : (i, j, k) array, any real dtype
-        T1w-like image: tissue brighter than air. Non-finite voxels count as air.
-    affine : (4, 4) float
-        Voxel -> world, RAS+ mm; only the voxel sizes matter here.
-
-    Returns
-    -------
-    float
-        In the units of ``values``: the larger of half of Otsu's threshold on the square root of the smoothed intensity,
-        and the median of the air plus four robust standard deviations of it.
-
-    Raises
-    ------
-    SkinError
-        If the image is not 3-D or constant.
+    level : (i, j, k) float32, intensity of the skin at every voxel (`skin_level`)
+    mesh : trimesh.Trimesh, the complete outer surface at that level, native world RAS+ mm
     """
-    return _threshold(_smoothed(values, affine))
+
+    level: np.ndarray
+    mesh: trimesh.Trimesh
+
+
+def find_skin(values: np.ndarray, affine: np.ndarray) -> Skin:
+    """The skin of an original: `skin_level` and the `skin_surface` at it; see there for arguments and errors."""
+    level = skin_level(values, affine)
+    return Skin(level, skin_surface(values, affine, level))
+
+
+def write_skin(path: Path, skin: Skin) -> None:
+    """Write a skin as ``.npz`` for the other steps of the same run; not compressed, as they wait for it."""
+    np.savez(path, level=skin.level, vertices=skin.mesh.vertices, faces=skin.mesh.faces)
+
+
+def read_skin(path: Path) -> Skin:
+    """Read what `write_skin` wrote."""
+    with np.load(path, allow_pickle=False) as content:
+        mesh = trimesh.Trimesh(vertices=content["vertices"], faces=content["faces"], process=False)
+        return Skin(content["level"], mesh)
 
 
 def skin_level(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Intensity of the skin surface at every voxel: half of the tissue around, at least `skin_threshold`.
+    """Intensity of the skin surface at every voxel: half of the tissue around, at least what keeps noise out.
 
     The tissue intensity is the mean weighted by intensity itself, G*s^2 / G*s (contraharmonic), which needs no mask and
     forgets air.
@@ -171,7 +182,11 @@ def _thinning(affine: np.ndarray) -> np.ndarray:
 
 
 def _threshold(smooth: np.ndarray) -> float:
-    """Global threshold of a smoothed image; see `skin_threshold`."""
+    """Intensity that separates a head from the noise in the air around it, from the smoothed image.
+
+    The larger of half of Otsu's threshold on the square root of the intensity, and the median of the air plus four
+    robust standard deviations of it.
+    """
     air = _air_level(smooth)
     _refuse_constant(smooth, air)
     # A stride of 2 keeps an eighth of millions of voxels; the brightest (vessels, spikes) would stretch the histogram.

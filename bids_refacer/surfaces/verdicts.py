@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
 from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of
-from bids_refacer.surfaces.skin import skin_level, skin_surface
+from bids_refacer.surfaces.skin import Skin, find_skin
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_volume
 
@@ -38,7 +38,12 @@ GRADES = ("pass", "warn", "fail")
 
 
 def face_left(
-    original: np.ndarray, defaced: np.ndarray, removed: np.ndarray, affine: np.ndarray, alignment: Alignment
+    original: np.ndarray,
+    defaced: np.ndarray,
+    removed: np.ndarray,
+    affine: np.ndarray,
+    alignment: Alignment,
+    skin: Skin | None = None,
 ) -> dict[str, float | None]:
     """Percentage of the true skin that is still there, for each of ``MEASURED``; None where the original shows none.
 
@@ -48,21 +53,22 @@ def face_left(
     removed : (i, j, k) bool, what the tool says that it removed or replaced: an average face resembles every face
     affine : (4, 4) float, voxel -> native RAS+ mm
     alignment : of the original
+    skin : of the original; found when omitted
 
     Raises
     ------
     SkinError
         When the original shows no skin.
     """
-    level = skin_level(original, affine)
-    mesh = skin_surface(original, affine, level)
+    skin = find_skin(original, affine) if skin is None else skin
+    mesh = skin.mesh
     points = np.asarray(mesh.vertices)
     parts, eyes, ears = part_of(points, alignment), *_on_eyes_and_ears(points, alignment)
     seen = inside_view(points, Grid(original.shape, affine)) & ((parts > 0) | ears)
     where = np.nonzero(seen)[0]
     shares = np.repeat(mesh.area_faces / 3.0, 3)
     areas = np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(points))[where]
-    images = (original, np.where(removed, np.nan, defaced), level)
+    images = (original, np.where(removed, np.nan, defaced), skin.level)
     left = _tissue_left(images, affine, points[where], np.asarray(mesh.vertex_normals)[where])
     chosen = {part: in_part(parts[where], part) for part in PARTS}
     chosen |= {"eyes": eyes[where] & chosen["face"], "ears": ears[where]}

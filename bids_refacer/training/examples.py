@@ -29,7 +29,7 @@ from bids_refacer.training.augment import (
     size_factor,
 )
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
-from bids_refacer.training.priors import FOLDS
+from bids_refacer.training.priors import folds_of
 from bids_refacer.training.regions import draw_region
 from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.prior import LinearPrior
@@ -71,7 +71,7 @@ class Example:
     values, skin, tissue : (48, 64, 64) float32, the truth
     known, unknown : (48, 64, 64) bool, neither outside the field of view
     skin_seen : (48, 64, 64) bool, where the true distance to the skin is certain in spite of a cut field of view
-    fold : of the head
+    fold : of the head's participant (`priors.folds_of`)
     """
 
     head: Head
@@ -90,7 +90,7 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     """The example of a step: a head, an unknown region, a pose and an intensity augmentation, all from one seed."""
     rng = np.random.default_rng([seed, step])
     index = int(rng.integers(len(heads)))
-    head = heads[index]
+    head, fold = heads[index], int(folds_of(heads)[index])
     draw = draw_augmentation(rng)
     region = draw_region(head, rng)
     zeroed_air = rng.random() < 0.5  # scanners and tools that write exact zeros: air and removed cannot be told apart
@@ -107,7 +107,7 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     tissue = tissue_field(values, skin, seen)
     known, unknown = seen & ~removed, seen & removed
     return Example(
-        head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen, FIELD_SPACING), index % FOLDS
+        head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen, FIELD_SPACING), fold
     )
 
 

@@ -24,7 +24,7 @@ class Head:
 
     Attributes
     ----------
-    name : participant label
+    name : of the file that it came from, without suffix: participant, and session and run where there are any
     stored : (96, 128, 128) uint8, model intensities -1..1 as 0..255
     seen : (96, 128, 128) bool, inside the field of view
     brain : (96, 128, 128) bool
@@ -38,6 +38,11 @@ class Head:
     brain: np.ndarray
     skin_mm: np.ndarray
     alignment: Alignment
+
+    @property
+    def participant(self) -> str:
+        """Whose head it is; heads of several sessions share it."""
+        return self.name.split("_", 1)[0]
 
     @property
     def values(self) -> np.ndarray:

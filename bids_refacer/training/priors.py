@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,24 @@ from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior, fit_prior
 FOLDS = 5
 
 
-def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
-    """One prior per fold, fitted without that fold's heads (each head and its mirror image), and last one on all.
+def folds_of(heads: Sequence[Head]) -> np.ndarray:
+    """(n,) int: the fold of each head. All heads of a participant share one, as they share the face; participants get
+    theirs in the order in which they come."""
+    people = {name: place for place, name in enumerate(dict.fromkeys(head.participant for head in heads))}
+    return np.array([people[head.participant] % FOLDS for head in heads], dtype=int)
 
-    The network must see linear estimates as wrong as those of an unseen head.
+
+def cross_fitted_priors(heads: list[Head], modes: int, noise: float) -> list[LinearPrior]:
+    """One prior per fold, fitted without that fold's participants, and last one on all.
+
+    Each head is there with its mirror image. The network must see linear estimates as wrong as those of an unseen
+    head.
     """
     rows = [_quantities(head) for head in heads]
     stacked = {name: np.stack([v for row in rows for v in (row[name], row[name][::-1])]) for name in rows[0]}
     views = {"intensity": stacked.pop("seen"), "skin": stacked.pop("certain")}
     views["tissue"] = views["intensity"]
-    fold = np.repeat(np.arange(len(heads)) % FOLDS, 2)
+    fold = np.repeat(folds_of(heads), 2)
     priors = []
     for out in [*range(FOLDS), -1]:
         keep = fold != out

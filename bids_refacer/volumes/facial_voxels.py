@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.intensity import CLIP, brain_scale
-from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.templates import asset
+from bids_refacer.volumes.versioned import Shapes, read_versioned, write_versioned
 
 VERSION = 1
 ROIS = ("face", "head")
@@ -77,7 +77,7 @@ def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray
 
 def write_voxels(path: Path, voxels: np.ndarray) -> None:
     """Write what `sample_voxels` returned as ``.npz``; the same voxels give the same bytes."""
-    np.savez_compressed(path, voxels=voxels, version=np.int64(VERSION))
+    write_versioned(path, VERSION, voxels=voxels)
 
 
 def read_voxels(path: Path) -> np.ndarray:
@@ -88,15 +88,8 @@ def read_voxels(path: Path) -> np.ndarray:
     ImageError
         If the file cannot be read, holds no facial voxels, or those of another version.
     """
-    remedy = "run the participant level again for this image."
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            voxels, version = content["voxels"], int(content["version"])
-    except Exception as error:  # zip, numpy and the disk each raise their own kind
-        raise ImageError(f"{path} holds no readable facial voxels ({error}): {remedy}") from error
-    if version != VERSION or voxels.shape != (int(head_roi().sum()),) or voxels.dtype != np.uint8:
-        raise ImageError(f"{path} holds facial voxels of version {version}, and this is version {VERSION}: {remedy}")
-    return voxels
+    shapes: Shapes = {"voxels": ((int(head_roi().sum()),), "u")}
+    return read_versioned(path, VERSION, "facial voxels", shapes)["voxels"]
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:

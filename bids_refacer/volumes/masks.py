@@ -8,6 +8,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from bids_refacer.volumes.grid import Grid
+
 _SMOOTHING_MM = 0.7
 _OPENING_MM = 1.8  # cuts ghosts and wrap-around off the skin
 _CLOSING_MM = 4.0  # bridges nostrils, ear canals and dental voids
@@ -72,6 +74,30 @@ def constant_fill(stored: np.ndarray, voxel_mm3: float = 1.0) -> tuple[float, np
         if solid.sum() > best.sum():
             best_value, best = float(value), solid
     return best_value, best
+
+
+def carry_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid, to_mask: np.ndarray, *, continued: bool) -> np.ndarray:
+    """A mask drawn on one image, on the grid of another: linear interpolation, cut at 0.5.
+
+    Parameters
+    ----------
+    mask : (i, j, k) bool
+    affine : (4, 4) float, its voxel -> RAS+ mm
+    grid : where it has to go
+    to_mask : (4, 4) float, world of the grid -> world of the mask (mm)
+    continued : whether voxels beyond the mask's field of view take the value at its border, or are False. A face that
+        only the other image shows (a chin, below) is removed where the border above it was
+
+    Returns
+    -------
+    (grid.shape) bool; on the mask's own grid, the mask itself
+    """
+    matrix = np.round(np.linalg.inv(affine) @ to_mask @ grid.affine, 9)
+    mode = "nearest" if continued else "constant"
+    carried = ndimage.affine_transform(
+        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, mode=mode
+    )
+    return np.asarray(carried >= 0.5)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:

@@ -84,6 +84,12 @@ def read_scan(path: str | Path) -> Scan:
     return scan
 
 
+def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """A mask that this app wrote: ``(i, j, k)`` bool and its affine; unlike an image, it may be the same everywhere."""
+    image = nib.Nifti1Image.from_filename(path)
+    return np.asarray(image.dataobj) > 0, image.affine
+
+
 def to_stored(scan: Scan, values: np.ndarray) -> np.ndarray:
     """Scaled values ``(i, j, k)`` -> the on-disk dtype of ``scan``: unscaled, rounded and clipped for integer dtypes.
 

@@ -13,10 +13,18 @@ import nibabel as nib
 import numpy as np
 
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
+from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
 """Principal stretches outside this range are not an adult's or a school child's brain: the registration went wrong."""
 
+SAME_HEAD_SCALES = (0.9, 1.1)
+"""Between two images of one head nothing is stretched; what a fit says beyond that is a fit that went wrong."""
+
+LEAST_OVERLAP = 0.8
+"""Dice of the heads in two images of one head, where both look; 0.96 to 0.99 when the registration is right."""
+
+_OVERLAP_MM = 3.0
 _TIMEOUT_S = 600
 
 
@@ -67,6 +75,59 @@ def align_to(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, tem
             f"{SCALE_LIMITS[0]} to {SCALE_LIMITS[1]}; check the orientation in the image header and the brain mask."
         )
     return Alignment(rigid_part(fitted, centre), fitted)
+
+
+def align_heads(
+    moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, fixed_brain: np.ndarray
+) -> np.ndarray:
+    """Rigid registration of two images of one head, which may differ in contrast, resolution and field of view.
+
+    The engine is `align_brain`'s, whose cost takes any monotonous or inverted contrast. It fits twelve parameters: that
+    it finds no stretch is the first proof that it is right, that the heads overlap the second.
+
+    Parameters
+    ----------
+    moving, fixed : (i, j, k) float arrays, each on a grid of its own
+    moving_affine, fixed_affine : (4, 4) float, voxel -> RAS+ mm
+    fixed_brain : (i, j, k) bool, on the grid of `fixed`; in its middle the rigid map agrees with the fitted one
+
+    Returns
+    -------
+    (4, 4) float64, moving world -> fixed world (mm), rotation and translation only
+
+    Raises
+    ------
+    RegistrationError
+        When the engine fails, or what it found is not the same head.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "fixed.nii"
+        nib.Nifti1Image(fixed.astype(np.float32), fixed_affine).to_filename(target)
+        fitted = allineate(moving, moving_affine, target)
+    scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
+    rigid = rigid_part(fitted, nib.affines.apply_affine(fixed_affine, np.argwhere(fixed_brain).mean(axis=0)))
+    overlap = _head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
+    if scales.min() < SAME_HEAD_SCALES[0] or scales.max() > SAME_HEAD_SCALES[1] or overlap < LEAST_OVERLAP:
+        raise RegistrationError(
+            f"Registration of two images of one head failed: stretches {np.round(scales, 2).tolist()}, expected "
+            f"{SAME_HEAD_SCALES[0]} to {SAME_HEAD_SCALES[1]}; overlap of the heads {overlap:.2f}, expected at least "
+            f"{LEAST_OVERLAP}; check that both show the same head, and the orientations in their headers."
+        )
+    return rigid
+
+
+def _head_overlap(
+    moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, rigid: np.ndarray
+) -> float:
+    """Dice of the heads of two images on a coarse grid, within both fields of view."""
+    step = np.maximum(_OVERLAP_MM / voxel_sizes(fixed_affine), 1)
+    i, j, k = (max(int(size / s), 1) for size, s in zip(fixed.shape, step, strict=True))
+    grid = Grid((i, j, k), fixed_affine @ np.diag([*step, 1.0]))
+    back = np.linalg.inv(rigid)
+    seen = resample(np.ones(moving.shape, np.float32), moving_affine, grid, back) > 0.99
+    one = head_mask(resample(fixed, fixed_affine, grid), grid.affine) & seen
+    other = head_mask(resample(moving, moving_affine, grid, back), grid.affine) & seen
+    return float(2 * (one & other).sum() / max(int(one.sum() + other.sum()), 1))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The part of the graph that is about one image: read, find the brain, align, check for a face, then each tool."""
+"""The part of the graph that is about one image: read, find the brain, align, measure the face, then each tool."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from importlib.metadata import version
 
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_refacer import __version__
 from bids_refacer.interfaces.head import Align, BrainMask, CheckFace, InspectHead
 from bids_refacer.interfaces.publish import Publish
+from bids_refacer.interfaces.truth import Truth
 from bids_refacer.workflows.jobs import Attack, ImageJob
 from bids_refacer.workflows.outputs import brain_entries
-from bids_refacer.workflows.tool import build_tool
+from bids_refacer.workflows.tool import TRUTH, build_tool
 
 
 def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
@@ -39,6 +41,9 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
             (brain, publish, [("details", "details")]),
         ]
     )
+    truth = Node(Truth(version=__version__), name="truth", mem_gb=2.0)
+    of_head = [("out_file", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
+    workflow.connect([(check, truth, of_head)])
     # what follows waits for the check: an image without a face leaves nothing in the output
     checked = [("brain_mask", "inputnode.brain_mask"), ("alignment", "inputnode.alignment")]
     workflow.connect(check, "brain_mask", publish, "files")
@@ -47,6 +52,7 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
         workflow.connect(
             [
                 (check, part, [("out_file", "inputnode.original"), *checked]),
+                (truth, part, [(name, f"inputnode.{name}") for name in TRUTH]),
                 (publish, part, [("out_files", "inputnode.brain_files")]),
             ]
         )

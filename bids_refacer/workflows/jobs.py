@@ -46,14 +46,24 @@ class ImageJob:
 
     @property
     def node_name(self) -> str:
-        """Name of its part of the graph, which Nipype wants without anything but letters, digits and underscores."""
-        stem = self.image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
-        return re.sub(r"[^0-9A-Za-z]+", "_", stem)
+        """Name of its part of the graph."""
+        return node_name(self.image)
 
     @property
     def label(self) -> str:
-        """What a person calls it: ``sub-01 ses-1 T1w``."""
-        return self.image.path.name.removesuffix(".gz").removesuffix(".nii").replace("_", " ")
+        """What a person calls it."""
+        return label_of(self.image)
+
+
+def node_name(image: HeadImage) -> str:
+    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
+    stem = image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
+    return re.sub(r"[^0-9A-Za-z]+", "_", stem)
+
+
+def label_of(image: HeadImage) -> str:
+    """What a person calls an image: ``sub-01 ses-1 T1w``."""
+    return image.path.name.removesuffix(".gz").removesuffix(".nii").replace("_", " ")
 
 
 @dataclass(frozen=True, kw_only=True)

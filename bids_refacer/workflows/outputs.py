@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, sidecar_of
+from bids_refacer.dataset.others import OtherImage
 from bids_refacer.dataset.sidecars import (
     brain_mask_sidecar,
     defaced_sidecar,
     defacemask_sidecar,
+    other_defaced_sidecar,
+    other_mask_sidecar,
     refaced_sidecar,
     surface_sidecar,
 )
@@ -42,6 +45,20 @@ def defaced_entries(job: ImageJob, tool: str) -> Entries:
         "defaced.nii.gz": _entry(defaced, defaced_sidecar(job.image, tool, {}, brain_mask_uri=brain, **_LATER)),
         "defacemask.nii.gz": _entry(mask, defacemask_sidecar(job.image, tool, {}, defaced_uri=uri, **_LATER)),
     }
+
+
+def other_entries(
+    other: OtherImage, names: OutputNames, reference_names: OutputNames, tool: str, *, native: bool
+) -> Entries:
+    """The same of an image that was defaced as its reference was, each naming where it came from."""
+    assert other.reference is not None, "images without a reference are not defaced"
+    defaced, mask = names.defaced(tool), names.defacemask(tool)
+    shared: dict[str, Any] = {"reference_mask_uri": _uri(names, reference_names.defacemask(tool)), "native": native}
+    image = other_defaced_sidecar(other.image, tool, mask_uri=_uri(names, mask), **shared, **_LATER)
+    removed = other_mask_sidecar(
+        other.image, other.reference, tool, defaced_uri=_uri(names, defaced), **shared, **_LATER
+    )
+    return {"defaced.nii.gz": _entry(defaced, image), "defacemask.nii.gz": _entry(mask, removed)}
 
 
 def refaced_entries(job: ImageJob, tool: ToolJob, attack: Attack) -> Entries:

@@ -23,6 +23,11 @@ from bids_refacer.workflows.outputs import (
     voxel_entries,
 )
 
+TRUTH = ("skin", "face_files", "voxels", "brain")
+"""Outputs of the node `interfaces.truth.Truth`, which every tool needs."""
+
+_OF_HEAD = ("original", "brain_mask", "alignment")
+
 
 def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     """Graph of one tool.
@@ -36,10 +41,11 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     Inputs (of ``inputnode``)
     ------
     original, brain_mask, alignment : files
+    skin, face_files, voxels, brain : what was measured of the original, by `interfaces.truth`
     brain_files : what was published of the image itself; the record lists it
     """
     workflow = Workflow(name=tool.node_name)
-    inputs = Node(IdentityInterface(fields=["original", "brain_mask", "alignment", "brain_files"]), name="inputnode")
+    inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
     own = {} if tool.definition is None else {"definition": dict(tool.definition)}
     limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
     call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
@@ -79,10 +85,10 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     workflow.connect(
         [
             (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
-            (inputs, verdict, [(name, name) for name in ("original", "brain_mask", "alignment")]),
+            (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [("original", "original"), ("alignment", "alignment")]),
+            (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
             (deface, score, [("defaced", "defaced")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
             (inputs, record, [("brain_files", "brain_files")]),
@@ -104,7 +110,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
 def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Node:
     """The node that samples every image, for phenotypes; it reads what it is given and nothing waits for it."""
     voxels = Node(FacialVoxels(version=__version__), name="voxels", mem_gb=1.0)
-    of_head = [(name, name) for name in ("original", "brain_mask", "alignment")]
+    of_head = [("voxels", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
     workflow.connect(
         [
             (inputs, voxels, of_head),

@@ -38,7 +38,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
     write_volume(source, values, scan.affine, np.float32)
     command = [niimath.bin, str(source), "-deface", str(template), str(mask_file), str(output)]
     run_program(command, work_dir=work_dir, image=scan.path)
-    removed_by_tool = np.asarray(nib.load(output).dataobj) == 0
+    removed_by_tool = np.asarray(nib.Nifti1Image.from_filename(output).dataobj) == 0
     to_template = allineate(source, template, work_dir=work_dir, image=scan.path)[1]
     mask, mask_affine = load_mask(mask_file)
     sampled = ~sample_mask(mask, mask_affine, to_template, values.shape, scan.affine, outside=False)

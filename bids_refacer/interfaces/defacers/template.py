@@ -93,5 +93,5 @@ def sample_mask(
 
 def load_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A mask image as ((i, j, k) float32, (4, 4) float64 voxel -> RAS+ mm)."""
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     return np.asarray(image.dataobj, dtype=np.float32), image.affine
