@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
     parser.add_argument("--participants", nargs="*", help="instead of --split")
     parser.add_argument("--tools", nargs="+", default=["quickshear", "pydeface", "niimath", "skullstrip"])
-    parser.add_argument("--models", nargs="+", default=["linear", "default"])
+    parser.add_argument("--models", nargs="+", default=["linear", "kriged", "default"])
     parser.add_argument("--num-samples", type=int, default=1)
     parser.add_argument("--sampler", default="dpmpp2m")
     parser.add_argument("--steps", type=int)

@@ -24,6 +24,8 @@ from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior
 
 LICENCE = "CC BY-SA 3.0"
+BARE = ("linear", "kriged")
+"""Models without networks: the linear estimate alone, and moved to agree with the skin beside the cut."""
 _PRIOR_FILES = {block: f"prior_{block}" for block in BLOCKS}
 
 
@@ -41,6 +43,7 @@ class AttackModel:
     prior : linear estimate at the coarsest spacing
     stages : (configuration, denoiser) from coarse to fine; none for the linear attack
     sha256 : file name -> SHA-256 of the file
+    anchored : whether the linear estimate is moved to agree with the skin beside the cut
     """
 
     name: str
@@ -49,6 +52,7 @@ class AttackModel:
     sha256: dict[str, str]
 
     coarsest: int = 4
+    anchored: bool = True
 
     @property
     def finest(self) -> int:
@@ -57,7 +61,7 @@ class AttackModel:
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: the shipped one called `name`, or a path.
+    """The folder of a model: the shipped one called `name` (that of `BARE` is the default's), or a path.
 
     Raises
     ------
@@ -65,33 +69,33 @@ def model_folder(name: str) -> Path:
         When there is no such model.
     """
     shipped = Path(str(files("bids_refacer"))) / "data" / "weights"
-    for folder in (shipped / name, Path(name)):
+    for folder in (shipped / ("default" if name in BARE else name), Path(name)):
         if (folder / "model.json").is_file():
             return folder
     have = sorted(p.parent.name for p in shipped.glob("*/model.json"))
     raise WeightsError(
-        f"No attack model {name!r}: it is neither one of the shipped models ({', '.join(have)}, linear) nor a folder "
+        f"No attack model {name!r}: it is neither one of the shipped models ({', '.join([*have, *BARE])}) nor a folder "
         "with a model.json."
     )
 
 
 def load_model(name: str, device: torch.device) -> AttackModel:
-    """Load and verify a model; "linear" is the shipped model's linear estimate alone.
+    """Load and verify a model; those of `BARE` are the shipped one without its networks.
 
     Raises
     ------
     WeightsError
         When the model is missing or a file does not have the SHA-256 that model.json states.
     """
-    folder = model_folder("default" if name == "linear" else name)
+    folder = model_folder(name)
     description = json.loads((folder / "model.json").read_text())
-    names = list(_PRIOR_FILES.values()) + ([] if name == "linear" else description["stages"])
+    names = list(_PRIOR_FILES.values()) + ([] if name in BARE else description["stages"])
     sha256 = {
         file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)
     }
     stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
-    label = "linear" if name == "linear" else description["name"]
-    return AttackModel(label, _load_prior(folder), stages, sha256)
+    label = name if name in BARE else description["name"]
+    return AttackModel(label, _load_prior(folder), stages, sha256, anchored=name != "linear")
 
 
 def verify(path: Path, expected: str | None) -> str:

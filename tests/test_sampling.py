@@ -149,6 +149,15 @@ def test_without_stages_the_image_is_that_of_the_linear_fields_on_the_finest_gri
     np.testing.assert_array_equal(sample(of, head, seed=1), sample(of, head, seed=2))
 
 
+def test_the_linear_attack_is_not_anchored() -> None:
+    head = cut_head()
+    fields = upsample(linear_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4]))
+    image = render(fields[:, :1], fields[:, 1:], 2)[0, 0].numpy().clip(-1, 1)
+    got = sample(replace(model(), anchored=False), head)
+    np.testing.assert_array_equal(got, np.where(head.known, head.values, image))
+    assert not np.array_equal(got, sample(model(), head))
+
+
 def test_a_first_stage_alone_gives_an_image_of_its_fields() -> None:
     head, (config, _) = coarser(cut_head()), tiny_stage(4, 0.0, 1)
     of = model((config, Constant(-0.3, 0.2)))

@@ -54,18 +54,18 @@ def main(argv: list[str]) -> int:
     """Print what `ask` wants to know; returns the exit code."""
     import torch
 
-    from bids_refacer.weights import WeightsError, model_folder
+    from bids_refacer.weights import BARE, WeightsError, model_folder
 
     try:
-        folder = model_folder("default" if argv[0] == "linear" else argv[0])
+        folder = model_folder(argv[0])
         description = json.loads((folder / "model.json").read_text())
     except WeightsError as error:
         print(error, file=sys.stderr)
         return 1
     weights = description["sha256"]
-    if argv[0] == "linear":
+    if argv[0] in BARE:
         weights = {name: digest for name, digest in weights.items() if name.startswith("prior")}
-    card = "linear" if argv[0] == "linear" else description["name"]
+    card = argv[0] if argv[0] in BARE else description["name"]
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     print(json.dumps({"gpus": gpus, "card": card, "weights": weights}))
     return 0

@@ -21,6 +21,7 @@ from bids_refacer.refacing.conditioning import (
     Level,
     anchored_fields,
     condition_volume,
+    linear_fields,
     pyramid,
     render,
     residual_scale,
@@ -78,7 +79,8 @@ def sample_cascade(
     levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
     done, spacing = 0, model.coarsest
-    fields = anchored_fields(model.prior, levels[spacing], head.skin)
+    known = levels[spacing]
+    fields = anchored_fields(model.prior, known, head.skin) if model.anchored else linear_fields(model.prior, known)
     image: Tensor | None = None
     for config, denoiser in model.stages:
         level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _ticker(count, done, total))
