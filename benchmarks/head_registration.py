@@ -2,7 +2,7 @@
 
 Forces come from three channels at once: intensity, distance to the skin, distance to the brain's border. Distances make
 the skin and the brain meet to a fraction of a voxel, intensity does the rest. Displacements live on the canonical 4 mm
-grid in mm; what a head's field of view does not show exerts no force (the displacement there is that of its surroundings).
+grid in mm; what a head's field of view does not show exerts no force (it moves with its surroundings).
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ def test_options_reach_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert np.asarray(image.dataobj)[:2, :2].max() == 0  # no noise in the air
     people = table(tmp_path / "out" / "participants.tsv")
     density = [float(r["muscle_density"]) for r in table(tmp_path / "out" / "sourcedata" / "truth" / "truth.tsv")]
-    beyond = [float(r["muscle_radiodensity_thigh"]) + 0.25 * (float(r["age"]) - 50) - 3 * (r["sex"] == "M") for r in people]
+    beyond = [
+        float(r["muscle_radiodensity_thigh"]) + 0.25 * (float(r["age"]) - 50) - 3 * (r["sex"] == "M") for r in people
+    ]
     assert np.corrcoef(density, beyond)[0, 1] == pytest.approx(-1, abs=1e-3)  # rho is -1
 
 

@@ -22,7 +22,7 @@ LEAST_VOLUME = 0.15
 """Tissue is never compressed to less than this share of its volume."""
 _SMOOTHINGS = 30
 TEXTURE = 0.7
-"""Share of the unexplained variation that becomes texture: the rest is folds that registration did not bring together."""
+"""Share of the unexplained variation that becomes texture: the rest is folds that registration left apart."""
 _TEXTURE_VOXELS = 0.7  # of 2 mm: smoothness of the texture
 _ROUNDS = 12  # of the fixed-point inversion; it halves its error in each
 
