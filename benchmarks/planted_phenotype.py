@@ -98,7 +98,7 @@ def calibration(voxels: dict[str, np.ndarray], target: np.ndarray, design: np.nd
             permutation[kind] += one.permutation_p <= LEVEL
         for kind, p_value in comparisons(found).items():
             difference[kind] += p_value <= LEVEL
-    print(f"permuted phenotype, {SEEDS} seeds, p <= {LEVEL}: prediction {permutation}, original against it {difference}")
+    print(f"permuted phenotype, {SEEDS} seeds, p <= {LEVEL}: prediction {permutation}, original against {difference}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,6 @@ def to_contrast(tissue: np.ndarray, brain: np.ndarray, eyes: np.ndarray, contras
     """
     if contrast == "T1w":
         return tissue.astype(np.float32)
-    inside, around = (np.interp(tissue, *zip(*curve[contrast], strict=True)) for curve in (_BRAIN, _AROUND))
+    inside, around = (np.interp(tissue, *np.transpose(curve[contrast])) for curve in (_BRAIN, _AROUND))
     mixed = brain * inside + (1 - brain) * around
     return ((1 - eyes) * mixed + eyes * _VITREOUS[contrast]).astype(np.float32)
