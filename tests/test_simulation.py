@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bids_refacer.simulation.acquisition import BRAIN_MEDIAN, Protocol, acquire, draw_session, true_brain
+from bids_refacer.simulation.acquisition import BRAIN_MEDIAN, Protocol, Session, acquire, draw_session, true_brain
 from bids_refacer.simulation.anatomy import (
     FAT_MM,
     LEAST_VOLUME,
@@ -25,7 +25,9 @@ from bids_refacer.simulation.model import ASSET, HeadModel, head_model, read_mod
 from bids_refacer.simulation.people import HU_PER_YEAR, SITES, draw_person
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import CANONICAL
+from bids_refacer.training.regions import shear_region
+from bids_refacer.volumes.grid import CANONICAL, Grid, resample
+from bids_refacer.volumes.templates import pydeface_keep_mask
 
 ROUGH = Protocol(resolution_mm=4.0, noise=0.0, bias=0.0)
 
@@ -131,6 +133,30 @@ def test_noise_is_rician_and_the_bias_field_is_as_strong_as_asked(model: HeadMod
     head = plain > 100
     assert np.log(shaded[head] / plain[head]).std() == pytest.approx(0.2, rel=0.25)
     assert plain[:3, :3, -10:].max() == 0
+
+
+def test_muscle_shows_where_every_tool_removes_the_face_and_nowhere_else(model: HeadModel) -> None:
+    person = draw_person(model, 0.5, np.random.default_rng(0))
+    session = Session(Grid(CANONICAL[4].shape, CANONICAL[4].affine), np.eye(4))
+    images, zones = [], []
+    for muscle in (-2.0, 2.0):
+        anatomy = anatomy_of(model, replace(person, muscle=muscle), np.random.default_rng(1))
+        protocol = Protocol(resolution_mm=4.0, bias=0.2)
+        image = acquire(model, anatomy, session, protocol, "T1w", np.random.default_rng(2)).astype(float)
+        brain = true_brain(model, anatomy, session).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        images.append(image)
+        zones.append([shear_region(brain, buffer=5.0)[: image.shape[0]], pydeface_zone()])
+    changed = np.abs(images[1] - images[0])
+    for one, other in zip(*zones, strict=True):
+        removed = one & other
+        assert changed[removed].sum() > 50 * changed[~removed].sum()
+    assert changed[np.logical_or.reduce(zones[0])].max() > 0.2 * BRAIN_MEDIAN
+
+
+def pydeface_zone() -> np.ndarray:
+    """What pydeface's mask removes of the average head, (48, 64, 64)."""
+    keep, affine = pydeface_keep_mask()
+    return resample(keep, affine, CANONICAL[4], order=1, cval=1.0) < 0.5
 
 
 def test_contrasts_order_the_tissues_as_they_should() -> None:

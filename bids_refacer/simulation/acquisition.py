@@ -19,6 +19,7 @@ TILT_DEG, SHIFT_MM = 4.0, 3.0
 """Standard deviations of the head's pose in the scanner."""
 BRAIN_MEDIAN = 400.0
 """Of the stored values, of all contrasts' white and grey matter in T1w."""
+_MIDDLE = 0.7  # squared radius of about a head, in half sides of the box
 _AIR_MM = 6.0  # beyond it nothing is computed but noise
 
 
@@ -78,7 +79,7 @@ def acquire(
     signal = to_contrast(tissue, brain, _lookup(model.eyes, at), contrast)
     signal *= np.clip(0.5 - _lookup(model.skin_mm, at) / protocol.resolution_mm, 0, 1)
     image = np.zeros(session.grid.shape, np.float32)
-    image[voxels] = signal * np.exp(protocol.bias * _bias(session.grid.shape, voxels, rng))
+    image[voxels] = signal * np.exp(protocol.bias * _bias(session.grid.shape, rng)[voxels])
     if protocol.noise:
         real, imaginary = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(protocol.noise)
         image = np.hypot(image + real, imaginary)
@@ -111,8 +112,13 @@ def _lookup(values: np.ndarray, at: np.ndarray, order: int = 1) -> np.ndarray:
     return ndimage.map_coordinates(values, at, order=order, mode="nearest", output=np.float32)
 
 
-def _bias(shape: tuple[int, ...], voxels: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarray:
-    """(n,) float32: a random quadratic of the place, mean 0 and standard deviation 1 over the head."""
-    x, y, z = (2 * v.astype(np.float32) / side - 1 for v, side in zip(voxels, shape, strict=True))
-    field = np.tensordot(rng.standard_normal(9), np.stack([x, y, z, x * y, y * z, z * x, x**2, y**2, z**2]), 1)
-    return ((field - field.mean()) / max(float(field.std()), 1e-6)).astype(np.float32)
+def _bias(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """(i, j, k) float32: a random quadratic of the place, mean 0 and standard deviation 1 in the middle of the box.
+
+    It does not depend on the head, or its scale would tell of a face after the face is gone.
+    """
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, side, dtype=np.float32) for side in shape), indexing="ij", sparse=True)
+    terms = (x, y, z, x * y, y * z, z * x, x**2, y**2, z**2)
+    field = sum((w * term for w, term in zip(rng.standard_normal(9), terms, strict=True)), np.zeros(shape, np.float32))
+    middle = field[x**2 + y**2 + z**2 < _MIDDLE]
+    return ((field - middle.mean()) / max(float(middle.std()), 1e-6)).astype(np.float32)
