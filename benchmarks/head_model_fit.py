@@ -12,9 +12,9 @@ from benchmarks.head_registration import REACH_MM, carried, channels_of
 from bids_refacer.simulation.model import HeadModel
 from bids_refacer.training.heads import load_head
 from bids_refacer.volumes.fields import SKIN_UNIT_MM, tissue_field
-from bids_refacer.volumes.grid import CANONICAL
+from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.intensity import CLIP
-from bids_refacer.volumes.templates import asset
+from bids_refacer.volumes.templates import pydeface_keep_mask
 
 MODES = 50
 ROUNDS = 4  # of filling what a field of view does not show
@@ -25,7 +25,7 @@ EYES = np.array([[-32.0, 80.0, -34.0], [32.0, 80.0, -34.0]])  # in the average h
 EYE_REACH, EYE_LEVELS = 14.0, (0.06, 0.26)  # mm; T1w intensity of the vitreous, of CLIP brain medians
 MUSCLE_LEVELS, FAT_LEVELS = (0.3, 0.72), (0.72, 2.6)  # brain medians; far from the coil fat is darker than the brain
 NECK_MM = -138.0  # the head ends there: most fields of view do
-FACE_FLOOR, FACE_BACK = -44.0, 30.0  # facial tissue that all tools remove lies below the eyes, before the ears (mm)
+FACE_FLOOR, FACE_BACK = -48.0, 36.0  # facial tissue that all tools remove lies below the eyes, before the ears (mm)
 
 
 def fit_model(
@@ -211,8 +211,9 @@ def _eyes(tissue: np.ndarray) -> np.ndarray:
 
 def _facial_tissue(tissue: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(48, 64, 64) muscle and fat, 0..1, well inside the part of the face that is removed by every tool."""
-    zone = asset("face_zone.nii.gz")[0] > 0
-    depth = np.clip((ndimage.distance_transform_edt(zone, sampling=2.0) - 4) / 8, 0, 1)
+    keep, affine = pydeface_keep_mask()
+    zone = resample(keep, affine, CANONICAL[2], order=1, cval=1.0) < 0.5
+    depth = np.clip((ndimage.distance_transform_edt(zone & zone[::-1], sampling=2.0) - 8) / 8, 0, 1)
     _, y, z = _axes()
     depth *= np.clip((y - FACE_BACK) / 8, 0, 1)[:, None] * np.clip((FACE_FLOOR - z) / 8, 0, 1)
     depth *= np.clip(skin / INSIDE, 0, 1)

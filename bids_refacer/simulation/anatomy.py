@@ -87,7 +87,7 @@ def thinner_fat(model: HeadModel) -> np.ndarray:
     The skin moves inwards by `FAT_MM` where the face is covered by fat; below it, the less the deeper.
     """
     covered = np.maximum(model.fat, model.muscle)
-    cover = np.clip(ndimage.gaussian_filter(covered, 3.0) * 3, 0, 1)
+    cover = np.clip(ndimage.gaussian_filter(covered, 1.5) * 2, 0, 1)
     depth = np.clip(1 + model.skin_mm / 16.0, 0, 1) * np.clip(2 - model.skin_mm / 16.0, 0, 1)
     normal = np.stack(np.gradient(ndimage.gaussian_filter(model.skin_mm, 1.0), FIELD))
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-3)
