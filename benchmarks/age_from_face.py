@@ -1,8 +1,9 @@
 """Age from facial voxels of real heads: `python -m benchmarks.age_from_face CACHE PARTICIPANTS WORK`.
 
 CACHE is the cache of `bids_refacer train OUT --prepare-only` (train and val): heads on the canonical 2 mm grid with
-their brain masks and alignments. The tools run there. WORK keeps facial voxels, which show the faces: not for sharing;
-a run that is stopped goes on. Sex is regressed out. The table of docs/phenotype.md is what is printed.
+their brain masks and alignments, where the tools' regions are removed (`canonical_voxels`). WORK keeps facial voxels,
+which show the faces: not for sharing; a run that is stopped goes on. Sex is regressed out. The table of
+docs/phenotype.md is what is printed.
 """
 
 from __future__ import annotations

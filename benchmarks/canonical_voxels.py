@@ -1,32 +1,33 @@
-"""Facial voxels of an image and of what defacing tools leave of it, for heads that lie on the canonical 2 mm grid.
+"""Facial voxels of an image and of what defacing leaves of it, for heads that lie on the canonical 2 mm grid.
 
-The real tools run on that grid, so that neither brain extraction nor our registration has to be repeated: both were
-done when the head was brought there. Skull-stripped is the tool `skullstrip`.
+Nothing is extracted or registered again: brain mask and alignment are those with which the head was brought there.
+Quickshear is the package's own function (on 2 mm voxels), skull-stripped the brain mask, and pydeface its face mask,
+carried by the affine alignment of the brain: the tool's own registration costs half a minute a head.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
-from bids_refacer.interfaces.defacers import DEFACERS
-from bids_refacer.volumes.facial_voxels import sample_voxels
-from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan, write_volume
+from bids_refacer.interfaces.defacers.quickshear import BUFFER_VOXELS
+from bids_refacer.volumes.facial_voxels import LEVELS, head_roi
+from bids_refacer.volumes.grid import CANONICAL, pool, resample
+from bids_refacer.volumes.intensity import CLIP, brain_scale
+from bids_refacer.volumes.templates import pydeface_keep_mask
 
 TOOLS = ("quickshear", "pydeface", "skullstrip")
-UNIT = 400.0  # stored value of the brain median
 
 
-def voxels_of(medians: np.ndarray, brain: np.ndarray, to_average: np.ndarray) -> dict[str, np.ndarray]:
-    """Facial voxels of the original and of each of `TOOLS`.
+def voxels_of(values: np.ndarray, brain: np.ndarray, to_average: np.ndarray) -> dict[str, np.ndarray]:
+    """Facial voxels of the original and after each of `TOOLS`.
 
     Parameters
     ----------
-    medians : (96, 128, 128) float, brain medians, on the canonical 2 mm grid
+    values : (96, 128, 128) float, on the canonical 2 mm grid
     brain : (96, 128, 128) bool
     to_average : (4, 4), canonical world -> average-head world
 
@@ -34,19 +35,35 @@ def voxels_of(medians: np.ndarray, brain: np.ndarray, to_average: np.ndarray) ->
     -------
     "original" and names of tools -> (n,) uint8 as of `sample_voxels`
     """
-    alignment = Alignment(np.eye(4), to_average)
+    kept = {
+        "original": np.ones_like(brain),
+        "quickshear": quickshear_keeps(brain),
+        "pydeface": pydeface_keeps(to_average),
+        "skullstrip": brain,
+    }
+    return {kind: in_place(np.where(mask, values, 0), brain) for kind, mask in kept.items()}
+
+
+def quickshear_keeps(brain: np.ndarray) -> np.ndarray:
+    """What the tool leaves, (96, 128, 128) bool."""
+    from quickshear import quickshear
+
     affine = CANONICAL[2].affine
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "head.nii"
-        write_volume(path, medians * UNIT, affine, np.int16)
-        scan: Scan = read_scan(path)
-        found = {"original": sample_voxels(scan.values, affine, brain, alignment)}
-        for tool in TOOLS:
-            work = Path(folder) / tool
-            work.mkdir()
-            result = DEFACERS[tool].run(scan, brain, alignment, work)
-            found[tool] = sample_voxels(result.stored.astype(np.float32), affine, brain, alignment)
-    return found
+    ones = nib.Nifti1Image(np.ones(brain.shape, np.uint8), affine)
+    return np.asarray(quickshear(ones, nib.Nifti1Image(brain.astype(np.uint8), affine), BUFFER_VOXELS).dataobj) > 0
+
+
+def pydeface_keeps(to_average: np.ndarray) -> np.ndarray:
+    """What the tool's mask leaves, (96, 128, 128) bool."""
+    keep, affine = pydeface_keep_mask()
+    return resample(keep, affine, CANONICAL[2], to_average, order=1, cval=1.0) >= 0.5
+
+
+def in_place(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """`facial_voxels.sample_voxels` of an image that is on the canonical 2 mm grid already."""
+    coarse, _ = pool(values, np.ones_like(brain))
+    scale = brain_scale(values, brain & (values > 0))
+    return np.rint(np.clip(coarse[head_roi()] / scale, 0, CLIP) * (LEVELS / CLIP)).astype(np.uint8)
 
 
 def save_voxels(path: Path, found: dict[str, np.ndarray]) -> None:

@@ -1,10 +1,10 @@
 """Is a planted phenotype found, and only where it was planted? `python -m benchmarks.planted_phenotype DATASET WORK`.
 
-DATASET is made by `bids_refacer simulate` (T1w; 150 or more participants). Each head is brought to the canonical grid
-by its true pose, with its true brain mask, and the tools run there. Printed: radiodensity from facial voxels with age
-and sex regressed out, for original and defaced images; what is attainable, which is the correlation of radiodensity
-with the true density of the facial muscles; how often a permuted phenotype is significant over 20 seeds; and a target
-that is age alone, once age is a covariate.
+DATASET is made by `bids_refacer simulate` (T1w). Each head is brought to the canonical grid by its true pose, with its
+true brain mask, and defaced there (`canonical_voxels`). Printed: radiodensity from facial voxels with age and sex
+regressed out, for original and defaced images; what is attainable, which is the correlation of radiodensity with the
+true density of the facial muscles; how often a permuted phenotype is significant over 20 seeds; and a target that is
+age alone, once age is a covariate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.canonical_voxels import TOOLS, UNIT, save_voxels, voxels_of
+from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
 from benchmarks.phenotype_rows import assess_all, comparisons, print_rows
 from bids_refacer.dataset.simulated import SimulatedNames, truth_dir
 from bids_refacer.muscle.validation import left_by_covariates
@@ -42,9 +42,9 @@ def prepared(dataset: Path, label: str, target: Path) -> dict[str, np.ndarray]:
         scan, brain = read_scan(names.image("T1w")), read_scan(names.truth("brain.nii.gz"))
         pose = np.array(json.loads(names.truth("head.json").read_text())["NativeToCanonical"])
         alignment = Alignment(pose, pose)
-        medians = alignment.to_canonical(scan.values, scan.affine, 2) / UNIT
+        values = alignment.to_canonical(scan.values, scan.affine, 2)
         mask = alignment.to_canonical(brain.values, brain.affine, 2) > 0.5
-        save_voxels(target, voxels_of(medians, mask, np.eye(4)))
+        save_voxels(target, voxels_of(values, mask, np.eye(4)))
         print(f"sub-{label}: {time.process_time() - began:.1f} s CPU of this process", flush=True)
     with np.load(target) as content:
         return dict(content)

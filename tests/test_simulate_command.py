@@ -72,7 +72,8 @@ def test_options_reach_the_images(dataset: Path, tmp_path: Path, monkeypatch: py
         return real(model, anatomy, session, protocol, *rest)
 
     monkeypatch.setattr(simulate_run, "acquire", watched)
-    options = "--resolution 3.5 --field-of-view 140 245 210 --noise 0 --bias 0.3 --rho -1 --participants 1 --seed 4".split()
+    image_options = "--resolution 3.5 --field-of-view 140 245 210 --noise 0 --bias 0.3"
+    options = f"{image_options} --rho -1 --participants 1 --seed 4".split()
     assert main(["simulate", str(tmp_path / "out"), *options]) == 0
     image = nib.load(tmp_path / "out" / "sub-001" / "anat" / "sub-001_T1w.nii.gz")
     assert image.shape == (40, 70, 60) and image.header.get_zooms() == (3.5, 3.5, 3.5)
