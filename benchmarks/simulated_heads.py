@@ -1,8 +1,8 @@
 """Are synthetic heads like real ones, and is nobody in them?
 
-    python -m benchmarks.simulated_heads CACHE PARTICIPANTS DATASET
+    python -m benchmarks.simulated_heads CACHE PARTICIPANTS [--heads N]
 
-DATASET is made by `bids_refacer simulate` (T1w). CACHE is the cache folder of `bids_refacer train OUT --prepare-only`
+CACHE is the cache folder of `bids_refacer train OUT --prepare-only`
 (with train and val). Two pictures of a head are
 compared, both in the canonical frame: its face (signed distance to the skin, mm, near the average face) and its tissue
 (4 mm voxels in brain medians). Printed:
@@ -17,7 +17,6 @@ compared, both in the canonical frame: its face (signed distance to the skin, mm
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,14 @@ from scipy import stats
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from benchmarks.make_head_model import people
-from bids_refacer.dataset.simulated import SimulatedNames
+from bids_refacer.simulation.acquisition import BRAIN_MEDIAN, Protocol, Session, acquire
+from bids_refacer.simulation.anatomy import anatomy_of, true_skin
 from bids_refacer.simulation.model import HeadModel, head_model
+from bids_refacer.simulation.people import draw_person
 from bids_refacer.surfaces.distances import signed_distances
-from bids_refacer.surfaces.gifti import read_surface
 from bids_refacer.training.heads import Head, load_head
-from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
-from bids_refacer.volumes.intensity import CLIP, brain_scale
-from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.grid import CANONICAL, pool
+from bids_refacer.volumes.intensity import CLIP
 from bids_refacer.volumes.templates import asset
 
 NEAR_MM = 10.0
@@ -59,16 +58,15 @@ def _real(head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return head.skin_mm.ravel().astype(np.float32), tissue.ravel(), seen.ravel()
 
 
-def synthetic(dataset: Path, label: str, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Skin distances at the face's voxels, and tissue of all, of one head in the canonical frame."""
-    names = SimulatedNames(dataset, label)
-    pose = np.array(json.loads(names.truth("head.json").read_text())["NativeToCanonical"])
-    points = np.argwhere(face) * 4.0 + CANONICAL[4].affine[:3, 3]
-    skin = signed_distances(points, read_surface(names.truth("skin.surf.gii")).apply_transform(pose))
-    scan, brain = read_scan(names.image("T1w")), read_scan(names.truth("brain.nii.gz"))
-    medians = scan.values / brain_scale(scan.values, brain.stored > 0)
-    fine = Alignment(pose, pose).to_canonical(np.clip(medians, 0, CLIP), scan.affine, 2)
-    return skin, pool(fine, np.ones(fine.shape, bool))[0].ravel()
+def synthetic(model: HeadModel, seed: int, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Skin distances at the face's voxels, and tissue of all, of one head without noise, in the canonical frame."""
+    rng = np.random.default_rng([6, seed])
+    anatomy = anatomy_of(model, draw_person(model, 0.5, rng), rng)
+    grid = CANONICAL[4]
+    points = np.argwhere(face) * 4.0 + grid.affine[:3, 3]
+    skin = signed_distances(points, true_skin(model, anatomy))
+    image = acquire(model, anatomy, Session(grid, np.eye(4)), Protocol(4.0, noise=0.0), "T1w", rng)
+    return skin, np.clip(image / BRAIN_MEDIAN, 0, CLIP).ravel()
 
 
 def compare(name: str, unit: str, made_from: np.ndarray, held_out: np.ndarray, drawn: np.ndarray) -> None:
@@ -107,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("participants", type=Path)
-    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--heads", type=int, default=40)
     options = parser.parse_args()
     known = people(options.participants)
     model = head_model()
@@ -115,8 +113,7 @@ def main() -> None:
     (skin, tissue, seen), (val_skin, val_tissue, _) = (real(group) for group in paths)
     face = face_voxels(model) & (seen.mean(0) > SHARE).reshape(CANONICAL[4].shape)
     complete = seen[:, face.ravel()].all(1)
-    labels = sorted(path.name.removeprefix("sub-") for path in options.dataset.glob("sub-*"))
-    rows = [synthetic(options.dataset, label, face) for label in labels]
+    rows = [synthetic(model, seed, face) for seed in range(options.heads)]
     drawn = np.stack([row[0] for row in rows])
     print(f"{complete.sum()} real heads of the model's {len(complete)} show all {face.sum()} voxels of the face")
     compare("face", "mm", skin[complete][:, face.ravel()], val_skin[:, face.ravel()], drawn)
