@@ -33,7 +33,7 @@ demo: $(VENV)/.app demo/bids/dataset_description.json
 
 demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
-	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface skullstrip --nprocs $(NPROCS)
+	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface --nprocs $(NPROCS)
 	$(BIN)/bids_refacer demo/heads demo/group group
 	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
 	@echo
