@@ -1,8 +1,8 @@
-"""Do brain extraction and defacers succeed on synthetic heads? `python -m benchmarks.simulated_success DATASET [TOOL ...]`.
+"""Do brain extraction and defacers succeed on synthetic heads? `python -m benchmarks.simulated_success DATASET [TOOL]`.
 
 DATASET is made by `bids_refacer simulate` (T1w). For each head: the app's brain extraction, alignment and check for a
-face, then the tools. Printed: Dice of the brain with the true one, error of the pose, what each tool removed of the head
-and of the brain, CPU seconds of this process.
+face, then the tools. Printed: Dice of the brain with the true one, error of the pose, what each tool removed of the
+head and of the brain, CPU seconds of this process.
 """
 
 from __future__ import annotations
