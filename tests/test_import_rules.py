@@ -146,6 +146,7 @@ def test_the_table_is_understood() -> None:
     assert RULES["training"].may == {"volumes", "surfaces", "diffusion", "weights", "refacing"}
     assert RULES["refacing"].may == {"volumes", "surfaces", "diffusion", "weights"}
     assert RULES["muscle"].may == {"volumes", "statistics"} and "dataset" in RULES["muscle"].never
+    assert RULES["simulation"].may == {"volumes", "statistics"} and "bids" in RULES["simulation"].never
     assert RULES["interfaces"].torch_when_called
     assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file"}
     assert RULES["settings_file"].stdlib_only and not RULES["settings_file"].may
@@ -174,6 +175,7 @@ def test_the_table_is_understood() -> None:
         ("interfaces/a.py", "from bids_refacer.weights import load", "torch is loaded when this is imported"),
         ("workflows/a.py", "import argparse", "workflows must not import argparse"),
         ("dataset/a.py", "import nipype", "dataset must not import nipype"),
+        ("simulation/a.py", "from bids_refacer.surfaces import skin", "simulation must not import surfaces"),
         ("muscle/a.py", "from bids_refacer.dataset import names", "muscle must not import dataset"),
         ("settings.py", "import numpy", "settings must not import numpy"),
         ("settings_file.py", "from bids_refacer.settings import x", "settings_file must not import settings"),

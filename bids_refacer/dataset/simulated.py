@@ -1,0 +1,91 @@
+"""A dataset of synthetic heads: its description, tables and the places of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_refacer import __version__
+from bids_refacer.dataset.tables import write_dictionary, write_table
+from bids_refacer.dataset.writing import write_json, write_text
+
+_README = """\
+Synthetic heads by bids_refacer simulate
+
+No image here shows a person. Heads were drawn from a statistical model: the mean and the principal modes of shape and
+tissue over many adult heads, with texture, noise and a bias field. T1w is what the model was made from; other contrasts
+look like theirs, by curves from T1w intensity. Age and sex go with the head as they did in those heads; muscle
+radiodensity was planted: participants.json and sourcedata/truth/simulation.json say how.
+
+sourcedata/truth holds what is true of each head:
+
+- truth.tsv: the density of the facial muscles, which is what links faces and radiodensity
+- sub-*/skin.surf.gii: the skin (RAS+ mm of the images); vertex i is the same point of the head in all participants
+- sub-*/brain.nii.gz: the brain
+- sub-*/head.json: scores of the principal modes, pose in the scanner
+- simulation.json: the settings; the same version, settings and seed make the same heads
+"""
+
+
+@dataclass(frozen=True)
+class SimulatedNames:
+    """Where the files of one synthetic participant lie.
+
+    Attributes
+    ----------
+    root : of the dataset
+    label : without ``sub-``
+    """
+
+    root: Path
+    label: str
+
+    def image(self, contrast: str) -> Path:
+        """Path of the T1w, T2w or FLAIR image."""
+        return self.root / f"sub-{self.label}" / "anat" / f"sub-{self.label}_{contrast}.nii.gz"
+
+    def truth(self, name: str) -> Path:
+        """Path of a file of what is true of the head."""
+        return truth_dir(self.root) / f"sub-{self.label}" / name
+
+
+def truth_dir(root: Path) -> Path:
+    """The folder of the ground truth; validators do not look into ``sourcedata``."""
+    return root / "sourcedata" / "truth"
+
+
+def write_simulated_dataset(
+    root: Path,
+    participants: Iterable[Mapping[str, Any]],
+    truth: Iterable[Mapping[str, Any]],
+    contrasts: Iterable[str],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write what makes a folder of simulated images a BIDS dataset.
+
+    Parameters
+    ----------
+    root : of the dataset
+    participants, truth : rows of `simulated_participants` and `simulated_truth`
+    contrasts : suffixes of the images
+    settings : of the simulation, for `simulation.json`
+    """
+    description = {
+        "Name": "Synthetic heads",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "License": "CC-BY-SA-3.0",
+        "Acknowledgements": "The head model was estimated from the IXI dataset (https://brain-development.org).",
+        "GeneratedBy": [{"Name": "bids_refacer simulate", "Version": __version__}],
+    }
+    write_json(root / "dataset_description.json", description)
+    write_text(root / "README", _README)
+    write_table(root / "participants.tsv", "simulated_participants", participants)
+    write_dictionary(root / "participants.json", "simulated_participants")
+    for contrast in contrasts:
+        write_json(root / f"{contrast}.json", {"Modality": "MR", "Synthetic": True})
+    write_table(truth_dir(root) / "truth.tsv", "simulated_truth", truth)
+    write_dictionary(truth_dir(root) / "truth.json", "simulated_truth")
+    write_json(truth_dir(root) / "simulation.json", settings)
