@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bids_refacer.limits import usable_cpus
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover - the twin of tomllib for Python 3.10
@@ -34,13 +36,6 @@ EXPORTS = ("best", "last")
 
 class SettingsError(ValueError):
     """A setting cannot be used: one sentence that names the setting (and its file), what is wrong, what to do."""
-
-
-def usable_cpus() -> int:
-    """Number of CPU cores this process may run on (a batch system's allocation, not the machine's total)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

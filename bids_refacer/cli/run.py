@@ -22,6 +22,7 @@ from bids_refacer.cli.plan import (
     describe,
     make_attack,
     make_plan,
+    memory_warning,
     missing_tools,
     tool_warnings,
 )
@@ -31,11 +32,16 @@ from bids_refacer.cli.progress import Progress, elapsed
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.images import Selection, find_images
-from bids_refacer.dataset.names import log_dir
+from bids_refacer.dataset.names import LOCK, log_dir
 from bids_refacer.dataset.validation import validate
+from bids_refacer.dataset.writing import one_writer
+from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 
 _MOST_ERRORS = 20  # of the validator, on the terminal
+_NO_LOCKS = (
+    "When several runs end there at once, run the same command again for all participants: it completes the tables."
+)
 
 
 class RunError(RuntimeError):
@@ -90,10 +96,13 @@ def _run(settings: RunSettings) -> int:
     if plan.jobs or plan.problems:  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, settings, machine)
     rows = status_rows(plan, crashes)
-    write_tables(plan, rows, settings.output_dir, settings)
-    write_citation(settings, machine.card)
+    with one_writer(settings.output_dir / LOCK) as locked:
+        if not locked:
+            say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
+        write_tables(plan, rows, settings.output_dir, settings)
+        write_citation(settings, machine.card)
     if not settings.keep_refaced:
-        forget_faces(settings.output_dir, settings.work_dir)
+        forget_faces(plan, settings)
     for line in summary(rows, plan, settings.output_dir):
         say(line)
     return 1 if any(row["status"] != "ok" for row in rows) else 0
@@ -147,7 +156,7 @@ def _work(plan: Plan, settings: RunSettings, machine: Machine) -> tuple[Callable
         count = sum(len(job.tools) for job in plan.jobs)
         device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
         say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
-        for warning in tool_warnings(plan):
+        for warning in (*memory_warning(), *tool_warnings(plan)):
             say(f"Warning: {warning}")
         clear_stale(plan, settings.output_dir)
         began = time.monotonic()
@@ -196,8 +205,9 @@ def _plugin(settings: RunSettings, machine: Machine, progress: Progress) -> tupl
     from bids_refacer.workflows.plugin import ImageByImage
 
     arguments |= {"n_procs": settings.nprocs, "raise_insufficient": False}
-    if settings.mem_gb is not None:
-        arguments["memory_gb"] = settings.mem_gb
+    memory = settings.mem_gb or memory_limit_gb()
+    if memory is not None:
+        arguments["memory_gb"] = memory
     if settings.gpu != "none":
         arguments["n_gpu_procs"] = machine.gpus
     return ImageByImage(plugin_args=arguments), arguments

@@ -46,9 +46,8 @@ class ImageJob:
 
     @property
     def node_name(self) -> str:
-        """Name of its part of the graph, which Nipype wants without anything but letters, digits and underscores."""
-        stem = self.image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
-        return re.sub(r"[^0-9A-Za-z]+", "_", stem)
+        """Name of its part of the graph."""
+        return node_name(self.image)
 
     @property
     def label(self) -> str:
@@ -77,3 +76,9 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
+
+
+def node_name(image: HeadImage) -> str:
+    """Name of an image's part of the graph, which Nipype wants of letters, digits and underscores alone."""
+    stem = image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
+    return re.sub(r"[^0-9A-Za-z]+", "_", stem)
