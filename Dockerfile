@@ -16,30 +16,29 @@ ARG PIP_FIND_LINKS
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv --without-pip /opt/bids_refacer
 
-# what the app needs changes less often than the app: a layer of its own
+# what the app needs changes less often than the app: a layer of its own, without headers and tests that no run reads
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
+ENV PIP_CONSTRAINT=/src/constraints.txt
 ARG TORCH_BUILD=cpu
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
  && torch="$(grep '^torch==' constraints.txt)${TORCH_BUILD:++${TORCH_BUILD}}" \
- && if ! python3 -m pip --python /opt/bids_refacer/bin/python install -c constraints.txt -r requirements.txt "$torch"; then \
+ && if ! python3 -m pip --python /opt/bids_refacer/bin/python install -r requirements.txt "$torch"; then \
       echo "pip could not install $torch and the rest, see above. Builds other than the default are in PyTorch's own" \
            "index: give it as --build-arg PIP_EXTRA_INDEX_URL=..., or use --build-arg TORCH_BUILD= (CUDA, large)." >&2; \
       exit 1; \
-    fi
+    fi \
+ && cd /opt/bids_refacer/lib/python3.*/site-packages \
+ && rm -rf torch/include torch/test torch/bin/test_* torch/bin/protoc* torch/share/cmake torch/lib/*.a \
+ && for package in bids networkx nibabel nipype numpy pandas scipy skimage sympy traits; do \
+      find "$package" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +; \
+    done
 COPY . .
 RUN python3 -m pip --python /opt/bids_refacer/bin/python install --no-deps . \
  && mkdir /opt/bids_refacer/share/bids_refacer \
  && python3 -m pip --python /opt/bids_refacer/bin/python freeze > /opt/bids_refacer/share/bids_refacer/python-packages.txt \
  && cp LICENSE NOTICE /opt/bids_refacer/share/bids_refacer/
-# headers and tests of libraries, which no run reads: a fifth of the image
-RUN cd /opt/bids_refacer/lib/python3.*/site-packages \
- && rm -rf torch/include torch/test torch/bin/test_* torch/bin/protoc* torch/share/cmake torch/lib/*.a \
- && find . -type d \( -name tests -o -name test \) -path '*/*/*' \
-      \( -path './scipy/*' -o -path './pandas/*' -o -path './numpy/*' -o -path './nipype/*' -o -path './nibabel/*' \
-         -o -path './skimage/*' -o -path './sympy/*' -o -path './networkx/*' -o -path './bids/*' -o -path './traits/*' \) \
-      -prune -exec rm -rf {} +
 
 FROM ${BASE}
 ARG VERSION=0.2.0

@@ -27,6 +27,7 @@ def prepare(work_dir: Path, threads: int) -> None:
     for name, folder in (("TMPDIR", "tmp"), ("MPLCONFIGDIR", "matplotlib"), ("NIPYPE_CONFIG_DIR", "nipype")):
         make_private(work_dir / folder)
         os.environ[name] = str(work_dir / folder)
+    os.environ.setdefault("LOGNAME", str(os.getuid()))  # part of a job's name for Nipype's SLURM plugin
     os.environ["OMP_NUM_THREADS"] = str(threads)  # niimath and other child programs follow it
     tempfile.tempdir = None  # forget the folder that was chosen before TMPDIR was set
 
