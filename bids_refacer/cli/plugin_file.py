@@ -47,7 +47,7 @@ def read_plugin_file(path: Path) -> dict[str, Any]:
         )
     if content["plugin"].endswith("Graph"):
         raise PluginFileError(
-            f"The plugin file {path} names {content['plugin']}, which returns before anything is done, so that no table "
-            f"can be written: use {content['plugin'].removesuffix('Graph')}."
+            f"The plugin file {path} names {content['plugin']}, which returns before anything is done, so that no "
+            f"table can be written: use {content['plugin'].removesuffix('Graph')}."
         )
     return {"plugin": content["plugin"], "plugin_args": arguments}
