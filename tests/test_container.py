@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from small_datasets import add_image, settings_for, start_dataset
 
-from bids_refacer.cli import checks, container
+from bids_refacer.cli import checks, container, environment
 from bids_refacer.cli import plan as plan_module
 from bids_refacer.cli.collect import forget_faces
 from bids_refacer.dataset import writing
@@ -65,6 +65,14 @@ def test_a_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     settings = settings_for(tmp_path / "in", tmp_path / "out", work_dir=tmp_path / "w", clean_work_dir=True)
     assert checks.check_work_place(settings) is None
+
+
+@pytest.mark.parametrize(("readable", "home"), [(True, "{}"), (False, "/nonexistent")])
+def test_a_home_that_is_closed_is_not_looked_into(tmp_path: Path, monkeypatch, readable: bool, home: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(environment.os, "access", lambda path, mode: readable)
+    environment.leave_closed_home()
+    assert os.environ["HOME"] == home.format(tmp_path)
 
 
 @pytest.mark.parametrize(("limit", "warned"), [(None, False), (1.5, True), (8.0, False)])

@@ -14,7 +14,7 @@ from typing import Any
 from bids_refacer import __version__
 from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
 from bids_refacer.cli.crashes import Crash, read_crashes
-from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
+from bids_refacer.cli.environment import configure_nipype, leave_closed_home, make_private, prepare, start_log, stop_log
 from bids_refacer.cli.plan import (
     Plan,
     all_tools,
@@ -56,6 +56,7 @@ def run(settings: RunSettings) -> int:
     int
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
     """
+    leave_closed_home()
     try:
         if settings.analysis_level == "group":
             from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before

@@ -4,16 +4,17 @@
 #
 #   submit.sh BIDS_DIR OUTPUT_DIR IMAGE.sif [options of bids_refacer, such as --deface-tools quickshear]
 #
-# SBATCH_ACCOUNT, SBATCH_PARTITION and the other variables of sbatch do as always; ARRAY_LIMIT=N runs N tasks at a time.
+# SBATCH_ACCOUNT, SBATCH_PARTITION and the other variables of sbatch do as always; SBATCH_OPTIONS="--mem=8G --gpus=1" adds
+# options for the tasks alone; ARRAY_LIMIT=N runs N tasks at a time.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,8s/^# \?//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,9s/^# \?//p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$2"
 bids=$(realpath "$1") out=$(realpath "$2") image=$(realpath "$3")
 shift 3
 
 # options are checked here, on the login node, before anything is queued
-plan=$(apptainer run --containall --cleanenv --no-home --bind "$bids:/data:ro" --bind "$out:/out" "$image" \
+plan=$(apptainer run --containall --cleanenv --no-home --pwd /out --bind "$bids:/data:ro" --bind "$out:/out" "$image" \
   /data /out participant --dry-run "$@")
 grep -v '^  \|: finished by an earlier run$' <<< "$plan" || true
 asked=$(sed -n 's/^sub-\([^/]*\)\/.*: would be defaced.*/\1/p' <<< "$plan" | sort -u)
@@ -24,7 +25,8 @@ count=$(grep -c . <<< "$asked" || true)
 echo "$asked" > "$logs/participants.txt"
 after=()
 if [ "$count" -gt 0 ]; then
-  array=$(sbatch --parsable --array="1-$count${ARRAY_LIMIT:+%$ARRAY_LIMIT}" --output "$logs/%a.log" \
+  # shellcheck disable=SC2086 # several options in one variable
+  array=$(sbatch --parsable ${SBATCH_OPTIONS:-} --array="1-$count${ARRAY_LIMIT:+%$ARRAY_LIMIT}" --output "$logs/%a.log" \
     "$here/participant.sbatch" "$bids" "$out" "$image" "$logs/participants.txt" "$@")
   # afterany: a participant without a usable image must not keep the others from being compared
   after=(--dependency "afterany:${array%%;*}")

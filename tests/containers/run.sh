@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 keep=${CI_DIR:-}
 export CI_DIR=${CI_DIR:-/var/tmp/bids_refacer-containers}
 python=$(realpath -s "${PYTHON:-.venv/bin/python}")
-tests=$PWD/tests/containers tag=bids_refacer:ci work=$CI_DIR/run
+tests=$PWD/tests/containers tag=bids_refacer:ci work=$CI_DIR/tests
 options=(--deface-tools quickshear --steps 4 --gpu none)
 export PYTHONPATH=$PWD OMP_NUM_THREADS=1
 # shellcheck source=tests/containers/podman.sh
@@ -109,7 +109,7 @@ programs() { # docker and apptainer under their own names, for scripts that call
   mkdir -p "$work/bin"
   ln -sf "$(command -v podman)" "$work/bin/docker"
   # root's Apptainer needs a user namespace here; on a cluster, users have their own
-  printf '#!/bin/bash\nverb=$1; shift\nexec bash %s 0 apptainer "$verb" --userns "$@"\n' "$tests/apptainer.sh" > "$work/bin/apptainer"
+  printf '#!/bin/bash\nverb=$1; shift\nexec bash %s 0 /usr/bin/apptainer "$verb" --userns "$@"\n' "$tests/apptainer.sh" > "$work/bin/apptainer"
   chmod +x "$work/bin/apptainer"
   ln -sf apptainer "$work/bin/singularity"
   export PATH=$work/bin:$PATH
@@ -133,8 +133,8 @@ run_slurm() {
   slurm_on
   fresh slurm
   # as many as the machine has cores, so that two are at work on the same output at once
-  export SBATCH_MEM_PER_NODE=3G SLURM_TMPDIR=/tmp
-  local submit=(env SBATCH_CPUS_PER_TASK=1 bash containers/slurm/submit.sh "$work/bids" "$work/slurm" "$work/hpc/app.sif")
+  export SBATCH_OPTIONS="--cpus-per-task=1 --mem=3G" SLURM_TMPDIR=/tmp
+  local submit=(bash containers/slurm/submit.sh "$work/bids" "$work/slurm" "$work/hpc/app.sif")
   "${submit[@]}" "${options[@]}" | tee "$work/submit.log"
   local array
   array=$(sed -n 's/^Array job \([0-9]*\).*/\1/p' "$work/submit.log")
