@@ -1,7 +1,7 @@
 """Whether two outputs hold the same results: python tests/containers/same_tables.py OUTPUT OTHER [LABEL...]
 
-Every cell of every table, and every image and surface, has to be the same, byte for byte: the packages are the same,
-and so is the machine. Run times alone may differ. With labels, only those participants are compared.
+Every cell of every table, and every image and surface, has to be the same, byte for byte: packages, machine and number
+of threads are the same. Run times alone may differ. With labels, only those participants are compared.
 """
 
 from __future__ import annotations
