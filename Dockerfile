@@ -54,7 +54,9 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && useradd --uid 1000 --user-group --no-create-home --home-dir /nonexistent bids_refacer
 COPY --from=build /opt/bids_refacer /opt/bids_refacer
-RUN dpkg-query --show > /opt/bids_refacer/share/bids_refacer/debian-packages.txt
+# login shells, as bosh starts them in Apptainer, forget the PATH of the image
+RUN dpkg-query --show > /opt/bids_refacer/share/bids_refacer/debian-packages.txt \
+ && echo 'PATH=/opt/bids_refacer/bin:$PATH' > /etc/profile.d/bids_refacer.sh
 # PYTHONNOUSERSITE: Apptainer shows the home of its user, whose Python packages must not be mixed with these
 ENV PATH=/opt/bids_refacer/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \

@@ -110,7 +110,11 @@ programs() { # docker and apptainer under their own names, for scripts that call
   mkdir -p "$work/bin"
   ln -sf "$(command -v podman)" "$work/bin/docker"
   # root's Apptainer needs a user namespace here; on a cluster, users have their own
-  printf '#!/bin/bash\nverb=$1; shift\nexec bash %s 0 /usr/bin/apptainer "$verb" --userns "$@"\n' "$tests/apptainer.sh" > "$work/bin/apptainer"
+  cat > "$work/bin/apptainer" <<P
+#!/bin/bash
+case \${1:-} in run | exec) set -- "\$1" --userns "\${@:2}" ;; esac
+exec bash $tests/apptainer.sh 0 /usr/bin/apptainer "\$@"
+P
   chmod +x "$work/bin/apptainer"
   ln -sf apptainer "$work/bin/singularity"
   export PATH=$work/bin:$PATH
