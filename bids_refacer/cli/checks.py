@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
 from bids_refacer.cli.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.dataset.filters import DatasetError, read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
@@ -29,7 +30,8 @@ def first_problem(settings: RunSettings) -> str | None:
 def check_input(settings: RunSettings) -> str | None:
     """The input is a BIDS dataset."""
     if not settings.bids_dir.is_dir():
-        return f"The input {settings.bids_dir} is not a folder: give the root of a BIDS dataset."
+        advice = bind_advice(settings.bids_dir, ":ro")
+        return f"The input {settings.bids_dir} is not a folder: give the root of a BIDS dataset.{advice}"
     if not (settings.bids_dir / "dataset_description.json").is_file():
         return (
             f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
@@ -72,7 +74,8 @@ def check_work_place(settings: RunSettings) -> str | None:
         return f"The work folder {settings.work_dir} holds the identifiable results: use a folder inside it."
     if _inside(work, settings.bids_dir.resolve()) and not _inside(work, output):
         return f"The work folder {settings.work_dir} is inside the input, which is never written to: use another."
-    kept = (settings.bids_dir, settings.output_dir, Path.home())
+    home = [Path(os.environ["HOME"])] if os.environ.get("HOME") else []  # a user of a container may have none
+    kept = (settings.bids_dir, settings.output_dir, *home)
     if settings.clean_work_dir and any(_inside(place.resolve(), work) for place in kept):
         return (
             f"The work folder {settings.work_dir} holds more than intermediate images, and --clean-work-dir would "
@@ -102,10 +105,16 @@ def check_writable(settings: RunSettings) -> str | None:
         if not nearest.is_dir():
             return f"The {name} folder {path} cannot be made, as {nearest} is not a folder: give another path."
         if not os.access(nearest, os.W_OK | os.X_OK):
+            advice = bind_advice(path) if lost_with_container(path) else owner_advice()
             return (
                 f"The {name} folder {path} cannot be written to by user {os.getuid()}, who may not write to {nearest}: "
-                "change its permissions, or give another path."
+                f"change its permissions, or give another path.{advice}"
             )
+    if lost_with_container(settings.output_dir):
+        return (
+            f"The output folder {settings.output_dir} is inside the container, and would be gone with it."
+            f"{bind_advice(settings.output_dir)}"
+        )
     return None
 
 

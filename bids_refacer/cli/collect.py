@@ -28,6 +28,7 @@ from bids_refacer.dataset.tables import (
 from bids_refacer.dataset.writing import write_text
 from bids_refacer.interfaces.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
+from bids_refacer.workflows.jobs import node_name
 
 Row = dict[str, Any]
 
@@ -113,11 +114,24 @@ def write_citation(settings: RunSettings, card: str) -> None:
     write_text(settings.output_dir / "CITATION.md", text)
 
 
-def forget_faces(output_dir: Path, work_dir: Path) -> None:
-    """Remove every recovered face, for ``--no-keep-refaced``: the identifiable dataset's images, and nodes' folders."""
-    for folder in (*identifiable_dir(output_dir).glob("sub-*"), *work_dir.glob("bids_refacer-*")):
+def forget_faces(plan: Plan, settings: RunSettings) -> None:
+    """Remove recovered faces, for ``--no-keep-refaced``: the identifiable dataset's images, and nodes' folders.
+
+    A run about some participants leaves the others alone: other runs may be at work on them.
+    """
+    work_dir, output_dir = settings.work_dir, plan.output_dir
+    folders = [*identifiable_dir(output_dir).glob("sub-*"), *work_dir.glob("bids_refacer-*")]
+    if settings.participant_label or settings.session_label:
+        images = {image.bids_path: image for image, _, _ in _everything(plan)}.values()
+        own = {node_name(image) for image in images}
+        folders = [folder for folder in work_dir.glob("bids_refacer-*/*/*") if folder.name in own]
+        for image in images:
+            names = OutputNames(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
+            participant = identifiable_dir(output_dir) / f"sub-{image.entities['sub']}"
+            folders.append(names.identifiable_anat.parent if settings.session_label else participant)
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    if work_dir == default_work_dir(output_dir):
+    if work_dir == default_work_dir(output_dir) and not any(work_dir.glob("bids_refacer-*/*/*")):
         shutil.rmtree(work_dir, ignore_errors=True)
 
 

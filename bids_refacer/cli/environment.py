@@ -17,6 +17,13 @@ def make_private(folder: Path) -> None:
         folder.chmod(0o700)  # mkdir's mode is cut by the umask
 
 
+def leave_closed_home() -> None:
+    """Forget a home that may not be looked into, as root's in a user namespace: pybids looks for its settings there."""
+    home = os.environ.get("HOME")
+    if home and os.path.lexists(home) and not os.access(home, os.R_OK | os.X_OK):
+        os.environ["HOME"] = "/nonexistent"
+
+
 def prepare(work_dir: Path, threads: int) -> None:
     """Keep what libraries do on their own inside the work folder; must come before Nipype is imported.
 
@@ -27,6 +34,7 @@ def prepare(work_dir: Path, threads: int) -> None:
     for name, folder in (("TMPDIR", "tmp"), ("MPLCONFIGDIR", "matplotlib"), ("NIPYPE_CONFIG_DIR", "nipype")):
         make_private(work_dir / folder)
         os.environ[name] = str(work_dir / folder)
+    os.environ.setdefault("LOGNAME", str(os.getuid()))  # part of a job's name for Nipype's SLURM plugin
     os.environ["OMP_NUM_THREADS"] = str(threads)  # niimath and other child programs follow it
     tempfile.tempdir = None  # forget the folder that was chosen before TMPDIR was set
 

@@ -135,7 +135,7 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
 def _add_resources(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--nprocs", type=int, metavar="N", help="processes at a time (default: all usable cores)")
     group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads in each process (default: nprocs, <= 8)")
-    group.add_argument("--mem-gb", type=float, metavar="GB", help="memory to use (default: what the machine has)")
+    group.add_argument("--mem-gb", type=float, metavar="GB", help="memory to use (default: what there is)")
     group.add_argument(
         "--gpu", choices=GPU_POLICIES, help="stop without a GPU, use one when there is one, or never "
         f"{_default('gpu')}",

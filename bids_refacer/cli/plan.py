@@ -14,8 +14,11 @@ from bids_refacer.dataset.records import discard, fingerprint, is_current, read_
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.interfaces.defacers import DEFACERS, Defacer
 from bids_refacer.interfaces.defacers.user import read_definitions, read_tools
+from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 from bids_refacer.workflows.jobs import Attack, ImageJob, ToolJob
+
+_ENOUGH_GB = 3.0  # main process, worker and the command that refaces, of a 1 mm head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,17 @@ def missing_tools(names: Sequence[str], tools: Mapping[str, Defacer]) -> list[st
 def tool_warnings(plan: Plan) -> list[str]:
     """What people should know of the tools before they rely on their results; each sentence once."""
     return list(dict.fromkeys(said for job in plan.jobs for tool in job.tools for said in tool.warnings))
+
+
+def memory_warning() -> list[str]:
+    """A sentence where the memory limit of a container or a batch job is too low; a killed process cannot tell."""
+    limit = memory_limit_gb()
+    if limit is None or limit >= _ENOUGH_GB:
+        return []
+    return [
+        f"This run may use {limit:.1f} GB of memory, and one image takes up to {_ENOUGH_GB:.0f} GB. If it is killed "
+        "(exit code 137), give it more: --memory of docker, --mem of sbatch."
+    ]
 
 
 def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> Plan:

@@ -45,4 +45,9 @@ def read_plugin_file(path: Path) -> dict[str, Any]:
         raise PluginFileError(
             f'The plugin file {path} may hold "plugin" and an object "plugin_args" alone: remove the rest.'
         )
+    if content["plugin"].endswith("Graph"):
+        raise PluginFileError(
+            f"The plugin file {path} names {content['plugin']}, which returns before anything is done, so that no "
+            f"table can be written: use {content['plugin'].removesuffix('Graph')}."
+        )
     return {"plugin": content["plugin"], "plugin_args": arguments}

@@ -14,7 +14,14 @@ from typing import Any
 from bids_refacer import __version__
 from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
 from bids_refacer.cli.crashes import Crash, read_crashes
-from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
+from bids_refacer.cli.environment import (
+    configure_nipype,
+    leave_closed_home,
+    make_private,
+    prepare,
+    start_log,
+    stop_log,
+)
 from bids_refacer.cli.others import Others, choose, describe_others, other_rows, plan_others
 from bids_refacer.cli.plan import (
     Plan,
@@ -23,6 +30,7 @@ from bids_refacer.cli.plan import (
     describe,
     make_attack,
     make_plan,
+    memory_warning,
     missing_tools,
     tool_warnings,
 )
@@ -32,12 +40,17 @@ from bids_refacer.cli.progress import Progress, elapsed
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.images import Selection, find_images
-from bids_refacer.dataset.names import log_dir
+from bids_refacer.dataset.names import LOCK, log_dir
 from bids_refacer.dataset.validation import validate
+from bids_refacer.dataset.writing import one_writer
+from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
+_NO_LOCKS = (
+    "When several runs end there at once, run the same command again for all participants: it completes the tables."
+)
 
 
 class RunError(RuntimeError):
@@ -52,6 +65,7 @@ def run(settings: RunSettings) -> int:
     int
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
     """
+    leave_closed_home()
     try:
         if settings.analysis_level == "group":
             from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before
@@ -94,10 +108,13 @@ def _run(settings: RunSettings) -> int:
         say, crashes = _work(plan, others, settings, machine)
     about_others, defacing = other_rows(others, crashes, settings)
     rows = status_rows(plan, crashes) + about_others
-    write_tables(plan, rows, settings.output_dir, settings, defacing)
-    write_citation(settings, machine.card)
+    with one_writer(settings.output_dir / LOCK) as locked:
+        if not locked:
+            say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
+        write_tables(plan, rows, settings.output_dir, settings, defacing)
+        write_citation(settings, machine.card)
     if not settings.keep_refaced:
-        forget_faces(settings.output_dir, settings.work_dir)
+        forget_faces(plan, settings)
     for line in summary(rows, plan, settings.output_dir):
         say(line)
     return 1 if any(row["status"] != "ok" for row in rows) else 0
@@ -153,7 +170,7 @@ def _work(
         count = sum(len(job.tools) for job in plan.jobs)
         device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
         say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
-        for warning in tool_warnings(plan):
+        for warning in (*memory_warning(), *tool_warnings(plan)):
             say(f"Warning: {warning}")
         clear_stale(plan, settings.output_dir)
     began = time.monotonic()
@@ -215,8 +232,9 @@ def _plugin(settings: RunSettings, machine: Machine, progress: Progress) -> tupl
     from bids_refacer.workflows.plugin import ImageByImage
 
     arguments |= {"n_procs": settings.nprocs, "raise_insufficient": False}
-    if settings.mem_gb is not None:
-        arguments["memory_gb"] = settings.mem_gb
+    memory = settings.mem_gb or memory_limit_gb()
+    if memory is not None:
+        arguments["memory_gb"] = memory
     if settings.gpu != "none":
         arguments["n_gpu_procs"] = machine.gpus
     return ImageByImage(plugin_args=arguments), arguments

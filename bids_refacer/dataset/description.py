@@ -164,11 +164,11 @@ def _code_url() -> str | None:
 
 def _container() -> dict[str, str] | None:
     """What the image's environment says about the container that this runs in."""
-    tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
-    if tag:
-        return {"Type": "docker", "Tag": tag}
     image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
-    return {"Type": "apptainer", "Tag": Path(image).name} if image else None
+    if image:  # first, as an image made from Docker's keeps the variable of that
+        return {"Type": "apptainer", "Tag": Path(image).name}
+    tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
+    return {"Type": "docker", "Tag": tag} if tag else None
 
 
 def _source_dataset(source: Mapping[str, Any], bids_dir: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
+LOCK = f"{RECORDS}/lock"  # held while files of the whole dataset are written
 SHAREABLE_BIDSIGNORE = (
     IDENTIFIABLE,
     "/defacing.tsv",

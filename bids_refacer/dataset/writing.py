@@ -1,10 +1,12 @@
-"""Text files that appear whole or not at all, and stay untouched when nothing changed."""
+"""Text files that appear whole or not at all, stay untouched when nothing changed, and have one writer at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ def write_text(path: Path, text: str) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # no process id: every container counts from 1, so that two of them would write the same file
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     unfinished.write_bytes(content)
     unfinished.replace(path)
 
@@ -26,3 +29,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object, keys in their order. Raises ValueError for NaN and infinities, which JSON does not have."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def one_writer(lock: Path) -> Iterator[bool]:
+    """Keep other runs waiting, on other machines too: what is read inside is still true when it is written.
+
+    Parameters
+    ----------
+    lock : file to lock, made when missing. The lock is the kernel's: that of a run which was killed is gone.
+
+    Yields
+    ------
+    bool
+        False where the file system has no locks, as some clusters' do not: there, nobody waits.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked

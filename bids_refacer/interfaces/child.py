@@ -64,6 +64,10 @@ def _sentence(said: str, code: int, about: str) -> str:
     lines = [line.split("\r")[-1].strip() for line in said.replace("\r\n", "\n").split("\n")]
     last = next((line for line in reversed(lines) if line), "")
     if code < 0:
-        reason = "it probably ran out of memory: use fewer processes or fewer samples" if code == -9 else "run it again"
+        reason = (
+            "it probably ran out of memory: use fewer processes or samples, or more memory"
+            if code == -9
+            else "run it again"
+        )
         return f"{about}: the process was stopped by signal {-code}; {reason}."
     return last or f"{about}: the process ended with exit code {code} and said nothing; run it again with --nprocs 1."

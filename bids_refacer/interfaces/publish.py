@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Publish(SimpleInterface):
                 continue
             target, sidecar = Path(entry["target"]), Path(entry["sidecar"])
             target.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+            unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
             shutil.copyfile(file, unfinished)
             unfinished.replace(target)
             write_json(sidecar, {**entry["content"], **{k: v for k, v in details.items() if k not in entry["omit"]}})
@@ -116,6 +116,6 @@ class WriteRecord(SimpleInterface):
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON under a temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     unfinished.replace(path)

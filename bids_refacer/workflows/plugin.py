@@ -13,7 +13,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 _DIED = (
     "ChildError: A worker process died, probably for want of memory; what it and the others were doing then is lost: "
-    "run the same command again with a smaller --nprocs or --num-samples."
+    "run the same command again with a smaller --nprocs or --num-samples, or with more memory."
 )
 
 
