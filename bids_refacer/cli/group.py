@@ -15,6 +15,7 @@ from bids_refacer.cli.group_distances import comparison_rows, description_rows, 
 from bids_refacer.cli.group_identity import identification_rows
 from bids_refacer.cli.group_phenotype import phenotype_tables, phenotypes_of
 from bids_refacer.cli.group_report import image_rows, report_text, summary_lines
+from bids_refacer.cli.group_summary import participant_rows, summary_rows
 from bids_refacer.dataset.audits import Audit, AuditError, read_audit
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.gates import gate
@@ -95,9 +96,11 @@ def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Cal
     of_group = list(cohorts(audit, reasons))
     tables |= _distance_tables(of_group, members, settings.seed)
     tables["group_calibration"] = calibration_group_rows(audit, reasons, settings.seed)
-    tables["group_identification"], tables["group_cmc"] = identification_rows(
+    tables |= identification_rows(
         audit, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
+    tables["group_participants"] = participant_rows(audit, tables["group_images"], of_group)
+    tables["group_summary"] = summary_rows(audit, tables)
     tables["group_reference"] = _reference(settings, of_group) if settings.reference_dataset else []
     return tables
 
