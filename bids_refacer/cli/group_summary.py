@@ -78,7 +78,7 @@ def _judged(audit: Audit) -> pd.DataFrame:
     for name in ("face_verdict", "brain_verdict", "worst_part", "version"):
         rows[name] = rows[name].astype(object) if name in rows else None
     left = [f"{part}_left_percent" for part in JUDGED]
-    for name in (*left, "brain_removed_percent", "run_time_s"):
+    for name in (*left, "brain_removed_percent", "removed_head_fraction", "run_time_s"):
         rows[name] = pd.to_numeric(rows[name], errors="coerce") if name in rows else np.nan
     rows["face_left_percent"] = rows[left].max(axis=1)
     return rows
@@ -126,6 +126,7 @@ def _verdicts(rows: pd.DataFrame) -> Row:
     row["face_left_median_percent"] = float(rows["face_left_percent"].median())
     row["brain_removed_median_percent"] = float(rows["brain_removed_percent"].median())
     row["brain_removed_max_percent"] = float(rows["brain_removed_percent"].max())
+    row["head_removed_median_percent"] = 100 * float(rows["removed_head_fraction"].median())
     row["run_time_median_s"] = float(rows["run_time_s"].median())
     return {name: value for name, value in row.items() if value is not None}
 
