@@ -59,7 +59,7 @@ def distance_line(row: Row) -> str:
         closer = f"nearer in {count(row, 'n_closer')} of {pairs} participants"
         return (
             f"The attack comes nearer to the true face than an average face, by {_mm(row, 'difference_mm', True)} mm "
-            f"({interval}; {closer}): the defaced image gives the face away in part."
+            f"(difference: {interval}; {closer}): the defaced image gives the face away in part."
         )
     if p_value < LEVEL:
         return (
@@ -127,12 +127,17 @@ def choice_lines(summary: Sequence[Row], tools: Sequence[Row], reference: str = 
             f"{reference} keeps the brain alone and is here for comparison: {_mm(bare, 'recovered_mm')} mm on average."
         )
     lines.append(_found_line(known))
-    trouble = [
-        f"{row['tool']} ({_trouble(row)} of {count(row, 'n_images')})" for row in summary if _trouble(row)
-    ]  # fmt: skip
-    if trouble:
-        lines.append(f"Images that have to be done again, by tool: {', '.join(trouble)}.")
+    lines.append(_again_line(summary))
     return lines
+
+
+def _again_line(summary: Sequence[Row]) -> str:
+    """Images that have to be done again, by tool, the fewest first."""
+    ranked = sorted(summary, key=lambda row: _trouble(row) / max(count(row, "n_images"), 1))
+    if not any(map(_trouble, ranked)):
+        return "No image has to be done again with any tool."
+    named = [f"{row['tool']} {_trouble(row)} of {count(row, 'n_images')}" for row in ranked]
+    return f"Images to do again: {', '.join(named)}."
 
 
 def sure_lines(summary: Sequence[Row], tools: Sequence[Row]) -> list[str]:

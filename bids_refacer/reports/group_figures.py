@@ -140,6 +140,7 @@ def trade_figure(tools: Sequence[str], utility: np.ndarray, privacy: np.ndarray,
         axes.annotate(
             tools[number], (utility[number], privacy[number]), xytext=(-7 if left else 7, 0), va="center",
             textcoords="offset points", ha="right" if left else "left", fontsize=9,
+            color=COLOURS["ink"],
         )  # fmt: skip
     axes.margins(x=0.35, y=0.18)
     axes.set(xlabel=x, ylabel=y)
