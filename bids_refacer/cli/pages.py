@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,14 @@ def make_group_page(output_dir: Path) -> Path:
         from bids_refacer.reports.group_page import write_group_page
 
         return write_group_page(output_dir)
+
+
+def make_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[str] | None = None) -> list[Path]:
+    """Make the pages of participants (without ``sub-``; all when None) from the outputs of the participant level."""
+    with _matplotlib_at_home(output_dir):
+        from bids_refacer.reports.participant_page import write_participant_pages
+
+        return write_participant_pages(output_dir, bids_dir, labels)
 
 
 @contextmanager
