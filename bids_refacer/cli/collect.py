@@ -108,7 +108,9 @@ def write_citation(settings: RunSettings, card: str) -> None:
 
 
 def forget_faces(output_dir: Path, work_dir: Path) -> None:
-    """Remove every recovered face, for ``--no-keep-refaced``: the identifiable dataset's images, and nodes' folders."""
+    """Remove every recovered face, for ``--no-keep-refaced``: the identifiable dataset's, pages too, and nodes'."""
+    for page in identifiable_dir(output_dir).glob("sub-*.html"):
+        page.unlink()
     for folder in (*identifiable_dir(output_dir).glob("sub-*"), *work_dir.glob("bids_refacer-*")):
         shutil.rmtree(folder, ignore_errors=True)
     if work_dir == default_work_dir(output_dir):

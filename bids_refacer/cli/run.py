@@ -15,6 +15,7 @@ from bids_refacer import __version__
 from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
 from bids_refacer.cli.crashes import Crash, read_crashes
 from bids_refacer.cli.environment import configure_nipype, make_private, prepare, start_log, stop_log
+from bids_refacer.cli.pages import pages_of_run, rebuild_pages
 from bids_refacer.cli.plan import (
     Plan,
     all_tools,
@@ -51,6 +52,8 @@ def run(settings: RunSettings) -> int:
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
     """
     try:
+        if settings.reports_only:
+            return rebuild_pages(settings)
         if settings.analysis_level == "group":
             from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before
 
@@ -94,9 +97,10 @@ def _run(settings: RunSettings) -> int:
     write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(settings.output_dir, settings.work_dir)
+    with_pages = pages_of_run(plan, settings, say)
     for line in summary(rows, plan, settings.output_dir):
         say(line)
-    return 1 if any(row["status"] != "ok" for row in rows) else 0
+    return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
 
 
 def _validate(bids_dir: Path) -> None:

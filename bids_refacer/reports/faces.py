@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from functools import cached_property
 
 import matplotlib
 import numpy as np
@@ -33,24 +34,19 @@ class Face:
     points: np.ndarray
     triangles: np.ndarray
 
+    @cached_property
+    def normals(self) -> np.ndarray:
+        """Outward unit normals of the vertices, weighted by area: (n, 3) float64."""
+        a, b, c = (self.points[self.triangles[:, corner]] for corner in range(3))
+        of_triangles = np.cross(b - a, c - a)
+        corners, count = self.triangles.ravel(), len(self.points)
+        total = np.stack([np.bincount(corners, np.repeat(column, 3), count) for column in of_triangles.T], axis=1)
+        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
 
 def in_frame(mesh: trimesh.Trimesh, rigid: np.ndarray) -> Face:
     """A surface in native world coordinates, brought into the canonical frame."""
     return Face(np.asarray(mesh.vertices) @ rigid[:3, :3].T + rigid[:3, 3], np.asarray(mesh.faces))
-
-
-def normals(face: Face) -> np.ndarray:
-    """Outward unit normals of the vertices, weighted by area: (n, 3) float64."""
-    a, b, c = (face.points[face.triangles[:, corner]] for corner in range(3))
-    of_triangles = np.cross(b - a, c - a)
-    total = np.stack(
-        [
-            np.bincount(face.triangles.ravel(), np.repeat(of_triangles[:, axis], 3), len(face.points))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def signed_distance(truth: Face, recovered: Face, distance: np.ndarray) -> np.ndarray:
@@ -68,7 +64,7 @@ def signed_distance(truth: Face, recovered: Face, distance: np.ndarray) -> np.nd
     if not len(recovered.points):
         return -np.asarray(distance, dtype=np.float64)  # nothing is left: the skin lies deeper
     nearest = recovered.points[cKDTree(recovered.points).query(truth.points)[1]]
-    outside = np.einsum("ij,ij->i", nearest - truth.points, normals(truth)) >= 0
+    outside = np.einsum("ij,ij->i", nearest - truth.points, truth.normals) >= 0
     return np.where(outside, distance, -distance)
 
 
@@ -100,21 +96,22 @@ def _visible(face: Face, degrees: float, shades: np.ndarray) -> tuple[np.ndarray
     """Flat places of the picture that show skin, and the colour there: the nearest of samples of all triangles."""
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    points, upright = (face.points - CENTRE_MM) @ turn.T, normals(face) @ turn.T
+    points, upright = (face.points - CENTRE_MM) @ turn.T, face.normals @ turn.T
     light = np.array([0.35, 0.85, 0.4]) / np.linalg.norm([0.35, 0.85, 0.4])
     lit = shades * (0.28 + 0.72 * np.clip(upright @ light, 0, 1))[:, None]
     screen = np.stack([SIZE[1] / 2 - SCALE * points[:, 0], SIZE[0] / 2 - SCALE * points[:, 2], points[:, 1]], axis=1)
-    facing = upright[face.triangles].mean(axis=1)[:, 1] > -0.2
-    corners = np.concatenate([screen, lit], axis=1)[face.triangles[facing]].astype(np.float32)
-    longest = np.linalg.norm(np.diff(corners[:, [0, 1, 2, 0], :2], axis=1), axis=2).max(axis=1)
-    steps = np.clip(np.ceil(1.5 * longest), 1, 12).astype(int)
+    triangles = face.triangles[(upright[face.triangles, 1] > -0.3).any(axis=1)]
+    corners = np.concatenate([screen, lit], axis=1).astype(np.float32)[triangles]
+    extent = np.ptp(corners[:, :, :2], axis=1).max(axis=1)
+    steps = np.clip(np.ceil(1.6 * extent), 1, 12).astype(int)
     samples = np.concatenate([_samples(corners[steps == count], count) for count in np.unique(steps)])
-    column, row = np.round(samples[:, 0]).astype(int), np.round(samples[:, 1]).astype(int)
+    column, row = np.rint(samples[:, 0]).astype(int), np.rint(samples[:, 1]).astype(int)
     inside = (row >= 0) & (row < SIZE[0]) & (column >= 0) & (column < SIZE[1])
     where, samples = (row * SIZE[1] + column)[inside], samples[inside]
-    order = np.lexsort((-samples[:, 2], where))  # the nearest to the eye first in each place
-    places, first = np.unique(where[order], return_index=True)
-    return places, samples[order][first, 3:]
+    nearest = np.full(SIZE[0] * SIZE[1], -np.inf, dtype=np.float32)
+    np.maximum.at(nearest, where, samples[:, 2])
+    seen = samples[:, 2] == nearest[where]
+    return where[seen], samples[seen, 3:]
 
 
 def _samples(corners: np.ndarray, count: int) -> np.ndarray:
@@ -123,7 +120,7 @@ def _samples(corners: np.ndarray, count: int) -> np.ndarray:
     kept = first + second <= count
     a, b = first[kept] / count, second[kept] / count
     weights = np.stack([1 - a - b, a, b], axis=1).astype(np.float32)
-    return np.einsum("kc,mcf->mkf", weights, corners).reshape(-1, corners.shape[2])
+    return np.matmul(weights, corners).reshape(-1, corners.shape[2])
 
 
 def simplified(face: Face, values: np.ndarray | None = None, cell_mm: float = CELL_MM) -> tuple[Face, np.ndarray]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bids_refacer.dataset.description import read_description
+from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary, read_table
 from bids_refacer.reports import answers
@@ -34,7 +36,7 @@ _SECTIONS = (
 )
 
 
-class PageError(ValueError):
+class PageError(DatasetError):
     """A page cannot be made: one sentence with the file, what is wrong, and the remedy."""
 
 
@@ -158,7 +160,5 @@ def _part(output_dir: Path, name: str, start: str, end: str | None) -> Any:
 
 
 def _dataset_name(output_dir: Path) -> str:
-    from bids_refacer.dataset.description import read_description
-
     name = str(read_description(output_dir).get("Name", output_dir.name))
     return name.removeprefix("Audit of defacing: ")

@@ -188,5 +188,3 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
     }
     shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown.items()]
-
-

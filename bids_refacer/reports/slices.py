@@ -124,9 +124,9 @@ def brain_picture(values: np.ndarray, brain: np.ndarray, removed: np.ndarray, hi
 
 
 def window(values: np.ndarray, brain: np.ndarray | None) -> float:
-    """Intensity that is shown white: a little above the brightest of the brain, or of the head."""
+    """Intensity that is shown white: among the brightest of the brain, or of the head."""
     inside = values[brain] if brain is not None and brain.any() else values[values > 0]
-    return float(np.percentile(inside[:: max(len(inside) // 100_000, 1)], 99.5)) * 1.15 if len(inside) else 1.0
+    return float(np.percentile(inside[:: max(len(inside) // 100_000, 1)], 98.5)) if len(inside) else 1.0
 
 
 def _jpeg(image: Image.Image) -> str:

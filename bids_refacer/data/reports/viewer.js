@@ -45,7 +45,7 @@ function draw(canvas, mesh, yaw, pitch, shading, limit) {
   const pixels = new Uint32Array(image.data.buffer).fill(0xff2c2622);
   const depth = new Float32Array(size * size).fill(-1e9);
   const [cy, sy, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
-  const scale = size / 250;
+  const scale = size / 205;
   const count = mesh.points.length / 3;
   const screen = new Float32Array(6 * count); // x, y, depth, red, green, blue
   for (let i = 0; i < count; i++) {
@@ -72,7 +72,7 @@ function draw(canvas, mesh, yaw, pitch, shading, limit) {
         const v = ((x - ax) * (cy2 - ay) - (cx - ax) * (y - ay)) / area;
         const w = ((bx - ax) * (y - ay) - (x - ax) * (by - ay)) / area;
         const u = 1 - v - w;
-        if (u < -1e-4 || v < -1e-4 || w < -1e-4) continue;
+        if (u < -0.01 || v < -0.01 || w < -0.01) continue;
         const z = u * screen[a + 2] + v * screen[b + 2] + w * screen[c + 2];
         const at = y * size + x;
         if (z <= depth[at]) continue;
