@@ -19,7 +19,6 @@ from bids_refacer.surfaces.verdicts import GRADES, JUDGED
 Row = dict[str, Any]
 STATES = ("failed", "excluded", "missing", "used")  # the worst first
 _PROBE = {"refaced_mean": "refaced_mean", "refaced_sample_mean": "refaced"}
-_FIGURES = ("face_left_percent", "brain_removed_percent", "run_time_s")
 
 
 def participant_rows(audit: Audit, images: Sequence[Row], of_group: Sequence[Cohort]) -> list[Row]:
@@ -31,7 +30,9 @@ def participant_rows(audit: Audit, images: Sequence[Row], of_group: Sequence[Coh
     images : rows of group_images
     of_group : every kind of image behind every gate
     """
-    judged = _judged(audit)
+    judged: dict[tuple[str, str], Row] = {}
+    for known in _judged(audit).to_dict("records"):
+        judged[known["image"], known["tool"]] = {str(name): cell for name, cell in known.items()}
     distances = {cohort.suffix: _distances(cohort) for cohort in of_group if cohort.gate == "passed"}
     rows: list[Row] = []
     for (participant, suffix, tool), own in _by_person(images).items():
@@ -39,8 +40,8 @@ def participant_rows(audit: Audit, images: Sequence[Row], of_group: Sequence[Coh
         row["state"] = min((image["state"] for image in own), key=STATES.index)
         row["reason"] = "; ".join(dict.fromkeys(image["reason"] for image in own if image.get("reason"))) or None
         row |= {"n_images": len(own), "n_used": sum(image["state"] == "used" for image in own)}
-        known = judged[judged["image"].isin([image["image"] for image in own]) & (judged["tool"] == tool)]
-        row |= _worst(known) | distances.get(suffix, {}).get((participant, tool), {})
+        row |= _worst([judged[image["image"], tool] for image in own if (image["image"], tool) in judged])
+        row |= distances.get(suffix, {}).get((participant, tool), {})
         rows.append({name: value for name, value in row.items() if value is not None and not _is_nan(value)})
     return rows
 
@@ -84,14 +85,16 @@ def _judged(audit: Audit) -> pd.DataFrame:
     return rows
 
 
-def _worst(rows: pd.DataFrame) -> Row:
+def _worst(rows: Sequence[Row]) -> Row:
     """The worst verdicts and figures of a participant's images."""
     found: Row = {}
     for name in ("face_verdict", "brain_verdict"):
-        grades = [grade for grade in rows[name] if grade in GRADES]
+        grades = [row[name] for row in rows if row[name] in GRADES]
         found[name] = max(grades, key=GRADES.index) if grades else None
-    found |= {name: float(rows[name].max()) for name in _FIGURES[:2]} if len(rows) else {}
-    return found | ({"run_time_s": float(rows["run_time_s"].mean())} if len(rows) else {})
+    for name, gather in (("face_left_percent", max), ("brain_removed_percent", max), ("run_time_s", np.mean)):
+        known = [float(row[name]) for row in rows if not np.isnan(row[name])]
+        found[name] = float(gather(known)) if known else None
+    return found
 
 
 def _distances(cohort: Cohort) -> dict[tuple[str, str], Row]:
@@ -108,7 +111,7 @@ def _distances(cohort: Cohort) -> dict[tuple[str, str], Row]:
             pairs = per_participant(both)
             columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
         for participant, row in pd.DataFrame(columns).iterrows():
-            figures = {str(name): float(value) for name, value in row.items() if not np.isnan(value)}
+            figures: Row = {str(name): float(value) for name, value in row.items() if not np.isnan(value)}
             if "recovered_mm" in figures:
                 figures |= {"recovered_type": kind}
             found[str(participant), str(tool)] = figures

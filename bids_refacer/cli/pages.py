@@ -79,9 +79,9 @@ def rebuild_pages(settings: RunSettings, say: Say = print) -> int:
     output = settings.output_dir
     table = dataset_table(output, "group_images" if settings.analysis_level == "group" else "status")
     if not table.is_file():
-        level = settings.analysis_level
         raise DatasetError(
-            f"{table} is missing, so there is nothing to make pages from: run the level '{level}' first."
+            f"{table} is missing, so there is nothing to make pages from: run the level '{settings.analysis_level}' "
+            "first, without --reports-only."
         )
     if settings.dry_run:
         say(f"Would make pages in {output}. Nothing was written.")
@@ -113,7 +113,7 @@ def _has_pages(output_dir: Path, label: str, faces: bool) -> bool:
 
 @contextmanager
 def _matplotlib_at_home(output_dir: Path) -> Iterator[None]:
-    """matplotlib wants a folder that it can write to; a container's home is often none, and the work folder may be gone."""
+    """matplotlib wants a folder to write to; a container's home is often none, and the work folder may be gone."""
     before = os.environ.get("MPLCONFIGDIR")
     with tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=output_dir) as folder:
         os.environ["MPLCONFIGDIR"] = folder

@@ -206,7 +206,7 @@ def group_page(output_dir: Path) -> Path:
 
 
 def participant_page(output_dir: Path, participant: str) -> Path:
-    """The page of a participant (without ``sub-``): of the shareable dataset, or of `identifiable_dir` with its faces."""
+    """The page of a participant (without ``sub-``): of the shareable dataset, or with faces of `identifiable_dir`."""
     return output_dir / f"sub-{participant}.html"
 
 

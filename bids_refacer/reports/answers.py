@@ -29,22 +29,22 @@ def count(row: Row, name: str) -> int:
 def face_line(row: Row) -> str:
     """Was a face left after defacing?"""
     judged, fail, warn = (count(row, name) for name in ("n_judged", "n_face_fail", "n_face_warn"))
-    return _verdict_line(judged, fail, warn, "a face was left", "were left with facial skin that has to be looked at")
+    return _verdict_line(judged, fail, warn, "a face was left", "facial skin was left")
 
 
 def brain_line(row: Row) -> str:
     """Was the brain cut?"""
     judged, fail, warn = (count(row, name) for name in ("n_judged", "n_brain_fail", "n_brain_warn"))
-    return _verdict_line(judged, fail, warn, "the brain was cut", "lost a little brain and have to be looked at")
+    return _verdict_line(judged, fail, warn, "the brain was cut", "a little brain was removed")
 
 
 def _verdict_line(judged: int, fail: int, warn: int, failed: str, warned: str) -> str:
     if not judged:
         return "Not judged: defacing.tsv has no row for this tool."
-    if not fail and not warn:
-        return f"No image of {judged} failed or has to be looked at."
-    first = f"In {fail} of {judged} images {failed}: do these again." if fail else f"No image of {judged} failed."
-    return first + (f" {warn} more {warned}." if warn and fail else f" {warn} {warned}." if warn else "")
+    first = f"In {fail} of {_images(judged)} {failed}: to do again." if fail else f"None of {_images(judged)} failed."
+    if warn:
+        return f"{first} In {warn}{' more' if fail else ''} {warned}: to look at."
+    return first if fail else f"None of {_images(judged)} failed or has to be looked at."
 
 
 def distance_line(row: Row) -> str:
@@ -68,7 +68,7 @@ def distance_line(row: Row) -> str:
         )
     line = f"No difference from an average face was shown ({interval}); one inside this interval is not ruled out."
     if pairs < _FEWEST_PAIRS:
-        line += f" With {pairs} participants this test cannot reach p < {LEVEL}, whatever the difference."
+        line += f" With {_people(pairs)} this test cannot reach p < {LEVEL}, whatever the difference."
     return line
 
 
@@ -146,7 +146,7 @@ def sure_lines(summary: Sequence[Row], tools: Sequence[Row]) -> list[str]:
     if not any(pairs):
         return ["Not sure at all: nothing could be compared."]
     few, many = min(pairs), max(pairs)
-    lines = [f"The figures rest on {few if few == many else f'{few} to {many}'} participants for each tool."]
+    lines = [f"The figures rest on {_people(many) if few == many else f'{few} to {many} participants'} for each tool."]
     kind = next((row["recovered_type"] for row in summary if row.get("recovered_type")), None)
     tests = [
         row
@@ -181,11 +181,19 @@ def redo_line(people: Sequence[Row], nameless: Sequence[Row]) -> str:
     }
     everyone = {row["participant_id"] for row in [*people, *nameless]}
     if not again:
-        first = f"None of {len(everyone)} participants."
+        first = f"Nobody, of {_people(len(everyone))}."
     else:
         names = ", ".join(sorted(map(str, again))[:8]) + (" and others" if len(again) > 8 else "")
-        first = f"{len(again)} of {len(everyone)} participants, with one tool or more: {names}."
+        first = f"{len(again)} of {_people(len(everyone))}, with one tool or more: {names}."
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
+
+
+def _people(number: int) -> str:
+    return f"{number} participant{'' if number == 1 else 's'}"
+
+
+def _images(number: int) -> str:
+    return f"{number} image{'' if number == 1 else 's'}"
 
 
 def _p(text: str) -> str:
@@ -196,7 +204,7 @@ def _best_line(ranked: Sequence[Row], tools: Sequence[Row]) -> str:
     best, *others = ranked
     first = (
         f"The recovered face stays farthest from the true one after {best['tool']}: {_mm(best, 'recovered_mm')} mm on "
-        f"average over {count(best, 'n_pairs')} participants (an average face: {_mm(best, 'average_mm')} mm)."
+        f"average over {_people(count(best, 'n_pairs'))} (an average face: {_mm(best, 'average_mm')} mm)."
     )
     if not others:
         return first + " It is the only tool, so nothing can be said of which is better."

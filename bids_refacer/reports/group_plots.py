@@ -135,19 +135,19 @@ def _roc(tables: Tables) -> Plot:
 
 def _phenotypes(tables: Tables) -> Plot:
     plot = Plot("phenotypes", "What science is left in the face", "group_phenotype",
-                "Rank correlation of predicted and observed phenotype, from facial voxels (ridge regression), with 95 % "
-                "bootstrap interval, which is too narrow (docs/phenotype.md): whether anything is predicted is said by "
-                "the permutation test in the table.", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
+                "Rank correlation of predicted and observed phenotype, from facial voxels (ridge regression), with its "
+                "95 % bootstrap interval, which is too narrow: whether anything is predicted is said by the "
+                "permutation test in the table.", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
     rows = of(tables["group_phenotype"], roi="face", model="ridge")
     rows = [row for row in rows if value(row, "spearman_rho") is not None]
     for target in dict.fromkeys(str(row["target"]) for row in rows):
         known = of(rows, target=target)
-        estimates = []
+        estimates: list[draw.Estimate] = []
         for row in known:
             kind = {"original": "original", **_PROBES}[str(row["image_type"])]
             name = " ".join(filter(None, (row["tool"], str(row["image_type"]).replace("_", " "))))
-            bounds = (float(row[cell] or "nan") for cell in ("spearman_rho", "rho_ci_low", "rho_ci_high"))
-            estimates.append((name, kind, *bounds))
+            rho, low, high = (float(row[cell] or "nan") for cell in ("spearman_rho", "rho_ci_low", "rho_ci_high"))
+            estimates.append((name, kind, rho, low, high))
         alt = f"{target}: " + "; ".join(f"{name} {rho:.2f}" for name, _, rho, _, _ in estimates)
         figure = draw.estimates_figure(target, estimates, 0.0, "Spearman's rho")
         plot.panels.append((figure, alt))

@@ -1,4 +1,4 @@
-"""Pages of a participant: one without any face, which can be shared, and one with faces, for the identifiable dataset."""
+"""Pages of a participant: one without any face, to be shared, and one with faces, for the identifiable dataset."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
+from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import FacePictures, ToolPictures, brain_pictures
-from bids_refacer.reports.page import write_page
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import MEASURED
