@@ -60,9 +60,7 @@ class PageReader(HTMLParser):
             self._part = about.get("data-part")
         if tag == "data":
             row = self._row
-            self.numbers.append(
-                Number(self._table, row, str(about["data-column"]), str(about["value"]), self._part)
-            )
+            self.numbers.append(Number(self._table, row, str(about["data-column"]), str(about["value"]), self._part))
         if tag == "img":
             self.images.append(about)
             if "alt" not in about:

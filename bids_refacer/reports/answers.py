@@ -6,11 +6,11 @@ is below 0.05; where it is not, the sentence says that none was shown, never tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bids_refacer.reports.page import shown
+from bids_refacer.reports.rows import Row
 
-Row = Mapping[str, str | None]
 LEVEL = 0.05
 _FEWEST_PAIRS = 6  # the smallest two-sided p of Wilcoxon's test is 2 / 2**n: 0.0625 for five
 

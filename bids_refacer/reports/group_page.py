@@ -9,10 +9,11 @@ from typing import Any
 from bids_refacer.dataset.description import read_description
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
-from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary, read_table
+from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 from bids_refacer.reports import answers
 from bids_refacer.reports.group_plots import Row, Tables, group_plots, of
 from bids_refacer.reports.page import markdown, write_page
+from bids_refacer.reports.rows import blank, read_rows
 from bids_refacer.reports.theme import WORDS
 
 _STATES = {"failed": 0, "excluded": 1, "absent": 2, "missing": 3, "used": 5}
@@ -52,7 +53,7 @@ def write_group_page(output_dir: Path) -> Path:
     PageError
         When the group level has not run there.
     """
-    tables = {name: read_table(dataset_table(output_dir, name)) for name in GROUP_TABLES}
+    tables = {name: read_rows(output_dir, name) for name in GROUP_TABLES}
     if not tables["group_images"]:
         raise PageError(f"{dataset_table(output_dir, 'group_images')} has no rows: run the level 'group' first.")
     path = group_page(output_dir)
@@ -97,12 +98,12 @@ def _kind(tables: Tables, suffix: str) -> dict[str, Any]:
 
 def _tool(row: Row, phenotypes: Sequence[Row], targets: Sequence[str | None]) -> dict[str, Any]:
     """A row of the table of tools: its figures, and a line in plain language for each."""
-    science = []
+    science, empty = [], blank("group_phenotype")
     for target in targets:
         original = next(iter(of(phenotypes, target=target, image_type="original")), None)
         defaced = next(iter(of(phenotypes, target=target, image_type="defaced", tool=row["tool"])), None)
         line = answers.phenotype_line(original, defaced)
-        science.append({"target": target, "original": original or {}, "defaced": defaced or {}, "line": line})
+        science.append({"target": target, "original": original or empty, "defaced": defaced or empty, "line": line})
     return {
         "row": row,
         "face": answers.face_line(row),
@@ -121,7 +122,7 @@ def _nameless(tables: Tables) -> list[Row]:
 def _people(tables: Tables, output_dir: Path) -> list[dict[str, Any]]:
     """Rows of the list of participants, those to do again first."""
     found = []
-    nameless = [{**row, "suffix": None} for row in _nameless(tables)]
+    nameless = [{**blank("group_participants"), **row} for row in _nameless(tables)]
     for row in [*tables["group_participants"], *nameless]:
         state = str(row["state"])
         if state == "used" and "warn" in (row.get("face_verdict"), row.get("brain_verdict")):

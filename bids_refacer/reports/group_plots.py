@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from bids_refacer.reports import group_figures as draw
 from bids_refacer.reports.answers import value
 from bids_refacer.reports.page import shown
+from bids_refacer.reports.rows import Row
 from bids_refacer.reports.theme import to_svg
 
-Row = Mapping[str, str | None]
 Tables = Mapping[str, Sequence[Row]]
 _PROBES = {"defaced": "defaced", "average": "average", "refaced": "recovered", "refaced_mean": "recovered"}
 BRAIN_LIMITS = (0.1, 5.0)  # percent: the verdict's, by default

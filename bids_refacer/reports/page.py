@@ -16,11 +16,10 @@ from markupsafe import Markup
 
 from bids_refacer import __version__
 from bids_refacer.dataset.writing import write_text
+from bids_refacer.reports.rows import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content Security Policy of every page: nothing is loaded from anywhere."""
-
-Row = Mapping[str, str | None]
 
 
 def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bids_refacer.dataset.names import OutputNames, dataset_table
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
-from bids_refacer.dataset.tables import read_table
+from bids_refacer.reports.rows import Row, blank, read_rows
 
-Row = Mapping[str, str | None]
 TABLES = ("status", "defacing", "surfacedistance", "calibration")
 
 
@@ -32,11 +31,11 @@ class ToolResult:
         return sorted({int(row["sample"] or 0) for row in self.distances if row["image_type"] == "refaced"})
 
     def distance(self, image_type: str, part: str = "face", sample: int | None = None) -> Row:
-        """The row of one type of image and part; empty when there is none."""
+        """The row of one type of image and part; without values when there is none."""
         for row in self.distances:
             if row["image_type"] == image_type and row["part"] == part and sample in (None, int(row["sample"] or 0)):
                 return row
-        return {}
+        return blank("surfacedistance")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def read_tables(output_dir: Path) -> dict[str, dict[str, list[Row]]]:
     found: dict[str, dict[str, list[Row]]] = {}
     for table in TABLES:
         of_table = found.setdefault(table, {})
-        for row in read_table(dataset_table(output_dir, table)):
+        for row in read_rows(output_dir, table):
             of_table.setdefault(str(row["participant_id"]), []).append(row)
     return found
 
@@ -76,7 +75,7 @@ def gather(output_dir: Path, tables: Mapping[str, Mapping[str, Sequence[Row]]], 
         image = images.setdefault(path, ImageResult(path, names_of(output_dir, path)))
         about = {name: [row for row in rows if (row["image"], row["tool"]) == (path, tool)]
                  for name, rows in own.items()}  # fmt: skip
-        first = {name: next(iter(rows), {}) for name, rows in about.items()}
+        first = {name: next(iter(rows), blank(name)) for name, rows in about.items()}
         record = read_record(image.names.record(tool))
         image.tools.append(
             ToolResult(tool, first["status"], first["defacing"], about["surfacedistance"], about["calibration"], record)

@@ -156,9 +156,8 @@ def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
     if tool.status.get("status") not in (None, "ok"):
         return f"Not done ({tool.status.get('stage')}): {tool.status.get('message')}"
-    recovered = tool.distance("refaced_mean") or tool.distance("refaced_sample_mean")
-    average = tool.distance("average")
-    ours, theirs = recovered.get("masd_mm"), average.get("masd_mm")
+    ours = tool.distance("refaced_mean")["masd_mm"] or tool.distance("refaced_sample_mean")["masd_mm"]
+    theirs = tool.distance("average")["masd_mm"]
     if ours is None or theirs is None:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if float(ours) < float(theirs) else "not nearer to"

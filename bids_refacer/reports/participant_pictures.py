@@ -185,7 +185,7 @@ class FacePictures:
 
 def _recovered(tool: ToolResult) -> Iterator[tuple[str, int | None]]:
     """Recovered faces of a tool, the mean first where there is one."""
-    if tool.distance("refaced_mean"):
+    if tool.distance("refaced_mean")["image_type"]:
         yield "refaced_mean", None
     for sample in tool.samples:
         yield "refaced", sample

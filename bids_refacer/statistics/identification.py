@@ -143,8 +143,7 @@ def roc_curve(genuine: np.ndarray, impostors: np.ndarray) -> np.ndarray:
     if not genuine.sum() or not impostors.sum():
         return np.full(len(FALSE_ACCEPT), np.nan)
     accepted, false = (np.append(0.0, np.cumsum(part) / part.sum()) for part in (genuine, impostors))
-    last = np.append(np.diff(false) > 0, True)  # where the curve rises steeply, its upper end counts
-    return np.interp(FALSE_ACCEPT, false[last], accepted[last])
+    return np.interp(FALSE_ACCEPT, false, accepted)  # where the curve rises steeply, its upper end counts
 
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
