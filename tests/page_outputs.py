@@ -22,6 +22,7 @@ from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 Row = dict[str, Any]
 ALIGNMENT = Alignment(np.eye(4), np.eye(4))
+PAGE_TOOLS = ("niimath", "pydeface")
 
 
 def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quickshear",), samples: int = 2) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_outputs import add_failure, make_output
+from page_outputs import PAGE_TOOLS as TOOLS
 from page_reader import assert_self_contained, read_page
 from PIL import Image
 
@@ -21,16 +21,10 @@ from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.reports.page import shown
 
-TOOLS = ("niimath", "pydeface")
-
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs with pages, of one head, and a participant who failed."""
-    output = make_output(tmp_path_factory.mktemp("pages"), tools=TOOLS)
-    add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
-    assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
-    return output
+def output(page_output: Path) -> Path:
+    return page_output
 
 
 def test_pages_are_there_and_load_nothing(output: Path) -> None:
