@@ -76,8 +76,10 @@ class Browser:
     def key(self, name: str) -> None:
         """Press and release a key such as ArrowRight."""
         codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13}
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
+        text = {"text": "\r"} if name == "Enter" else {}  # without it no button is pressed
+        about = {"key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
+        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **about, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Move the mouse with its button down, in pixels of the window."""

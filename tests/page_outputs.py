@@ -11,8 +11,9 @@ from scipy import ndimage
 from small_datasets import DATA, add_image, start_dataset
 
 from bids_refacer.dataset.description import write_datasets
-from bids_refacer.dataset.names import OutputNames, dataset_table
+from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.tables import read_table, write_table
+from bids_refacer.dataset.writing import write_json
 from bids_refacer.interfaces.score import _plain
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.identity import map_face, write_face_map
@@ -48,6 +49,7 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     scores = score_images(scan.values, volumes, scan.affine, ALIGNMENT)
     brain = read_scan(DATA / "average_brain_mask.nii.gz").values > 0
     write_volume(names.brain_mask(), brain, scan.affine, "uint8")
+    write_json(sidecar_of(names.brain_mask()), {"SkullStripped": False, "Type": "Brain"})
     rows: dict[str, list[Row]] = {"surfacedistance": [], "calibration": [], "status": [], "defacing": []}
     for number, tool in enumerate(tools):
         _write_tool(names, tool, scan, volumes, removed, scores)
@@ -78,12 +80,14 @@ def _box(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 
 def _write_tool(names: OutputNames, tool: str, scan: Any, volumes: Any, removed: np.ndarray, scores: Any) -> None:
     write_volume(names.defacemask(tool), removed, scan.affine, "uint8")
+    write_json(sidecar_of(names.defacemask(tool)), {"SkullStripped": False})
     for (kind, sample), values in volumes.items():
         path = {
             "defaced": names.defaced(tool), "refaced_mean": names.refaced_mean(tool),
             "average": names.average_face(tool), "refaced": names.refaced(tool, sample or 0),
         }[kind]  # fmt: skip
         write_scan(path, scan, values.astype(scan.stored.dtype))
+        write_json(sidecar_of(path), {"SkullStripped": False})
         face = scores.faces[kind, sample]
         if len(face.faces):
             write_surface(names.face_surface(tool, kind, sample), face)

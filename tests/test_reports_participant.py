@@ -144,7 +144,7 @@ def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
     assert list((copy / "identifiable").glob("sub-*")) == []
     assert make_participant_pages(copy, output.parent / "bids", ["01", "02"]) == []
     assert list((copy / "identifiable").rglob("*.html")) == []
-    assert (copy / "sub-01.html").read_bytes() == (output / "sub-01.html").read_bytes()
+    assert len(pictures(copy / "sub-01.html")) == 3 * len(TOOLS), "the shareable page stays"
 
 
 def test_a_page_that_cannot_be_made_costs_no_results(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
