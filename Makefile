@@ -3,6 +3,7 @@
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
+# make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make clean      removes what the others made
 #
 # On Linux, the default torch brings CUDA libraries along (several GB). A CPU build is enough: give PyTorch's CPU index
@@ -20,13 +21,15 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group head test test-slow test-containers lint clean
+.PHONY: demo demo-group head test test-slow test-browser test-containers lint clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
 	$(BIN)/bids-validator-deno demo/out --ignoreWarnings
 	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
 	@echo
+	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
+	@echo "The same without a face:                         demo/out/sub-01.html"
 	@echo "Distances between recovered and true face (mm):  demo/out/surfacedistance.tsv"
 	@echo "Defaced images and masks:                        demo/out/sub-01/ses-baseline/anat/"
 	@echo "Recovered faces (identifiable, mode 0700):       demo/out/identifiable/sub-01/ses-baseline/anat/"
@@ -51,6 +54,9 @@ test-slow: $(VENV)/.test $(HEAD)
 
 test-containers: $(VENV)/.test
 	PYTHON=$(BIN)/python bash tests/containers/run.sh
+
+test-browser: $(VENV)/.test
+	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -66,6 +66,7 @@ class RunSettings:
     gpu: str = "try"
     keep_refaced: bool = True
     dry_run: bool = False
+    reports_only: bool = False
     write_graph: bool = False
     stop_on_first_crash: bool = False
     nipype_plugin_file: Path | None = None

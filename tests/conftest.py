@@ -63,3 +63,16 @@ def real_head() -> Path:
     if not path.is_file():
         pytest.skip(f"no real head at {path}: run `make head`, or set BIDS_REFACER_TEST_HEAD")
     return path
+
+
+@pytest.fixture(scope="session")
+def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of the participant level with their pages: the average head, and a participant who failed."""
+    from page_outputs import PAGE_TOOLS, add_failure, make_output
+
+    from bids_refacer.cli.pages import make_participant_pages
+
+    output = make_output(tmp_path_factory.mktemp("pages"), tools=PAGE_TOOLS)
+    add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
+    assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
+    return output

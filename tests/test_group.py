@@ -172,7 +172,7 @@ def digests(output: Path) -> dict[str, tuple[int, str]]:
 
 def test_again_nothing_changes(said: list[str], bids: Path, output: Path) -> None:
     before = digests(output)
-    assert len(before) == 13 and run(bids, output) == said
+    assert len(before) == 20 and run(bids, output) == said
     assert digests(output) == before
 
 

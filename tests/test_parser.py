@@ -68,6 +68,7 @@ def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
         ("--gpu none", "gpu", "none"),
         ("--no-keep-refaced", "keep_refaced", False),
         ("--dry-run", "dry_run", True),
+        ("--reports-only", "reports_only", True),
         ("--write-graph", "write_graph", True),
         ("--stop-on-first-crash", "stop_on_first_crash", True),
         ("--clean-work-dir", "clean_work_dir", True),

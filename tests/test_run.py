@@ -182,6 +182,15 @@ def test_sidecars(audit: Done) -> None:
     assert defaced["Tool"] == "quickshear" and defaced["Command"] and defaced["RunTime"] > 0
 
 
+def test_pages(audit: Done) -> None:
+    output = audit.settings.output_dir
+    assert {path.name for path in output.glob("*.html")} == {"sub-01.html", *(f"{name}.html" for name in BAD)}
+    (with_faces,) = identifiable_dir(output).glob("*.html")
+    assert with_faces.name == "sub-01.html" and "Do not share" in with_faces.read_text()
+    assert "is truncated or damaged" in (output / "sub-trunc.html").read_text()
+    assert f"Pages: {output}/sub-*.html; with faces, not for sharing: identifiable/sub-*.html" in audit.out
+
+
 def test_log_and_citation(audit: Done) -> None:
     (folder,) = (audit.settings.output_dir / "logs").iterdir()
     assert RunSettings.from_toml(folder / "settings.toml") == audit.settings
@@ -246,6 +255,15 @@ def test_one_tool_fails_and_the_other_is_done_with_new_settings(audit: Done) -> 
     assert sidecar["Seeds"] == [seed_for(9, GOOD, "quickshear", 1)]
     assert again(audit)[0].code == 0
     assert {row["tool"] for row in rows_of(audit, "surfacedistance")} == set(TOOLS)
+
+
+def test_pages_are_made_again_from_outputs(audit: Done) -> None:
+    pages = [audit.settings.output_dir / "sub-01.html", identifiable_dir(audit.settings.output_dir) / "sub-01.html"]
+    before = [page.read_bytes() for page in pages]
+    for page in pages:
+        page.unlink()
+    done, calls = again(audit, reports_only=True)
+    assert (done.code, calls) == (0, 0) and [page.read_bytes() for page in pages] == before
 
 
 def test_recovered_faces_are_removed_on_request(audit: Done) -> None:

@@ -41,6 +41,7 @@ def everything() -> RunSettings:
         gpu="require",
         keep_refaced=False,
         dry_run=True,
+        reports_only=True,
         write_graph=True,
         stop_on_first_crash=True,
         nipype_plugin_file=Path("plugin.json"),

@@ -115,20 +115,24 @@ def write_citation(settings: RunSettings, card: str) -> None:
 
 
 def forget_faces(plan: Plan, settings: RunSettings) -> None:
-    """Remove recovered faces, for ``--no-keep-refaced``: the identifiable dataset's images, and nodes' folders.
+    """Remove recovered faces, for ``--no-keep-refaced``: the identifiable dataset's images and pages, nodes' folders.
 
     A run about some participants leaves the others alone: other runs may be at work on them.
     """
     work_dir, output_dir = settings.work_dir, plan.output_dir
-    folders = [*identifiable_dir(output_dir).glob("sub-*"), *work_dir.glob("bids_refacer-*")]
+    private = identifiable_dir(output_dir)
+    folders, pages = [*private.glob("sub-*/"), *work_dir.glob("bids_refacer-*")], [*private.glob("sub-*.html")]
     if settings.participant_label or settings.session_label:
         images = {image.bids_path: image for image, _, _ in _everything(plan)}.values()
         own = {node_name(image) for image in images}
         folders = [folder for folder in work_dir.glob("bids_refacer-*/*/*") if folder.name in own]
+        pages = [private / f"sub-{image.entities['sub']}.html" for image in images]
         for image in images:
             names = OutputNames(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
-            participant = identifiable_dir(output_dir) / f"sub-{image.entities['sub']}"
+            participant = private / f"sub-{image.entities['sub']}"
             folders.append(names.identifiable_anat.parent if settings.session_label else participant)
+    for page in pages:
+        page.unlink(missing_ok=True)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     if work_dir == default_work_dir(output_dir) and not any(work_dir.glob("bids_refacer-*/*/*")):

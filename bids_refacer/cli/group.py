@@ -15,6 +15,8 @@ from bids_refacer.cli.group_distances import comparison_rows, description_rows, 
 from bids_refacer.cli.group_identity import identification_rows
 from bids_refacer.cli.group_phenotype import phenotype_tables, phenotypes_of
 from bids_refacer.cli.group_report import image_rows, report_text, summary_lines
+from bids_refacer.cli.group_summary import participant_rows, summary_rows
+from bids_refacer.cli.pages import make_group_page
 from bids_refacer.dataset.audits import Audit, AuditError, read_audit
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.gates import gate
@@ -58,12 +60,15 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     write_datasets(settings.output_dir, settings.bids_dir)
     if not dataset_table(settings.output_dir, "participants").is_file():  # an output that only gathers others
         dataset_table(settings.output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)
-    _write(settings.output_dir, tables)
     absent = _never_run(settings, audit)
+    why = {"state": "absent", "reason": "no result yet: run the participant level"}
+    tables["group_images"] += [{"participant_id": name, **why} for name in absent]
+    _write(settings.output_dir, tables)
     for line in summary_lines(audit, tables, absent):
         say(line)
     write_text(settings.output_dir / "group.md", report_text(settings, audit, tables, absent))
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
+    say(f"Open first: {make_group_page(settings.output_dir)}")
     return 0
 
 
@@ -95,9 +100,11 @@ def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Cal
     of_group = list(cohorts(audit, reasons))
     tables |= _distance_tables(of_group, members, settings.seed)
     tables["group_calibration"] = calibration_group_rows(audit, reasons, settings.seed)
-    tables["group_identification"], tables["group_cmc"] = identification_rows(
+    tables |= identification_rows(
         audit, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
+    tables["group_participants"] = participant_rows(audit, tables["group_images"], of_group)
+    tables["group_summary"] = summary_rows(audit, tables)
     tables["group_reference"] = _reference(settings, of_group) if settings.reference_dataset else []
     return tables
 

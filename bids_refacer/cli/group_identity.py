@@ -22,7 +22,7 @@ from bids_refacer.cli.group_faces import (
     surface_of,
 )
 from bids_refacer.dataset.audits import Audit, AuditError
-from bids_refacer.statistics.identification import Identification, identify
+from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification, identify
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from bids_refacer.surfaces.identity import read_face_map
 from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
@@ -42,6 +42,7 @@ class Search:
         self.gallery = Gallery(self.maps)
         self.summary: list[Row] = []
         self.curves: list[Row] = []
+        self.roc: list[Row] = []
 
     def check(self, participants: Sequence[str]) -> None:
         """Look the true faces of the participants up as they are, and everyone's with their labels exchanged."""
@@ -121,6 +122,8 @@ class Search:
             bounds = {"rate_low": float(result.cmc_low[depth]), "rate_high": float(result.cmc_high[depth])}
             chance = (depth + 1) / len(self.members)
             self.curves.append({**kind, "rank": depth + 1, "rate": float(rate), **bounds, "chance": chance})
+        pairs = zip(FALSE_ACCEPT, result.roc, strict=True)
+        self.roc += [{**kind, "false_accept": float(false), "true_accept": float(true)} for false, true in pairs]
 
 
 def identification_rows(
@@ -131,8 +134,8 @@ def identification_rows(
     rerank: int,
     seed: int,
     say: Callable[[str], None],
-) -> tuple[list[Row], list[Row]]:
-    """Tables group_identification and group_cmc.
+) -> dict[str, list[Row]]:
+    """Tables group_identification, group_cmc and group_roc.
 
     Parameters
     ----------
@@ -143,8 +146,7 @@ def identification_rows(
     seed : of bootstrap and exchanged labels
     say : told what is missing
     """
-    summary: list[Row] = []
-    curves: list[Row] = []
+    tables: dict[str, list[Row]] = {name: [] for name in ("group_identification", "group_cmc", "group_roc")}
     failed = {tool: frozenset(rows["image"]) for tool, rows in reasons[reasons["reason"] != ""].groupby("tool")}
     for suffix in sorted(audit.distances["suffix"].unique()):
         members = find_gallery(audit, fillers, suffix)
@@ -166,9 +168,9 @@ def identification_rows(
                 probes, missing = find_probes(audit, members, suffix, tool, image_type)
                 about = {"tool": tool, "image_type": image_type}
                 search.look_up(probes, about, missing, failed.get(tool, frozenset()))
-        summary += search.summary
-        curves += search.curves
-    return summary, curves
+        for rows, found in zip(tables.values(), (search.summary, search.curves, search.roc), strict=True):
+            rows += found
+    return tables
 
 
 def _figures(result: Identification) -> Row:

@@ -153,6 +153,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     _add_flag(group, "--clean-work-dir", "empty the work folder before the run")
     _add_flag(group, "--dry-run", "print what would be done, and do nothing")
+    _add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
     _add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
     _add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
     group.add_argument(

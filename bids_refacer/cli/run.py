@@ -23,6 +23,7 @@ from bids_refacer.cli.environment import (
     stop_log,
 )
 from bids_refacer.cli.others import Others, choose, describe_others, other_rows, plan_others
+from bids_refacer.cli.pages import pages_of_run, rebuild_pages
 from bids_refacer.cli.plan import (
     Plan,
     all_tools,
@@ -67,6 +68,8 @@ def run(settings: RunSettings) -> int:
     """
     leave_closed_home()
     try:
+        if settings.reports_only:
+            return rebuild_pages(settings)
         if settings.analysis_level == "group":
             from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before
 
@@ -115,9 +118,10 @@ def _run(settings: RunSettings) -> int:
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
+    with_pages = pages_of_run(plan, settings, say)
     for line in summary(rows, plan, settings.output_dir):
         say(line)
-    return 1 if any(row["status"] != "ok" for row in rows) else 0
+    return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
 
 
 def _validate(bids_dir: Path) -> None:

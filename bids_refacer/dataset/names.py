@@ -36,11 +36,14 @@ SHAREABLE_BIDSIGNORE = (
     "/group_*.tsv",
     "/group_*.json",
     "/group.md",
+    "/group.html",
+    "/sub-*.html",
 )
 IDENTIFIABLE_BIDSIGNORE = (
     *("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
     *("*_facemap.npz", "*_facemap.json"),
     *("*_facialvoxels.npz", "*_facialvoxels.json"),
+    "/sub-*.html",
 )
 
 # the schema's order of entities (rules.entities), by their short names, without those that only microscopy has
@@ -200,6 +203,16 @@ def default_work_dir(output_dir: Path) -> Path:
 def dataset_table(output_dir: Path, table: str) -> Path:
     """A table of the whole shareable dataset: ``surfacedistance``, ``defacing``, ``status`` or ``participants``."""
     return output_dir / f"{table}.tsv"
+
+
+def group_page(output_dir: Path) -> Path:
+    """The page of a group; shareable."""
+    return output_dir / "group.html"
+
+
+def participant_page(output_dir: Path, participant: str) -> Path:
+    """The page of a participant (without ``sub-``): of the shareable dataset, or with faces of `identifiable_dir`."""
+    return output_dir / f"sub-{participant}.html"
 
 
 def log_dir(output_dir: Path, run_uuid: str) -> Path:

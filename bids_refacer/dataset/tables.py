@@ -20,8 +20,8 @@ TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration"
 GROUP_TABLES = tuple(
     f"group_{name}"
     for name in (
-        "images surfacedistance comparison tools calibration identification cmc reference phenotype "
-        "phenotype_predictions"
+        "summary participants images surfacedistance comparison tools calibration identification cmc roc reference "
+        "phenotype phenotype_predictions"
     ).split()
 )
 _MISSING = "n/a"

@@ -12,6 +12,9 @@ from scipy import sparse
 from bids_refacer.statistics.bootstrap import draw_counts, percentile_interval
 from bids_refacer.statistics.paired import Interval
 
+FALSE_ACCEPT = np.concatenate([[0.0, 0.001, 0.002, 0.005, 0.01, 0.02], np.arange(1, 21) / 20])
+"""Shares of impostor pairs accepted at which the ROC curve is told."""
+
 SLOTS = 512  # thresholds kept of each probe; exact for as many probes, a fine quantile grid for more
 
 
@@ -72,6 +75,7 @@ class Identification:
     cmc, cmc_low, cmc_high : (r,) float64, share of participants whose own member is among the first 1 to r
     auc : Interval, probability that a genuine pair lies nearer than an impostor pair (ties count half)
     eer : Interval, rate at which as many genuine pairs are refused as impostor pairs are accepted
+    roc : (len(FALSE_ACCEPT),) float64, share of genuine pairs accepted where `FALSE_ACCEPT` of the impostors are
     n_participants, n_probes, n_gallery : int
     """
 
@@ -80,6 +84,7 @@ class Identification:
     cmc_high: np.ndarray
     auc: Interval
     eer: Interval
+    roc: np.ndarray
     n_participants: int
     n_probes: int
     n_gallery: int
@@ -124,8 +129,21 @@ def identify(
     return Identification(
         hits.mean(axis=0), cmc_low, cmc_high,
         Interval(float(auc[0]), *map(float, intervals[0])), Interval(float(eer[0]), *map(float, intervals[1])),
-        len(people), len(ranks), n_gallery,
+        roc_curve(mine.sum(0), others.sum(0)), len(people), len(ranks), n_gallery,
     )  # fmt: skip
+
+
+def roc_curve(genuine: np.ndarray, impostors: np.ndarray) -> np.ndarray:
+    """Share of genuine pairs accepted at each of `FALSE_ACCEPT`, linear between thresholds: (len(FALSE_ACCEPT),).
+
+    Parameters
+    ----------
+    genuine, impostors : (s,) float, counts in slots of ascending distance
+    """
+    if not genuine.sum() or not impostors.sum():
+        return np.full(len(FALSE_ACCEPT), np.nan)
+    accepted, false = (np.append(0.0, np.cumsum(part) / part.sum()) for part in (genuine, impostors))
+    return np.interp(FALSE_ACCEPT, false, accepted)  # where the curve rises steeply, its upper end counts
 
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""When pages are made: at the end of a run, and again with ``--reports-only``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from bids_refacer.cli.plan import Plan
+from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.names import dataset_table, identifiable_dir, participant_page
+from bids_refacer.dataset.tables import read_table
+from bids_refacer.settings import RunSettings
+
+Say = Callable[[str], None]
+
+
+def make_group_page(output_dir: Path) -> Path:
+    """Make ``group.html`` from the tables of the group level; `reports.group_page.PageError` when there are none."""
+    with _matplotlib_at_home(output_dir):
+        from bids_refacer.reports.group_page import write_group_page
+
+        return write_group_page(output_dir)
+
+
+def make_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[str], nprocs: int = 1) -> list[str]:
+    """Make the pages of participants (without ``sub-``) from the outputs of the participant level.
+
+    Returns
+    -------
+    list of str
+        A sentence for each participant whose pages could not be made; the others' are there.
+    """
+    with _matplotlib_at_home(output_dir):
+        tasks = [(output_dir, bids_dir, label) for label in labels]
+        if nprocs == 1 or len(tasks) < 2:
+            outcomes = [_make_one(task) for task in tasks]
+        else:  # spawned: a process that Nipype and torch have run threads in must not be forked
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(min(nprocs, len(tasks)), mp_context=context) as pool:
+                outcomes = list(pool.map(_make_one, tasks))
+    return [outcome for outcome in outcomes if outcome]
+
+
+def _make_one(task: tuple[Path, Path, str]) -> str | None:
+    """The pages of one participant; what went wrong, as a sentence: results must not be lost for want of a page."""
+    from bids_refacer.reports.participant_page import write_participant_pages
+
+    output_dir, bids_dir, label = task
+    try:
+        write_participant_pages(output_dir, bids_dir, [label])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        return f"The pages of sub-{label} could not be made ({reason}): its results are complete without them."
+    return None
+
+
+def pages_of_run(plan: Plan, settings: RunSettings, say: Say) -> bool:
+    """Make the pages that a run made out of date, and those that are missing; whether all could be made."""
+    touched = {job.image.participant for job in plan.jobs} | {problem.participant for problem in plan.problems}
+    known = touched | {image.participant for image, _ in plan.finished}
+    kept = settings.keep_refaced
+    labels = [label for label in sorted(known) if label in touched or not _has_pages(settings.output_dir, label, kept)]
+    return _make_and_say(settings, labels, say)
+
+
+def rebuild_pages(settings: RunSettings, say: Say = print) -> int:
+    """Do what ``--reports-only`` asks for: pages from outputs that are there, nothing else.
+
+    Raises
+    ------
+    DatasetError
+        When there are no outputs to make them from.
+    """
+    output = settings.output_dir
+    table = dataset_table(output, "group_images" if settings.analysis_level == "group" else "status")
+    if not table.is_file():
+        raise DatasetError(
+            f"{table} is missing, so there is nothing to make pages from: run the level '{settings.analysis_level}' "
+            "first, without --reports-only."
+        )
+    if settings.dry_run:
+        say(f"Would make pages in {output}. Nothing was written.")
+        return 0
+    if settings.analysis_level == "group":
+        say(f"Open first: {make_group_page(output)}")
+        return 0
+    known = {str(row["participant_id"]).removeprefix("sub-") for row in read_table(table)}
+    labels = [label for label in sorted(known) if label in (settings.participant_label or known)]
+    return 0 if _make_and_say(settings, labels, say) else 1
+
+
+def _make_and_say(settings: RunSettings, labels: Sequence[str], say: Say) -> bool:
+    failed = make_participant_pages(settings.output_dir, settings.bids_dir, labels, settings.nprocs)
+    for sentence in failed:
+        say(sentence)
+    if len(labels) > len(failed):
+        faces = "; with faces, not for sharing: identifiable/sub-*.html" if settings.keep_refaced else ""
+        say(f"Pages: {settings.output_dir}/sub-*.html{faces}")
+    return not failed
+
+
+def _has_pages(output_dir: Path, label: str, faces: bool) -> bool:
+    private = identifiable_dir(output_dir)
+    wanted = [participant_page(output_dir, label)]
+    wanted += [participant_page(private, label)] if faces and (private / f"sub-{label}").is_dir() else []
+    return all(path.is_file() for path in wanted)
+
+
+@contextmanager
+def _matplotlib_at_home(output_dir: Path) -> Iterator[None]:
+    """matplotlib wants a folder to write to; a container's home is often none, and the work folder may be gone."""
+    before = os.environ.get("MPLCONFIGDIR")
+    with tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=output_dir) as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
+            if before is not None:
+                os.environ["MPLCONFIGDIR"] = before

@@ -1,0 +1,99 @@
+"""Pages as single files: template, style and scripts in one, which the browser is told never to leave."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from bids_refacer import __version__
+from bids_refacer.dataset.writing import write_text
+from bids_refacer.reports.rows import Row
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""Content Security Policy of every page: nothing is loaded from anywhere."""
+
+
+def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
+    """Fill a template of ``data/reports`` and write it; the file appears whole or not at all."""
+    text = _environment().get_template(template).render(
+        policy=POLICY, version=__version__, css=_asset("page.css"), js=_asset("page.js"), viewer=_asset("viewer.js"),
+        **values,
+    )  # fmt: skip
+    write_text(path, text)
+
+
+def number(row: Row, column: str, digits: int = 2, *, percent: bool = False) -> Markup:
+    """A cell of a table for the eye, with the table's own text as the element's value.
+
+    Parameters
+    ----------
+    row : of `dataset.tables.read_table`
+    column : of that table
+    digits : after the point
+    percent : show a share of 1 in percent
+    """
+    text = row.get(column)
+    if text is None:
+        return Markup('<span class="none" title="not available">n/a</span>')
+    return Markup('<data value="{}" data-column="{}">{}</data>').format(text, column, shown(text, digits, percent))
+
+
+def shown(text: str, digits: int = 2, percent: bool = False) -> str:
+    """A number of a table as people read it; small p values as a bound."""
+    value = float(text) * (100 if percent else 1)
+    if value and abs(value) < 0.5 * 10**-digits:
+        return f"{'<' if value > 0 else '>'}\u2009{'' if value > 0 else '-'}{10**-digits:.{digits}f}"
+    return f"{value:.{digits}f}".replace("-", "\u2212") + ("\u2009%" if percent else "")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """``data:image/png;base64,...`` of the content of a file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def markdown(text: str) -> Markup:
+    """The little Markdown that this app writes (headings, lists, paragraphs) as HTML, two levels further down."""
+    blocks = []
+    for block in re.split(r"\n{2,}", text.strip()):
+        lines = block.splitlines()
+        if found := re.match(r"(#+) (.*)", block):
+            level = min(len(found.group(1)) + 2, 6)
+            blocks.append(f"<h{level}>{_inline(found.group(2))}</h{level}>")
+        elif all(re.match(r"(-|\d+\.) ", line) for line in lines):
+            tag = "ul" if lines[0].startswith("-") else "ol"
+            items = "".join(f"<li>{_inline(re.sub(r'^(-|[0-9]+[.]) ', '', line))}</li>" for line in lines)
+            blocks.append(f"<{tag}>{items}</{tag}>")
+        else:
+            blocks.append(f"<p>{_inline(' '.join(lines))}</p>")
+    return Markup("\n".join(blocks))
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bids_refacer", "data/reports"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"number": number, "shown": shown}
+    return environment
+
+
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((files("bids_refacer") / "data" / "reports" / name).read_text(encoding="utf-8"))

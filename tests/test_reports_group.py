@@ -1,0 +1,252 @@
+"""The page of a group: its numbers and curves are those of the tables, and what is missing is a sentence."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from group_runs import TOOLS, make_bids, run, table
+from page_reader import assert_self_contained, read_page
+
+from benchmarks.synthetic_outputs import image_path, write_output
+from bids_refacer.cli.pages import make_group_page, rebuild_pages
+from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
+from bids_refacer.dataset.validation import validate
+from bids_refacer.reports.group_plots import group_plots
+from bids_refacer.settings import RunSettings
+
+LABELS = tuple(f"{number:02}" for number in range(1, 9))
+
+
+def judge(output: Path, labels: tuple[str, ...] = LABELS) -> None:
+    """Verdicts for every image; sub-02 failed with quickshear, sub-03 has to be looked at with niimath."""
+    rows = []
+    for number, label in enumerate(labels):
+        for place, tool in enumerate(TOOLS):
+            fail, look = (label, tool) == ("02", "quickshear"), (label, tool) == ("03", "niimath")
+            row = {"participant_id": f"sub-{label}", "image": image_path(label), "tool": tool, "version": "1"}
+            row |= {"face_verdict": "fail" if fail else "warn" if look else "pass", "brain_verdict": "pass"}
+            row |= {
+                "nose_left_percent": 33.0 if fail else 7.0 if look else 0.0,
+                "removed_head_fraction": 0.1 + place / 50,
+            }
+            rows.append({**row, "brain_removed_percent": 0.01 * number, "run_time_s": 5.0 * (place + 1)})
+    write_table(output / "defacing.tsv", "defacing", rows)
+
+
+def calibrate(output: Path) -> None:
+    rows = [
+        {"participant_id": f"sub-{label}", "image": image_path(label), "tool": tool, "part": "face", "bin_low_mm": low,
+         "area_mm2": 100.0, "predicted_mm": low + 0.2, "error_mm": low + 0.5, "covered_50": 0.4, "covered_90": 0.8}
+        for label in LABELS for tool in TOOLS for low in (0, 0.5, 1)
+    ]  # fmt: skip
+    write_table(output / "calibration.tsv", "calibration", rows)
+
+
+def add_phenotypes(output: Path) -> None:
+    """The rows of a target that is lost with pydeface and kept with others."""
+    about = {"suffix": "T1w", "target": "muscle", "roi": "face", "model": "ridge", "n_participants": 8}
+    figures = {"spearman_rho": 0.61, "rho_ci_low": 0.3, "rho_ci_high": 0.8, "p_permutation": 0.001}
+    rows = [{**about, "image_type": "original", **figures}]
+    for number, tool in enumerate(TOOLS):
+        lost = {"rho_difference": 0.4, "difference_ci_low": 0.1, "difference_ci_high": 0.7, "p_holm": 0.01}
+        kept = {"rho_difference": 0.05, "difference_ci_low": -0.2, "difference_ci_high": 0.3, "p_holm": 0.7}
+        own = figures | {"spearman_rho": 0.21 + number / 100} | (lost if tool == "pydeface" else kept)
+        rows.append({**about, "tool": tool, "image_type": "defaced", **own})
+    write_table(output / "group_phenotype.tsv", "group_phenotype", rows)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables and page of 8 participants with three tools, two samples, face maps, verdicts and a phenotype."""
+    root = tmp_path_factory.mktemp("group page")
+    bids = make_bids(root / "bids", (*LABELS, "09"))  # 09 was never run
+    output = write_output(root / "out", LABELS, TOOLS, noise_mm=2.0)
+    judge(output)
+    calibrate(output)
+    said = run(bids, output)
+    assert said[-1] == f"Open first: {output / 'group.html'}"
+    add_phenotypes(output)
+    make_group_page(output)
+    return output
+
+
+def test_the_page_loads_nothing(output: Path) -> None:
+    assert_self_contained(output / "group.html")
+    assert validate(output) == []
+
+
+def test_numbers_are_those_of_the_tables(output: Path) -> None:
+    numbers = read_page(output / "group.html").numbers
+    summary = {f"{row['suffix']}|{row['tool']}": row for row in read_table(output / "group_summary.tsv")}
+    people = {
+        f"{row['participant_id']}|{row['suffix']}|{row['tool']}": row
+        for row in read_table(output / "group_participants.tsv")
+    }
+    rhos = {(row["tool"], row["spearman_rho"]) for row in read_table(output / "group_phenotype.tsv")}
+    seen = set()
+    for n in numbers:
+        if n.column == "spearman_rho":
+            assert (n.row.split("|")[1], n.value) in rhos or (None, n.value) in rhos
+            continue
+        rows = {"group_summary": summary, "group_participants": people}[n.table]
+        assert rows[n.row][n.column] == n.value, n
+        seen.add((n.table, n.row, n.column))
+    for tool in TOOLS:
+        for column in ("recovered_mm", "average_mm", "difference_mm", "rank1", "rank5_chance", "n_brain_fail", "auc"):
+            assert ("group_summary", f"T1w|{tool}", column) in seen
+    assert {row for name, row, _ in seen if name == "group_participants"} == set(people)
+
+
+def test_the_summary_agrees_with_the_other_tables(output: Path) -> None:
+    for row in table(output, "group_summary"):
+        own = {"tool": row["tool"], "suffix": "T1w", "gate": "passed"}
+        test = table(output, "group_comparison", image_type="refaced_mean", compared_with="average", part="face",
+                     subgroup_column="all", **own)[0]  # fmt: skip
+        assert row["difference_mm"] == test["mean_difference_mm"] and row["difference_p_holm"] == test["p_holm"]
+        difference = float(row["recovered_mm"]) - float(row["average_mm"])
+        assert difference == pytest.approx(float(row["difference_mm"]), abs=2e-5)
+        people = [p for p in table(output, "group_participants", tool=row["tool"]) if p["recovered_mm"] != "n/a"]
+        assert len(people) == int(row["n_pairs"])
+        mean = np.mean([float(p["recovered_mm"]) for p in people])
+        assert mean == pytest.approx(float(row["recovered_mm"]), rel=1e-5)
+        known = table(output, "group_identification", image_type="refaced_mean", scan="same", **own)[0]
+        assert (row["rank1"], row["auc"], row["n_looked_up"]) == (known["rank1"], known["auc"], known["n_participants"])
+
+
+def test_roc_curves_have_the_area_that_the_table_says(output: Path) -> None:
+    for known in table(output, "group_identification", scan="same", gate="passed"):
+        curve = table(output, "group_roc", tool=known["tool"], image_type=known["image_type"], scan="same",
+                      gate="passed")  # fmt: skip
+        false, true = (np.array([float(row[name]) for row in curve]) for name in ("false_accept", "true_accept"))
+        assert np.all(np.diff(true) >= 0) and true[-1] == 1
+        assert np.trapezoid(true, false) == pytest.approx(float(known["auc"]), abs=0.03)
+
+
+def plots(output: Path) -> dict:
+    tables = {name: read_table(output / f"{name}.tsv") for name in GROUP_TABLES}
+    return {plot.name: plot for plot in group_plots(tables, "T1w")}
+
+
+def line(figure, gid: str) -> np.ndarray:
+    """Points of the line with this name: (n, 2)."""
+    (found,) = [artist for artist in figure.axes[0].lines if artist.get_gid() == gid]
+    return np.column_stack([found.get_xdata(), found.get_ydata()]).astype(float)
+
+
+def column(rows: list[dict[str, str]], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]
+
+
+def test_plots_show_the_tables(output: Path) -> None:
+    drawn = plots(output)
+    assert not [plot.name for plot in drawn.values() if plot.missing]
+    for number, tool in enumerate(TOOLS):
+        people = [p for p in table(output, "group_participants", tool=tool) if p["recovered_mm"] != "n/a"]
+        lines = line(drawn["paired"].panels[number][0], "participants")[:, 1].reshape(-1, 3)
+        assert lines[:, 0].tolist() == column(people, "average_mm")
+        assert lines[:, 1].tolist() == column(people, "recovered_mm")
+        row = table(output, "group_summary", tool=tool)[0]
+        means = line(drawn["paired"].panels[number][0], "means")[:, 1]
+        assert means == pytest.approx([float(row["average_mm"]), float(row["recovered_mm"])], rel=1e-5)
+        assert line(drawn["differences"].panels[0][0], f"estimate-{number}")[0, 0] == float(row["difference_mm"])
+        for plot, x, y in (("cmc", "rank", "rate"), ("roc", "false_accept", "true_accept")):
+            curve = table(output, f"group_{plot}", tool=tool, image_type="refaced_mean", scan="same", gate="passed")
+            points = line(drawn[plot].panels[number][0], "recovered")
+            assert points[:, 0].tolist() == column(curve, x) and points[:, 1].tolist() == column(curve, y)
+        bins = table(output, "group_calibration", tool=tool, kind="bin", part="face", gate="passed")
+        (dots,) = [artist for artist in drawn["calibration"].panels[number][0].axes[0].collections]
+        assert dots.get_offsets().tolist() == [list(pair) for pair in zip(
+            column(bins, "predicted_mm"), column(bins, "error_mm"), strict=True)]  # fmt: skip
+        strip = line(drawn["brain"].panels[0][0], f"tool-{number}")[:, 0]
+        assert strip.tolist() == column(table(output, "group_participants", tool=tool), "brain_removed_percent")
+    summary = table(output, "group_summary")
+    points = line(drawn["trade"].panels[0][0], "tools")
+    defaced = table(output, "group_phenotype", image_type="defaced")
+    assert points[:, 0].tolist() == column(defaced, "spearman_rho")
+    assert points[:, 1].tolist() == column(summary, "recovered_mm")
+    rhos = [line(drawn["phenotypes"].panels[0][0], f"estimate-{n}")[0, 0] for n in range(4)]
+    assert rhos == column(table(output, "group_phenotype"), "spearman_rho")
+
+
+def test_failures_come_first_and_nobody_is_left_out(output: Path) -> None:
+    page = read_page(output / "group.html")
+    assert "2 of 9 participants, with one tool or more: sub-02, sub-09. Somebody should look at 1 more." in page.text
+    text = (output / "group.html").read_text()
+    places = [text.index(f'data-state="{state}"') for state in ("excluded", "absent", "look", "used")]
+    assert places == sorted(places)
+    assert text.count("<tr data-state=") == 8 * 3 + 1
+    assert "no result yet: run the participant level" in page.text
+
+
+def test_questions_have_answers(output: Path) -> None:
+    """Which tool and why, how sure, who again, what the attack assumes."""
+    text = read_page(output / "group.html").text
+    for words in (
+        "The recovered face stays farthest from the true one after", "Friedman p", "Images to do again: niimath 0 of 8",
+        "The figures rest on 7 to 8 participants", "What the attack assumes", "closed set", "Not the original",
+        "Signal is lost: rho 0.61 from originals, 0.22 from defaced", "No loss was shown",
+    ):  # fmt: skip
+        assert words in text, words
+    links = {target for _, target in read_page(output / "group.html").links}
+    assert {path.name for path in output.glob("*.tsv")} <= links
+
+
+def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
+    before = (output / "group.html").read_bytes()
+    (output / "group.html").unlink()
+    settings = {"bids_dir": output.parent / "bids", "output_dir": output, "work_dir": tmp_path, "reports_only": True}
+    said: list[str] = []
+    assert rebuild_pages(RunSettings(analysis_level="group", **settings), said.append) == 0
+    assert (output / "group.html").read_bytes() == before
+    empty = {**settings, "output_dir": tmp_path}
+    for level, name in (("group", "group_images"), ("participant", "status")):
+        with pytest.raises(DatasetError, match=f"{name}.tsv is missing.*run the level '{level}' first"):
+            rebuild_pages(RunSettings(analysis_level=level, **empty))
+    write_table(tmp_path / "group_images.tsv", "group_images", [])
+    with pytest.raises(DatasetError, match="group_images.tsv has no rows: run the level 'group' first"):
+        make_group_page(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "tools", "samples", "words"),
+    [
+        (1, ("niimath",), 1, ["One participant: no test.", "It is the only tool", "One face was drawn for each image",
+                              "no phenotype was predicted", "There is no defacing.tsv", "Nobody was looked up",
+                              "Not judged"]),
+        (3, ("niimath", "pydeface"), 1, ["With 3 participants this test cannot reach p < 0.05",
+                                         "With fewer than 6 participants no paired test"]),
+    ],
+)  # fmt: skip
+def test_missing_pieces_are_sentences(
+    count: int, tools: tuple[str, ...], samples: int, words: list[str], tmp_path: Path
+) -> None:
+    bids = make_bids(tmp_path / "bids", LABELS[:count])
+    output = write_output(tmp_path / "out", LABELS[:count], tools, samples=samples)
+    (output / "defacing.tsv").unlink()
+    run(bids, output)
+    assert_self_contained(output / "group.html")
+    text = read_page(output / "group.html").text
+    for sentence in words:
+        assert sentence in text, sentence
+
+
+def test_failures_only(output: Path, tmp_path: Path) -> None:
+    """Every image is kept out: there is a page, and it recommends nothing."""
+    copy = tmp_path / "out"
+    shutil.copytree(output, copy)
+    for path in copy.glob("group*"):
+        path.unlink()
+    with (copy / "defacing.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    known = [{k: v for k, v in row.items() if v != "n/a"} | {"face_verdict": "fail"} for row in rows]
+    write_table(copy / "defacing.tsv", "defacing", known)
+    run(output.parent / "bids", copy)
+    text = read_page(copy / "group.html").text
+    assert "No tool has a recovered face that counts, so none can be recommended." in text
+    assert "In 8 of 8 images a face was left: to do again." in text
+    assert "9 of 9 participants" in text

@@ -1,0 +1,156 @@
+"""The pages of a participant: what they show is what the outputs say, and the shareable one shows no face."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from page_outputs import PAGE_TOOLS as TOOLS
+from page_reader import assert_self_contained, read_page
+from PIL import Image
+
+from bids_refacer.cli.collect import forget_faces
+from bids_refacer.cli.pages import make_participant_pages
+from bids_refacer.dataset.tables import read_table
+from bids_refacer.dataset.validation import validate
+from bids_refacer.reports.page import shown
+
+
+@pytest.fixture(scope="module")
+def output(page_output: Path) -> Path:
+    return page_output
+
+
+def test_pages_are_there_and_load_nothing(output: Path) -> None:
+    pages = [output / "sub-01.html", output / "sub-02.html", output / "identifiable" / "sub-01.html"]
+    assert not (output / "identifiable" / "sub-02.html").exists(), "there is no face of sub-02"
+    for page in pages:
+        assert_self_contained(page)
+        assert page.stat().st_size < 15e6
+    assert list(output.glob(".matplotlib*")) == []
+
+
+@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
+def test_numbers_are_those_of_the_tables(output: Path, page: str) -> None:
+    numbers = read_page(output / page).numbers
+    distances = {
+        (f"{row['image']}|{row['tool']}|{row['image_type']}|{row['sample'] or ''}", row["part"]): row["masd_mm"]
+        for row in read_table(output / "surfacedistance.tsv")
+    }
+    found = {(n.row, n.part): n.value for n in numbers if n.table == "surfacedistance" and n.part}
+    assert found == {key: value for key, value in distances.items() if value is not None}
+    assert len(found) > 80
+    defacing = {f"{row['image']}|{row['tool']}": row for row in read_table(output / "defacing.tsv")}
+    own = [n for n in numbers if n.table == "defacing"]
+    assert len(own) >= 5 * len(TOOLS)
+    assert all(defacing[n.row][n.column] == n.value for n in own)
+    bins = {
+        f"{row['image']}|{row['tool']}|{row['bin_low_mm']}": row
+        for row in read_table(output / "calibration.tsv") if row["part"] == "face"
+    }  # fmt: skip
+    own = [n for n in numbers if n.table == "calibration"]
+    assert own and all(bins[n.row][n.column] == n.value for n in own)
+    for n in numbers:
+        digits = len(n.shown.rstrip("\u2009%").partition(".")[2])
+        assert n.shown in (shown(n.value, digits), shown(n.value, digits, True))
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    """All pictures of a page, as arrays."""
+    found = re.findall(r'src="data:image/(?:jpeg|png);base64,([^"]+)"', path.read_text())
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in found]
+
+
+def test_the_shareable_page_shows_no_face(output: Path) -> None:
+    text = (output / "sub-01.html").read_text()
+    for word in ("identifiable/", "-meshes", "<canvas", 'alt="true face', 'class="outline"', 'class="comparer"'):
+        assert word not in text, word
+    shown_here = pictures(output / "sub-01.html")
+    assert len(shown_here) == 3 * len(TOOLS)
+    for picture in shown_here:
+        # the skin of the average head lies on all four borders of the head; here it is black around the brain
+        edge = np.concatenate([picture[:3].ravel(), picture[:, :3].ravel(), picture[:, -3:].ravel()])
+        assert edge.max() < 40 and picture.max() > 150
+    assert "Do not share" not in text and "No face on this page" in text
+
+
+def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
+    page = read_page(output / "identifiable" / "sub-01.html")
+    assert "Identifiable. Do not share this page." in page.text
+    renders = [image for image in page.images if "view" in str(image.get("alt"))]
+    # the true face; for each tool defaced, mean, two samples, average, and maps of the mean, one sample, the average
+    assert len(renders) == 3 * (1 + len(TOOLS) * (5 + 3))
+    sliders = (output / "identifiable" / "sub-01.html").read_text().count('<input type="range"')
+    assert sliders == 3 * len(TOOLS)
+    assert "2 samples: the whole face lies" in page.text
+
+
+def test_meshes_for_the_viewer(output: Path) -> None:
+    text = (output / "identifiable" / "sub-01.html").read_text()
+    content = json.loads(re.search(r'id="image-0-meshes">(.*?)</script>', text, re.DOTALL).group(1))
+    original = content["meshes"]["original"]
+    points = np.frombuffer(base64.b64decode(original["points"]), "<i2").reshape(-1, 3) / 100
+    triangles = np.frombuffer(base64.b64decode(original["triangles"]), "<u2").reshape(-1, 3)
+    assert triangles.max() < len(points) and 2000 < len(points) < 65536
+    assert np.abs(points).max() < 150, "mm around the middle of a face"
+    for name, packed in original["values"].items():
+        values = np.frombuffer(base64.b64decode(packed), "<i2") / 100
+        assert len(values) == len(points)
+        whole = next(
+            float(row["to_recovered_mm"]) for row in read_table(output / "surfacedistance.tsv")
+            if name == f"{row['tool']} {row['image_type']}" and row["part"] == "face" and row["sample"] in (None, "1")
+        )  # fmt: skip
+        assert np.abs(values).mean() == pytest.approx(whole, rel=0.25), name
+
+
+def test_a_failure_is_a_sentence(output: Path) -> None:
+    page = read_page(output / "sub-02.html")
+    assert "is truncated or damaged: copy it again." in page.text
+    assert "No image of this participant has a result with any tool." in page.text
+
+
+def test_both_datasets_are_valid_with_pages(output: Path) -> None:
+    assert validate(output) == []
+    assert validate(output / "identifiable") == []
+
+
+def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(output, copy)
+    private = copy / "identifiable" / "sub-01" / "anat"
+    (private / "sub-01_mod-T1w_desc-niimathRefacedMean_face.surf.gii").unlink()
+    (private / "sub-01_desc-niimathAverageFace_T1w.nii.gz").unlink()
+    (copy / "sub-01" / "anat" / "sub-01_mod-T1w_desc-pydeface_defacemask.nii.gz").unlink()
+    assert make_participant_pages(copy, tmp_path / "no such dataset", ["01"]) == []
+    text = read_page(copy / "identifiable" / "sub-01.html").text
+    assert "No slices of the original:" in text and "No slices of the average face:" in text
+    assert "The removed region is not outlined:" in text
+    assert "RefacedMean_face.surf.gii" in text
+    (private / "sub-01_mod-T1w_desc-original_facemap.npz").unlink()
+    assert make_participant_pages(copy, tmp_path, ["01"]) == []
+    assert "No faces are shown:" in read_page(copy / "identifiable" / "sub-01.html").text
+
+
+def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(output, copy)
+    forget_faces(copy, tmp_path / "work")
+    assert list((copy / "identifiable").glob("sub-*")) == []
+    assert make_participant_pages(copy, output.parent / "bids", ["01", "02"]) == []
+    assert list((copy / "identifiable").rglob("*.html")) == []
+    assert len(pictures(copy / "sub-01.html")) == 3 * len(TOOLS), "the shareable page stays"
+
+
+def test_a_page_that_cannot_be_made_costs_no_results(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("bids_refacer.reports.participant_page.gather", broken)
+    (sentence,) = make_participant_pages(output, output.parent / "bids", ["01"])
+    assert "pages of sub-01 could not be made (RuntimeError: no ink)" in sentence
