@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from bids_refacer.surfaces.gifti import GiftiError, read_surface, write_map, write_surface
+from bids_refacer.surfaces.gifti import GiftiError, read_map, read_surface, write_map, write_surface
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def test_surface_is_in_scanner_space(tmp_path, ball):
 def test_map_comes_back_with_its_name(tmp_path):
     values = np.linspace(0, 9, 50)
     write_map(tmp_path / "a.shape.gii", values, "distance (mm)")
-    (back,) = nib.load(tmp_path / "a.shape.gii").darrays
-    assert back.data.dtype == np.float32
-    np.testing.assert_array_equal(back.data, values.astype(np.float32))
-    assert back.meta["Name"] == "distance (mm)"
+    back = read_map(tmp_path / "a.shape.gii")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, values.astype(np.float32))
+    assert nib.load(tmp_path / "a.shape.gii").darrays[0].meta["Name"] == "distance (mm)"
 
 
 def test_same_input_gives_the_same_bytes(tmp_path, ball):
@@ -72,10 +72,13 @@ def test_map_that_is_not_one_number_per_vertex_is_refused(tmp_path, shape):
         write_map(tmp_path / "a.shape.gii", np.zeros(shape), "x")
 
 
-def test_wrong_kind_of_gifti_is_named(tmp_path):
+def test_wrong_kind_of_gifti_is_named(tmp_path, ball):
+    write_surface(tmp_path / "a.surf.gii", ball)
     write_map(tmp_path / "a.shape.gii", np.ones(3), "x")
     with pytest.raises(GiftiError, match="a.shape.gii: holds no surface"):
         read_surface(tmp_path / "a.shape.gii")
+    with pytest.raises(GiftiError, match="a.surf.gii: holds no map of values"):
+        read_map(tmp_path / "a.surf.gii")
 
 
 def test_missing_file_is_named(tmp_path):

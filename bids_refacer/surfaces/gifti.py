@@ -70,6 +70,14 @@ def read_surface(path: str | Path) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices=points[0].data.astype(np.float64), faces=triangles[0].data, process=False)
 
 
+def read_map(path: str | Path) -> np.ndarray:
+    """Read a ``.shape.gii``: (n_vertices,) float32. Raises GiftiError if it holds no map."""
+    arrays = _read(Path(path)).get_arrays_from_intent("NIFTI_INTENT_SHAPE")
+    if not arrays:
+        raise GiftiError(f"{path}: holds no map of values; give a .shape.gii file.")
+    return arrays[0].data.astype(np.float32)
+
+
 def _read(path: Path) -> GiftiImage:
     if not path.is_file():
         raise GiftiError(f"{path}: there is no such file; check the path.")

@@ -87,9 +87,3 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
-
-
-def node_name(image: HeadImage) -> str:
-    """Name of an image's part of the graph, which Nipype wants of letters, digits and underscores alone."""
-    stem = image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
-    return re.sub(r"[^0-9A-Za-z]+", "_", stem)
