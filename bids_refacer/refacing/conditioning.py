@@ -141,7 +141,8 @@ def working_box(unknown: Tensor, multiple: int) -> tuple[slice, ...]:
     mask = unknown[0, 0].numpy() > 0
     where = np.argwhere(mask)
     if not len(where):
-        return (slice(None), slice(None), *(slice(0, multiple) for _ in mask.shape))
+        least = -(-LEAST_SIDE // multiple) * multiple
+        return (slice(None), slice(None), *(slice(0, min(least, side)) for side in mask.shape))
     box = [slice(None), slice(None)]
     for low, high, side in zip(where.min(0) - 4, where.max(0) + 5, mask.shape, strict=True):
         low, high = max(0, int(low)), min(side, int(high))

@@ -33,7 +33,7 @@ WORDS = {
     "recovered": "recovered face",
 }
 _BY_CODE = {code: name for name, code in COLOURS.items()}
-_RC: dict[str, Any] = {
+_RC: Any = {  # matplotlib types the keys as literals
     "svg.fonttype": "none",
     "svg.hashsalt": "bids_refacer",
     "font.size": 9.5,
