@@ -41,7 +41,7 @@ RUN python3 -m pip --python /opt/bids_refacer/bin/python install --no-deps . \
  && cp LICENSE NOTICE /opt/bids_refacer/share/bids_refacer/
 
 FROM ${BASE}
-ARG VERSION=0.2.0
+ARG VERSION=0.3.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="bids_refacer" \
       org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \

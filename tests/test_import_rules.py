@@ -148,7 +148,7 @@ def test_the_table_is_understood() -> None:
     assert RULES["muscle"].may == {"volumes", "statistics"} and "dataset" in RULES["muscle"].never
     assert RULES["simulation"].may == {"volumes", "statistics"} and "bids" in RULES["simulation"].never
     assert RULES["interfaces"].torch_when_called
-    assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file"}
+    assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}
     assert RULES["settings_file"].stdlib_only and not RULES["settings_file"].may
     assert RULES["cli"].may == set(RULES)
     assert RULES["workflows"].may == {"interfaces", "settings", "dataset"}

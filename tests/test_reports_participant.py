@@ -14,9 +14,11 @@ import pytest
 from page_outputs import PAGE_TOOLS as TOOLS
 from page_reader import assert_self_contained, read_page
 from PIL import Image
+from small_datasets import settings_for
 
 from bids_refacer.cli.collect import forget_faces
 from bids_refacer.cli.pages import make_participant_pages
+from bids_refacer.cli.plan import Plan
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.reports.page import shown
@@ -140,7 +142,8 @@ def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
 def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
     copy = tmp_path / "out"
     shutil.copytree(output, copy)
-    forget_faces(copy, tmp_path / "work")
+    settings = settings_for(output.parent / "bids", copy, work_dir=tmp_path / "work")
+    forget_faces(Plan(output_dir=copy, jobs=(), finished=(), problems=()), settings)
     assert list((copy / "identifiable").glob("sub-*")) == []
     assert make_participant_pages(copy, output.parent / "bids", ["01", "02"]) == []
     assert list((copy / "identifiable").rglob("*.html")) == []

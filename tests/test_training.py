@@ -166,7 +166,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path, changes: dict
 def test_a_checkpoint_of_another_stage_or_of_other_heads_is_refused(tmp_path: Path) -> None:
     train_stage(Loose(), TINY_COARSE, settings(2), tmp_path, about={"heads_sha256": "a"})
     other = replace(TINY_COARSE, noise=replace(TINY_COARSE.noise, sigma_data=0.5))
-    with pytest.raises(CheckpointError, match="stage.noise.sigma_data is 0.2 there and 0.5 here; heads_sha256 is a "):
+    assert TINY_COARSE.noise.sigma_data != 0.5
+    with pytest.raises(CheckpointError, match="stage.noise.sigma_data is 0.25 there and 0.5 here; heads_sha256 is a "):
         train_stage(Loose(), other, settings(2), tmp_path, about={"heads_sha256": "b"})
 
 
