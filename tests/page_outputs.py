@@ -63,6 +63,7 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     write_face_map(names.face_map(None, "original"), map_face(scores.face, ALIGNMENT))
     for table, own in rows.items():
         write_table(dataset_table(output, table), table, own)
+    write_table(dataset_table(output, "participants"), "participants", [{"participant_id": f"sub-{label}"}])
     return output
 
 
