@@ -85,8 +85,10 @@ def test_working_box_holds_the_unknown_voxels_with_a_margin() -> None:
     assert box[3].stop == 128 and box[3].start <= 96
 
 
-def test_working_box_of_nothing_is_small() -> None:
-    assert torch.zeros(1, 1, 32, 32, 32)[working_box(torch.zeros(1, 1, 32, 32, 32), 8)].numel() == 512
+def test_working_box_of_nothing_is_as_small_as_a_network_can_be_trained_on() -> None:
+    """Also a box without anything to learn is propagated back: on 2 voxels of depth, its gradient would be garbage."""
+    assert torch.zeros(1, 1, 32, 32, 32)[working_box(torch.zeros(1, 1, 32, 32, 32), 8)].numel() == LEAST_SIDE**3
+    assert torch.zeros(1, 1, 8, 32, 32)[working_box(torch.zeros(1, 1, 8, 32, 32), 8)].numel() == 8 * LEAST_SIDE**2
 
 
 def test_condition_hides_unknown_values() -> None:
