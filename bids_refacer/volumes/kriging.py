@@ -3,7 +3,8 @@
 The error of the linear estimate is smooth along the skin: where the estimated skin lies 2 mm too far out at the edge of
 the cut, it lies so a little farther on too. Simple kriging (Gaussian process regression, Rasmussen & Williams 2006,
 equation 2.23) with an exponential covariance carries the errors seen at known skin into the unknown region. On held-out
-heads cut in the canonical frame this brings the skin 15 % closer; on images that tools defaced, little (docs/model-card.md).
+heads cut in the canonical frame this brings the skin 15 % closer; on images that tools really defaced, by little
+(docs/model-card.md).
 """
 
 from __future__ import annotations
