@@ -13,6 +13,7 @@ from tiny_models import prior_around, tiny_stage
 
 from bids_refacer.refacing import attack
 from bids_refacer.refacing.attack import reface
+from bids_refacer.refacing.conditioning import linear_fields, pyramid
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
 from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
@@ -175,6 +176,24 @@ def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(model: 
         assert not (head.unknown & ~unknown).any()
         np.testing.assert_array_equal(head.known, ~head.unknown)  # far constant voxels are known air
         assert (head.values[unknown] == -1).all()
+
+
+def test_the_linear_attack_is_not_anchored(model: AttackModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fields are the prior's, and the skin, which takes seconds, is not measured for it."""
+    values = np.kron((attack_mean()[0] + 1) / 0.8, np.ones((2, 2, 2)))
+    unknown = np.zeros(values.shape, bool)
+    unknown[20:76, 76:, 20:64] = True
+    skin = model.prior.blocks["skin"]
+    prior = replace(model.prior, blocks={**model.prior.blocks, "skin": replace(skin, mean=skin.mean + 0.3)})
+    deeper = replace(model, prior=prior)
+    anchored = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, deeper)
+    with monkeypatch.context() as patch:
+        patch.delattr(attack, "skin_distance")
+        got = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, replace(deeper, anchored=False))
+    level = pyramid(got.values, got.known, got.unknown, 2, 4)[4]
+    assert torch.equal(got.fields, linear_fields(prior, level))
+    np.testing.assert_array_equal(got.unknown, anchored.unknown)
+    assert not torch.equal(got.fields, anchored.fields)
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp2m", "ddpm"])

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.conditioning import linear_fields, pyramid, render, upsample
+from bids_refacer.refacing.conditioning import anchored_fields, image_of, linear_fields, pyramid
 from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import paint_region, unknown_region
 from bids_refacer.surfaces.canonical import skin_distance
@@ -112,14 +111,11 @@ def to_canonical(
     expected = fields[0, 0].numpy() < 0
     paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3, bool)), spacing)
     image = np.where(known, canonical, -1).astype(np.float32)
-    return Canonical(image, seen & ~paint, paint, _skin(image, paint, fields, spacing, model.coarsest))
-
-
-def _skin(image: np.ndarray, paint: np.ndarray, fields: Tensor, spacing: int, coarsest: int) -> np.ndarray:
-    """The `skin` field of the defaced head, completed by the image of the linear fields: so that the surface of the cut
-    and the air spaces which it opened are not taken for skin."""
-    for _ in range((coarsest // spacing).bit_length() - 1):
-        fields = upsample(fields)
-    filling = render(fields[:, :1], fields[:, 1:], spacing)[0, 0].numpy()
-    whole = np.where(paint, filling, image).clip(-1, 1)
-    return skin_field(skin_distance((whole + 1) * _GREY, spacing, coarsest))
+    level = pyramid(image, seen & ~paint, paint, spacing, model.coarsest)[model.coarsest]
+    if not model.anchored:
+        return Canonical(image, seen & ~paint, paint, linear_fields(model.prior, level))
+    # the skin of the head completed by the image of the linear fields: so that the surface of the cut, and the air
+    # spaces which it opened, are not taken for skin
+    whole = np.where(paint, image_of(fields, model.coarsest, spacing)[0, 0].numpy(), image).clip(-1, 1)
+    skin = skin_field(skin_distance((whole + 1) * _GREY, spacing, model.coarsest))
+    return Canonical(image, seen & ~paint, paint, anchored_fields(model.prior, level, skin))

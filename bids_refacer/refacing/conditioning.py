@@ -73,11 +73,9 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     errors = np.stack([skin, tissue_field(values, skin, known > 0)]) - estimate
     anchors = (known > 0) & skin_certain(skin, known + unknown > 0, SPACING)
     anchors &= (np.abs(skin) * SKIN_UNIT_MM <= ANCHOR_MM) & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
-    moved = estimate + krige(errors, anchors, unknown > 0, SPACING)
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
-    return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, np.clip(moved, -limits, limits), estimate))[
-        None
-    ]
+    moved = np.clip(estimate + krige(errors, anchors, unknown > 0, SPACING), -limits, limits)
+    return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, moved, estimate))[None]
 
 
 def condition_volume(values: Tensor, known: Tensor, estimate: Tensor) -> Tensor:
@@ -112,6 +110,13 @@ def render(skin: Tensor, tissue: Tensor, spacing: int) -> Tensor:
     """
     share = (0.5 - skin * (SKIN_UNIT_MM / spacing)).clamp(0, 1)
     return (tissue - AIR) * share + AIR
+
+
+def image_of(fields: Tensor, spacing: int, finest: int) -> Tensor:
+    """The image of fields on a grid of `spacing` mm, upsampled to one of `finest` mm: (n, 1, i, j, k)."""
+    while spacing > finest:
+        fields, spacing = upsample(fields), spacing // 2
+    return render(fields[:, :1], fields[:, 1:], spacing)
 
 
 def residual_scale(skin: Tensor) -> Tensor:

@@ -19,9 +19,8 @@ from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.diffusion.schedule import karras_sigmas
 from bids_refacer.refacing.conditioning import (
     Level,
-    anchored_fields,
     condition_volume,
-    linear_fields,
+    image_of,
     pyramid,
     render,
     residual_scale,
@@ -42,13 +41,13 @@ class Canonical:
 
     values : float32 model intensities, used where known
     known, unknown : bool, both False outside the field of view; `unknown` is to be painted
-    skin : the `skin` field on the canonical grid of the first stage; used where known
+    fields : (1, 2, i, j, k) `linear_fields` or `anchored_fields`, over which the first stage draws a residual
     """
 
     values: np.ndarray
     known: np.ndarray
     unknown: np.ndarray
-    skin: np.ndarray
+    fields: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +77,7 @@ def sample_cascade(
     generator = torch.Generator().manual_seed(seed)
     levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
-    done, spacing = 0, model.coarsest
-    known = levels[spacing]
-    fields = anchored_fields(model.prior, known, head.skin) if model.anchored else linear_fields(model.prior, known)
+    done, spacing, fields = 0, model.coarsest, head.fields
     image: Tensor | None = None
     for config, denoiser in model.stages:
         level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _ticker(count, done, total))
@@ -94,9 +91,7 @@ def sample_cascade(
             image = torch.where(level.known > 0, level.values, painted)
         done, spacing = done + (settings.steps or config.steps), config.spacing
     if image is None:  # a model without a fine stage
-        while spacing > model.finest:
-            fields, spacing = upsample(fields), spacing // 2
-        image = render(fields[:, :1], fields[:, 1:], spacing)
+        image = image_of(fields, spacing, model.finest)
     return np.where(head.known, head.values, image[0, 0].clamp(-1, 1).numpy()).astype(np.float32)
 
 

@@ -48,7 +48,7 @@ def krige(errors: np.ndarray, anchors: np.ndarray, unknown: np.ndarray, spacing:
     covariance = np.exp(-cdist(seen, seen) * (spacing / LENGTH_MM))
     covariance[np.diag_indices(len(seen))] += NUGGET
     weights = np.linalg.solve(covariance, errors[(slice(None), *seen.T)].T.astype(np.float64))
-    # an exponential covariance is smooth away from its anchors: every other voxel, and cubic-free interpolation between
+    # an exponential covariance is smooth away from its anchors: every other voxel, and linear interpolation between
     nodes = np.stack(np.meshgrid(*(np.arange(0, n + 1, 2) for n in unknown.shape), indexing="ij"), -1)
     wanted = ndimage.maximum_filter(distance <= CARRY_MM, size=5)[::2, ::2, ::2]
     wanted = np.pad(wanted, [(0, n - m) for n, m in zip(nodes.shape[:3], wanted.shape, strict=True)], mode="edge")
