@@ -116,9 +116,9 @@ def _run(settings: RunSettings) -> int:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
         write_tables(plan, rows, settings.output_dir, settings, defacing)
         write_citation(settings, machine.card)
-    with_pages = pages_of_run(plan, settings, say)
-    if not settings.keep_refaced:  # last: temporary files of all that was done before lie in the work folder
+    if not settings.keep_refaced:
         forget_faces(plan, settings)
+    with_pages = pages_of_run(plan, settings, say)
     for line in summary(rows, plan, settings.output_dir):
         say(line)
     return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
