@@ -12,7 +12,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObje
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.interfaces.defacers.qc import defacing_qc
-from bids_refacer.interfaces.publish import write_json
+from bids_refacer.interfaces.publish import sizes, write_json
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
@@ -143,8 +143,8 @@ class RecordDefaced(SimpleInterface):
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
-        details, root = json.loads(Path(given.details).read_text()), Path(given.root)
-        outputs = {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in given.out_files}
+        details = json.loads(Path(given.details).read_text())
+        outputs = sizes(given.out_files, Path(given.root))
         known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
         write_json(Path(given.target), {**given.content, **known})
         self._results["record"] = given.target

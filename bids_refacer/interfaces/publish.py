@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,6 @@ class WriteRecord(SimpleInterface):
         given = self.inputs
         lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
         published = sorted({file for files in lists if isdefined(files) for file in files})
-        root = Path(given.root)
         details = {
             name: json.loads(Path(path).read_text())
             for name, path in (
@@ -106,11 +105,16 @@ class WriteRecord(SimpleInterface):
             "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
-            "Outputs": {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in published},
+            "Outputs": sizes(published, Path(given.root)),
         }
         write_json(Path(given.target), record)
         self._results["record"] = given.target
         return runtime
+
+
+def sizes(files: Iterable[str], root: Path) -> dict[str, int]:
+    """Bytes of published files, by their paths below the output folder: what a record knows them by."""
+    return {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in files}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
