@@ -121,6 +121,12 @@ def against(values: np.ndarray, baseline: np.ndarray) -> tuple[float, int, float
     return float((values / baseline).mean()), int((values < baseline).sum()), p
 
 
+def participants(bids_dir: Path, split: str) -> list[str]:
+    """Labels, with ``sub-``, of a split: the column of that name in participants.tsv."""
+    rows = csv.DictReader((bids_dir / "participants.tsv").open(), delimiter="\t")
+    return [row["participant_id"] for row in rows if row["split"] == split]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bids_dir", type=Path)
@@ -141,11 +147,7 @@ def main() -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    names = options.participants or [
-        row["participant_id"]
-        for row in csv.DictReader((options.bids_dir / "participants.tsv").open(), delimiter="\t")
-        if row["split"] == options.split
-    ]
+    names = options.participants or participants(options.bids_dir, options.split)
     models = {Path(name).name: load_model(name, torch.device("cpu")) for name in options.models}
     rows = []
     for name in names:

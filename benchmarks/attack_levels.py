@@ -8,7 +8,6 @@ level `naive` that is the replaced face itself. What WORK_DIR holds is not compu
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.attack import defaced, prepare
+from benchmarks.attack import defaced, participants, prepare
 from bids_refacer.cli.attack_level import Look, attack_at
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.settings import ATTACKS
@@ -71,11 +70,7 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", default=["niimath-reface", "average"])
     parser.add_argument("--model", default="linear")
     options = parser.parse_args()
-    names = options.participants or [
-        row["participant_id"]
-        for row in csv.DictReader((options.bids_dir / "participants.tsv").open(), delimiter="\t")
-        if row["split"] == options.split
-    ]
+    names = options.participants or participants(options.bids_dir, options.split)
     model = load_model(options.model, torch.device("cpu"))
     found: dict[tuple[str, str], dict[str, float]] = {}
     for name in names:
