@@ -27,7 +27,7 @@ def images(root: Path, labels: list[str]) -> dict[str, bytes]:
     """Content of every image and surface, by its path."""
     files = [path for path in root.rglob("*") if path.name.endswith((".nii.gz", ".gii"))]
     names = {path.relative_to(root).as_posix(): path for path in files}
-    names = {name: path for name, path in names.items() if "/work/" not in name}
+    names = {name: path for name, path in names.items() if not name.startswith("identifiable/work/")}
     chosen = {n: p for n, p in names.items() if not labels or any(f"sub-{label}/" in n for label in labels)}
     return {n: gzip.decompress(p.read_bytes()) if n.endswith(".gz") else p.read_bytes() for n, p in chosen.items()}
 
