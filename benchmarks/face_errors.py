@@ -2,7 +2,7 @@
 
 CACHE is the cache of heads that `bids_refacer train` makes (OUT/cache); only the participants named are read, and they
 must not have been trained on. Prints, for each temperature, how far removed points of the true skin lie from the skin
-of the linear estimate, of single samples and of their mean (`training/face_validation.py`), in mm.
+of the linear estimate, of the kriged one, of single samples and of their mean (`training/face_validation.py`), in mm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     stage, denoiser = model.stages[0]
     heads = [load_head(options.cache / f"{name}.npz") for name in options.heads]
     problems = [face_problem(head, model.prior, REGIONS[options.region](head)) for head in heads]
-    print("| temperature | linear mm | one sample mm | mean of samples mm |\n|---|---|---|---|")
+    print("| temperature | linear mm | kriged mm | one sample mm | mean of samples mm |\n|---|---|---|---|---|")
     for temperature in options.temperatures:
         samples = options.num_samples if temperature else 1  # without noise, all are the same
         found = face_errors(
@@ -40,7 +40,7 @@ def main() -> None:
         )
         print(
             f"| {temperature:g} | "
-            + " | ".join(f"{found[n]:.2f}" for n in ("linear_mm", "single_mm", "mean_mm"))
+            + " | ".join(f"{found[n]:.2f}" for n in ("linear_mm", "anchored_mm", "single_mm", "mean_mm"))
             + " |"
         )
 
