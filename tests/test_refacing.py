@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_models import prior_around, tiny_stage
 
-from bids_refacer.refacing import attack
+from bids_refacer.refacing import attack, canonical
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.conditioning import linear_fields, pyramid
 from bids_refacer.refacing.sampling import SamplingSettings
@@ -188,7 +188,7 @@ def test_the_linear_attack_is_not_anchored(model: AttackModel, monkeypatch: pyte
     deeper = replace(model, prior=prior)
     anchored = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, deeper)
     with monkeypatch.context() as patch:
-        patch.delattr(attack, "skin_distance")
+        patch.delattr(canonical, "near_skin_distance")
         got = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, replace(deeper, anchored=False))
     level = pyramid(got.values, got.known, got.unknown, 2, 4)[4]
     assert torch.equal(got.fields, linear_fields(prior, level))

@@ -11,6 +11,7 @@ from tiny_models import fields_of, prior_around, tiny_stage
 from torch import Tensor, nn
 
 from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.refacing.canonical import Canonical
 from bids_refacer.refacing.conditioning import (
     SCALE_FLOOR,
     anchored_fields,
@@ -20,7 +21,7 @@ from bids_refacer.refacing.conditioning import (
     render,
     upsample,
 )
-from bids_refacer.refacing.sampling import CONDITION_NOISE, Canonical, Draw, SamplingSettings, sample_cascade
+from bids_refacer.refacing.sampling import CONDITION_NOISE, Draw, SamplingSettings, sample_cascade
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.weights import AttackModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from training_heads import FIELD_SHAPE, SHAPE, average_heads
 
-from bids_refacer.surfaces.canonical import skin_distance
+from bids_refacer.surfaces.canonical import FAR_MM, near_skin_distance, skin_distance
 from bids_refacer.training.heads import Head, load_head, save_head
 from bids_refacer.volumes.grid import CANONICAL, pool
 from bids_refacer.volumes.templates import asset
@@ -60,6 +60,17 @@ def test_the_skin_of_a_ball_is_where_it_is() -> None:
     assert abs((got.astype(float) - wanted)[np.abs(wanted) < 16].mean()) < 0.1
 
 
+def test_near_the_skin_a_distance_is_the_same_and_far_from_it_on_the_same_side(heads: list[Head]) -> None:
+    for head in heads:
+        values = head.stored.astype(np.float32)
+        every, near = skin_distance(values, 2, 4), near_skin_distance(values, 2, 4)
+        np.testing.assert_array_equal(np.sign(near), np.sign(every))
+        close = np.abs(every) < 4
+        np.testing.assert_array_equal(near[close], every[close])
+        far = np.abs(every) > 15
+        np.testing.assert_array_equal(near[far], np.sign(every[far]) * FAR_MM)
+
+
 def test_a_heads_skin_lies_between_its_tissue_and_the_air(heads: list[Head]) -> None:
     for head in heads:
         values, seen = pool(head.values, head.seen)
@@ -67,11 +78,3 @@ def test_a_heads_skin_lies_between_its_tissue_and_the_air(heads: list[Head]) -> 
         assert (values[seen & (skin > 4)] < -0.7).mean() > 0.999, "air outside, or hardly anything"
         assert values[seen & (skin < -4) & (skin > -8)].mean() > -0.6
         assert (skin[pool(head.brain.astype(np.float32), head.seen)[0] > 0.9] < -4).all()
-
-
-def test_pairs_are_the_mean_of_every_two_voxels_along_every_axis(heads: list[Head]) -> None:
-    head, values = heads[0], heads[0].values
-    blocks = [values[i : i + 95, j : j + 127, k : k + 127] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
-    np.testing.assert_allclose(head.pairs[1:, 1:, 1:], np.mean(blocks, axis=0), atol=1e-3)
-    assert head.pairs.shape == SHAPE and head.pairs.dtype == np.float16
-    assert head.pairs is head.pairs, "made once for a head: it is read at every step"

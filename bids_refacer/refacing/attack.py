@@ -9,12 +9,10 @@ from functools import partial
 import numpy as np
 
 from bids_refacer.refacing.average import average_in_native
+from bids_refacer.refacing.canonical import Canonical, canonical_head
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.conditioning import anchored_fields, image_of, linear_fields, pyramid
-from bids_refacer.refacing.sampling import Canonical, SamplingSettings, sample_cascade
-from bids_refacer.refacing.unknown import paint_region, unknown_region
-from bids_refacer.surfaces.canonical import skin_distance
-from bids_refacer.volumes.fields import skin_field
+from bids_refacer.refacing.sampling import SamplingSettings, sample_cascade
+from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
 from bids_refacer.volumes.nifti import Scan, to_stored
@@ -22,7 +20,6 @@ from bids_refacer.weights import AttackModel
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""
-_GREY = 127.5  # model intensities -1..1 as 0..255, the scale of the training cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +103,6 @@ def to_canonical(
     seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, spacing) > 0.99
     known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
     canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
-    coarse = pyramid(canonical, known, seen & ~known, spacing, model.coarsest)[model.coarsest]
-    fields = linear_fields(model.prior, coarse)
-    expected = fields[0, 0].numpy() < 0
-    paint = paint_region(~known, seen, np.kron(expected, np.ones((model.coarsest // spacing,) * 3, bool)), spacing)
-    image = np.where(known, canonical, -1).astype(np.float32)
-    level = pyramid(image, seen & ~paint, paint, spacing, model.coarsest)[model.coarsest]
-    if not model.anchored:
-        return Canonical(image, seen & ~paint, paint, linear_fields(model.prior, level))
-    # the skin of the head completed by the image of the linear fields: so that the surface of the cut, and the air
-    # spaces which it opened, are not taken for skin
-    whole = np.where(paint, image_of(fields, model.coarsest, spacing)[0, 0].numpy(), image).clip(-1, 1)
-    skin = skin_field(skin_distance((whole + 1) * _GREY, spacing, model.coarsest))
-    return Canonical(image, seen & ~paint, paint, anchored_fields(model.prior, level, skin))
+    return canonical_head(
+        canonical, known, seen, model.prior, spacing=spacing, coarsest=model.coarsest, anchored=model.anchored
+    )

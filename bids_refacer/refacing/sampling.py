@@ -17,6 +17,7 @@ from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser, sampling_denoiser
 from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.diffusion.schedule import karras_sigmas
+from bids_refacer.refacing.canonical import Canonical
 from bids_refacer.refacing.conditioning import (
     Level,
     condition_volume,
@@ -33,21 +34,6 @@ CONDITION_NOISE = 0.03
 """Standard deviation of the noise added to a coarse volume before the next stage sees it (Ho et al. 2022, 4.2)."""
 
 Count = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Canonical:
-    """A defaced head on a canonical grid, all (i, j, k).
-
-    values : float32 model intensities, used where known
-    known, unknown : bool, both False outside the field of view; `unknown` is to be painted
-    fields : (1, 2, i, j, k) `linear_fields` or `anchored_fields`, over which the first stage draws a residual
-    """
-
-    values: np.ndarray
-    known: np.ndarray
-    unknown: np.ndarray
-    fields: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

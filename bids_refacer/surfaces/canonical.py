@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import trimesh
+from scipy import ndimage
 
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.volumes.grid import CANONICAL
+
+FAR_MM = 16.0
+"""What `near_skin_distance` says of voxels that are not near the skin."""
 
 
 def skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.ndarray:
@@ -27,6 +32,30 @@ def skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.nd
         When the image shows no head.
     """
     mesh = skin_surface(values, CANONICAL[spacing].affine)
+    return _distances(mesh, np.ones(CANONICAL[field_spacing].shape, bool), field_spacing)
+
+
+def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.ndarray:
+    """The same for voxels next to the skin; `FAR_MM` with the right sign for all others, at a fraction of the cost."""
+    mesh = skin_surface(values, CANONICAL[spacing].affine)
     grid = CANONICAL[field_spacing]
-    points = np.indices(grid.shape).reshape(3, -1).T @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    return signed_distances(points, mesh).reshape(grid.shape).astype(np.float32)
+    crossed = np.zeros(grid.shape, bool)
+    voxels = np.round((mesh.vertices - grid.affine[:3, 3]) / field_spacing).astype(int)
+    crossed[tuple(np.clip(voxels, 0, np.array(grid.shape) - 1).T)] = True
+    near = ndimage.binary_dilation(crossed, np.ones((3, 3, 3), bool))
+    # a piece of the rest lies on one side of the skin as a whole: one of its voxels tells which
+    pieces, count = ndimage.label(~near)
+    first = np.unique(pieces, return_index=True)[1][-count:] if count else np.zeros(0, int)
+    asked = near.copy()
+    asked.flat[first] = True
+    measured = _distances(mesh, asked, field_spacing)
+    side = np.concatenate([[0], np.sign(measured.flat[first])]) if count else np.zeros(1)
+    return np.where(near, measured, FAR_MM * side[pieces]).astype(np.float32)
+
+
+def _distances(mesh: trimesh.Trimesh, asked: np.ndarray, spacing: int) -> np.ndarray:
+    """float32 signed distances in mm of the voxels of a canonical grid that are asked for; 0 elsewhere."""
+    affine = CANONICAL[spacing].affine
+    result = np.zeros(asked.shape, np.float32)
+    result[asked] = signed_distances(np.argwhere(asked) @ affine[:3, :3].T + affine[:3, 3], mesh)
+    return result

@@ -67,34 +67,27 @@ def apply_pose(
     spacing: int,
     draw: Augmentation,
     target: int,
-    box: Box | None = None,
     order: int = 1,
     cval: float = 0.0,
-    offset: float = 0.0,
 ) -> np.ndarray:
-    """Mirror, rotate, scale and shift a canonical volume, sampled on (part of) a canonical grid.
+    """Mirror, rotate, scale and shift a canonical volume, sampled on a canonical grid.
 
     Parameters
     ----------
     volume : on the canonical grid of `spacing` mm
     target : spacing in mm of the grid to sample on
-    box : part of that grid; all of it when omitted
     order : of the spline, 0 for labels
-    offset : index at which the voxel 0 of the grid's centres lies in `volume` (0.5 for `Head.pairs` against its grid)
 
     Returns
     -------
     (i, j, k) of the dtype of the volume for order 0, float32 otherwise
     """
     shape = CANONICAL[target].shape
-    box = box or (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     mirror = np.diag([-1.0 if draw.flip else 1.0, 1.0, 1.0])
     to_source = mirror @ draw.matrix * (target / spacing)
-    first = np.array([part.start for part in box]) - (np.array(shape) - 1) / 2
-    start = to_source @ first + mirror @ draw.shift / spacing + (np.array(volume.shape) - 1) / 2 + offset
-    size = tuple(part.stop - part.start for part in box)
+    start = to_source @ ((1 - np.array(shape)) / 2) + mirror @ draw.shift / spacing + (np.array(volume.shape) - 1) / 2
     source = volume if order == 0 else volume.astype(np.float32, copy=False)
-    return ndimage.affine_transform(source, to_source, start, output_shape=size, order=order, cval=cval)
+    return ndimage.affine_transform(source, to_source, start, output_shape=shape, order=order, cval=cval)
 
 
 def size_factor(draw: Augmentation) -> float:
@@ -102,28 +95,23 @@ def size_factor(draw: Augmentation) -> float:
     return float(abs(np.linalg.det(draw.matrix)) ** (-1 / 3))
 
 
-def apply_intensity(
-    values: np.ndarray, spacing: int, draw: Augmentation, gain: float | None, brain: np.ndarray | None, box: Box | None
-) -> tuple[np.ndarray, float]:
+def apply_intensity(values: np.ndarray, spacing: int, draw: Augmentation, brain: np.ndarray) -> np.ndarray:
     """Contrast, bias field, blur and Rician noise; then the brain median is brought back to where the frame has it.
 
     Parameters
     ----------
-    values : (i, j, k) float32, model intensities -1..1, on `box` of the canonical grid of `spacing` mm
-    gain : factor that brings the median back, from an earlier call; found in `brain` when None
-    brain : (i, j, k) bool, needed when `gain` is None
-    box : all of the grid when None
+    values : (i, j, k) float32, model intensities -1..1, on the canonical grid of `spacing` mm
+    brain : (i, j, k) bool
 
     Returns
     -------
-    values : (i, j, k) float32
-    gain : float
+    (i, j, k) float32
     """
     unit = (values + 1) / 2
-    before = np.median(unit[brain]) if brain is not None and gain is None else 0.0
+    before = float(np.median(unit[brain]))
     unit = np.interp(unit, np.linspace(0, 1, len(draw.knots)), draw.knots).astype(np.float32)
     if draw.bias.any():
-        unit = unit * np.exp(_bias(draw.bias, spacing, box))
+        unit = unit * np.exp(_bias(draw.bias, values.shape))
     if draw.blur:
         unit = ndimage.gaussian_filter(unit, draw.blur / spacing)
     if draw.noise:
@@ -131,16 +119,12 @@ def apply_intensity(
         level = draw.noise * (2 / spacing) ** 1.5  # pooled voxels are quieter
         real, imaginary = level * rng.standard_normal((2, *unit.shape), dtype=np.float32)
         unit = np.hypot(unit + real, imaginary)
-    if gain is None:
-        gain = float(before) / max(float(np.median(unit[brain])), 1e-3)
-    return (np.clip(unit * gain, 0, 1) * 2 - 1).astype(np.float32), gain
+    gain = before / max(float(np.median(unit[brain])), 1e-3)
+    return (np.clip(unit * gain, 0, 1) * 2 - 1).astype(np.float32)
 
 
-def _bias(knots: np.ndarray, spacing: int, box: Box | None) -> np.ndarray:
-    """Trilinear field through 3 x 3 x 3 values over the grid, float32."""
-    shape = CANONICAL[spacing].shape
-    box = box or (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+def _bias(knots: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Trilinear field through 3 x 3 x 3 values over a grid, float32."""
     zoom = np.array(knots.shape) / np.array(shape)
-    start = (np.array([part.start for part in box]) + 0.5) * zoom - 0.5
-    size = tuple(part.stop - part.start for part in box)
-    return ndimage.affine_transform(knots.astype(np.float32), zoom, start, output_shape=size, order=1, mode="nearest")
+    start = 0.5 * zoom - 0.5
+    return ndimage.affine_transform(knots.astype(np.float32), zoom, start, output_shape=shape, order=1, mode="nearest")

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from bids_refacer.diffusion.cascade import StageConfig
-from bids_refacer.training.examples import Item, coarse_item, draw_example, fine_item, narrowed
+from bids_refacer.training.examples import Item, attacked, coarse_item, draw_example, fine_item
 from bids_refacer.training.heads import Head
 from bids_refacer.volumes.prior import LinearPrior
 
@@ -25,13 +25,10 @@ class Items(Dataset):
         if get_worker_info() is not None:
             torch.set_num_threads(1)  # loader workers share the machine with the network
         example = draw_example(self.heads, self.seed, index)
-        prior = self.priors[example.fold]
-        example = narrowed(example, prior)
+        found = attacked(example, self.priors[example.fold])
         if self.stage.augmentation == 0:
-            return coarse_item(example, prior)
-        return fine_item(
-            example, prior, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop
-        )
+            return coarse_item(found)
+        return fine_item(found, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop)
 
 
 def as_list(items: list[Item]) -> list[Item]:

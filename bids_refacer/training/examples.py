@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
+from bids_refacer.refacing.canonical import Canonical, canonical_head
 from bids_refacer.refacing.conditioning import (
     Level,
-    anchored_fields,
     as_tensor,
     condition_volume,
     linear_fields,
+    pyramid,
     render,
     residual_scale,
     upsample,
     working_box,
 )
-from bids_refacer.refacing.unknown import NothingRemovedError, paint_region
-from bids_refacer.training.augment import (
-    Augmentation,
-    Box,
-    apply_intensity,
-    apply_pose,
-    draw_augmentation,
-    size_factor,
-)
+from bids_refacer.refacing.unknown import NothingRemovedError
+from bids_refacer.training.augment import Augmentation, Box, apply_intensity, apply_pose, draw_augmentation, size_factor
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.priors import folds_of
 from bids_refacer.training.regions import draw_region
 from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
+from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 
 AIR = -0.94
@@ -39,6 +35,10 @@ AIR = -0.94
 
 BOX_MULTIPLE = 8
 """Sides of training boxes are multiples of this; the networks of the cascade take them."""
+
+SOLID_VOXELS = 2
+"""Half the width of the smallest solid block of zeroed background: a signal void in the head is smaller, as it has to
+be for a tool's removed region to be told from noise (`volumes.masks.constant_fill`)."""
 
 FAR_WEIGHT = 0.1
 """Weight in the loss of the skin field far from the skin, and of the tissue field in air: neither shows in an image."""
@@ -61,29 +61,42 @@ class Item:
 
 @dataclass(frozen=True)
 class Example:
-    """One augmented head with an unknown region, on the 4 mm grid.
+    """One augmented head with a region removed.
 
     Attributes
     ----------
     head : the head it was made from
     draw : its augmentation
-    gain : factor of the intensities that goes with it
-    values, skin, tissue : (48, 64, 64) float32, the truth
-    known, unknown : (48, 64, 64) bool, neither outside the field of view
+    values : (96, 128, 128) float32, the truth, on the 2 mm grid
+    known, seen : (96, 128, 128) bool, what is not removed, and what is inside the field of view
+    skin, tissue : (48, 64, 64) float32, the truth, on the 4 mm grid
     skin_seen : (48, 64, 64) bool, where the true distance to the skin is certain in spite of a cut field of view
     fold : of the head's participant (`priors.folds_of`)
     """
 
     head: Head
     draw: Augmentation
-    gain: float
     values: np.ndarray
+    known: np.ndarray
+    seen: np.ndarray
     skin: np.ndarray
     tissue: np.ndarray
-    known: np.ndarray
-    unknown: np.ndarray
     skin_seen: np.ndarray
     fold: int
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """An example, and what an attack makes of its defaced image: `level` is `view` on the 4 mm grid."""
+
+    truth: Example
+    view: Canonical
+    level: Level
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """(48, 64, 64) bool, to be painted."""
+        return np.asarray(self.level.unknown[0, 0].numpy() > 0)
 
 
 def draw_example(heads: list[Head], seed: int, step: int) -> Example:
@@ -94,48 +107,39 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
     draw = draw_augmentation(rng)
     region = draw_region(head, rng)
     zeroed_air = rng.random() < 0.5  # scanners and tools that write exact zeros: air and removed cannot be told apart
-    values = apply_pose(head.pairs, SPACING, draw, FIELD_SPACING, cval=-1.0, offset=0.5)
-    seen = apply_pose(head.seen.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.99
-    removed = apply_pose(region.astype(np.float32), FIELD_SPACING, draw, FIELD_SPACING) > 0.5
+    values = apply_pose(head.values, SPACING, draw, SPACING, cval=-1.0)
+    seen = apply_pose(head.seen.astype(np.float32), SPACING, draw, SPACING) > 0.99
+    # as in an attack: a voxel is known only when all that it is interpolated from is
+    known = seen & (apply_pose(region.astype(np.float32), SPACING, draw, SPACING) < 0.01)
+    if zeroed_air:
+        known &= ~ndimage.binary_opening(values < AIR, iterations=SOLID_VOXELS)
+    brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, SPACING) > 0.5
+    values = apply_intensity(np.where(seen, values, -1), SPACING, draw, brain)
     skin = skin_field(
         size_factor(draw) * apply_pose(head.skin_mm, FIELD_SPACING, draw, FIELD_SPACING, order=3, cval=99)
     )
-    if zeroed_air:
-        removed = removed | (values < AIR)
-    brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, FIELD_SPACING) > 0.5
-    values, gain = apply_intensity(np.where(seen, values, -1), FIELD_SPACING, draw, None, brain, None)
-    tissue = tissue_field(values, skin, seen)
-    known, unknown = seen & ~removed, seen & removed
-    return Example(
-        head, draw, gain, values, skin, tissue, known, unknown, skin_certain(skin, seen, FIELD_SPACING), fold
-    )
+    pooled, whole = pool(values, seen)
+    tissue = tissue_field(pooled, skin, whole)
+    return Example(head, draw, values, known, seen, skin, tissue, skin_certain(skin, whole, FIELD_SPACING), fold)
 
 
-def narrowed(example: Example, prior: LinearPrior) -> Example:
-    """The example with the region that an attack would paint: near tissue that is expected and missing.
-
-    Expected by the linear estimate, never by the truth: a region that follows the true skin at a distance tells where
-    it lies, and a network would learn to read that instead of the head. Nothing is unknown where no tissue is missing.
-    """
-    known, unknown = painted_region(_level(example), prior)
-    return replace(example, known=known, unknown=unknown)
-
-
-def painted_region(level: Level, prior: LinearPrior) -> tuple[np.ndarray, np.ndarray]:
-    """(known, unknown), (i, j, k) bool, of a level whose `unknown` is all that was removed: see `narrowed`."""
-    known, unknown = (t[0, 0].numpy() > 0 for t in (level.known, level.unknown))
-    seen, expected = known | unknown, linear_fields(prior, level)[0, 0].numpy() < 0
+def attacked(example: Example, prior: LinearPrior) -> Attacked:
+    """The example as an attack finds it; nothing is unknown where no tissue is missing."""
     try:
-        paint = paint_region(unknown, seen, expected, FIELD_SPACING)
+        view = canonical_head(
+            example.values, example.known, example.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
+        )
     except NothingRemovedError:
-        paint = np.zeros_like(unknown)
-    return seen & ~paint, paint
+        nowhere = np.zeros_like(example.known)
+        level = pyramid(example.values, example.seen, nowhere, SPACING, FIELD_SPACING)[FIELD_SPACING]
+        view = Canonical(example.values, example.seen, nowhere, linear_fields(prior, level))
+    level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
+    return Attacked(example, view, level)
 
 
-def coarse_item(example: Example, prior: LinearPrior) -> Item:
+def coarse_item(found: Attacked) -> Item:
     """The example for the first stage: the residual of the fields over the linear estimate."""
-    level = _level(example)
-    base = anchored_fields(prior, level, example.skin)
+    example, level, base = found.truth, found.level, found.view.fields
     truth = torch.from_numpy(np.stack([example.skin, example.tissue]))[None]
     box = working_box(level.unknown, BOX_MULTIPLE)
     condition = condition_volume(level.values, level.known, base)
@@ -146,49 +150,38 @@ def coarse_item(example: Example, prior: LinearPrior) -> Item:
     return Item(target[box], condition[box], level.unknown[box], weight[box], 0.0)
 
 
-def fine_item(example: Example, prior: LinearPrior, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
+def fine_item(found: Attacked, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
     """A cube of `crop` voxels of 2 mm of the example with corrupted fields, for a later stage.
 
     The fields of an attack are a sample where voxels are unknown, sharp here and wrong there, and the linear estimate
     elsewhere. The sample is imitated by the true fields plus Gaussian noise of a random level (conditioning
     augmentation, Ho et al. 2022, section 3), which the network is told.
     """
-    box = fine_crop(example, rng, crop)
+    example, box = found.truth, fine_crop(found, rng, crop)
     i, j, k = (slice(2 * part.start, 2 * part.stop) for part in box)
-    double = (i, j, k)
-    values, _ = apply_intensity(_fine_values(example, double), SPACING, example.draw, example.gain, None, double)
-    noise = torch.from_numpy(rng.standard_normal((1, 2, *example.values[box].shape)).astype(np.float32))
+    values, known, unknown = (
+        as_tensor(volume[i, j, k]) for volume in (example.values, found.view.known, found.view.unknown)
+    )
+    noise = torch.from_numpy(rng.standard_normal((1, 2, *example.skin[box].shape)).astype(np.float32))
     level = float(augmentation * rng.random())
-    estimate = anchored_fields(prior, _level(example), example.skin)[(slice(None), slice(None), *box)]
+    estimate = found.view.fields[(slice(None), slice(None), *box)]
     truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
-    fields = torch.where(as_tensor(example.unknown[box]) > 0, truth + level * noise, estimate)
+    fields = torch.where(as_tensor(found.unknown[box]) > 0, truth + level * noise, estimate)
     skin, tissue = upsample(fields).split(1, 1)
     base = render(skin, tissue, SPACING)
-    unknown, known = (_doubled(m[box]) for m in (example.unknown, example.known))
     scale = residual_scale(skin)
-    target = (as_tensor(values) - base) / scale * unknown
-    certain = _doubled(example.skin_seen[box])
-    condition = condition_volume(as_tensor(values), known, torch.cat([base, skin], 1))
+    target = (values - base) / scale * unknown
+    certain = as_tensor(example.skin_seen[box].repeat(2, 0).repeat(2, 1).repeat(2, 2))
+    condition = condition_volume(as_tensor(found.view.values[i, j, k]), known, torch.cat([base, skin], 1))
     return Item(target, condition, unknown, scale**2 * unknown * certain, level)
 
 
-def _level(example: Example) -> Level:
-    return Level(as_tensor(example.values), as_tensor(example.known), as_tensor(example.unknown))
-
-
-def _fine_values(example: Example, box: Box) -> np.ndarray:
-    return apply_pose(example.head.values, SPACING, example.draw, SPACING, box, cval=-1.0)
-
-
-def _doubled(mask: np.ndarray) -> Tensor:
-    return as_tensor(mask.repeat(2, 0).repeat(2, 1).repeat(2, 2))
-
-
-def fine_crop(example: Example, rng: np.random.Generator, size: int) -> Box:
+def fine_crop(found: Attacked, rng: np.random.Generator, size: int) -> Box:
     """A cube of `size` voxels of 2 mm, as a box of the 4 mm grid, around a random unknown voxel near the skin."""
-    places = np.flatnonzero(example.unknown & (np.abs(example.skin) < 1))
-    shape, side = example.unknown.shape, size // 2
-    chosen = places[rng.integers(places.size)] if places.size else rng.integers(example.unknown.size)
+    unknown = found.unknown
+    places = np.flatnonzero(unknown & (np.abs(found.truth.skin) < 1))
+    shape, side = unknown.shape, size // 2
+    chosen = places[rng.integers(places.size)] if places.size else rng.integers(unknown.size)
     centre = np.unravel_index(chosen, shape) + rng.integers(-4, 5, 3)
     i, j, k = (int(np.clip(c - side // 2, 0, s - side)) for c, s in zip(centre, shape, strict=True))
     return slice(i, i + side), slice(j, j + side), slice(k, k + side)

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.conditioning import Level, anchored_fields, as_tensor, linear_fields
+from bids_refacer.refacing.canonical import canonical_head
+from bids_refacer.refacing.conditioning import Level, linear_fields, pyramid
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
 from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.training.examples import painted_region
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
-from bids_refacer.volumes.fields import SKIN_UNIT_MM, skin_field
-from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
+from bids_refacer.volumes.fields import SKIN_UNIT_MM
+from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.prior import LinearPrior
 
 REGIONS = {
@@ -50,13 +50,19 @@ class FaceProblem:
 
 
 def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProblem:
-    """Remove a (48, 64, 64) region from a held-out head."""
-    values, seen = pool(head.values, head.seen)
-    wide = Level(as_tensor(values), as_tensor(seen & ~region), as_tensor(seen & region))
-    known, removed = painted_region(wide, prior)
-    level = Level(as_tensor(values), as_tensor(known), as_tensor(removed))
-    base = anchored_fields(prior, level, skin_field(head.skin_mm.astype(np.float32)))
-    return FaceProblem(level, linear_fields(prior, level), base, _removed_skin(head, removed))
+    """Remove a (96, 128, 128) region from a held-out head.
+
+    Raises
+    ------
+    NothingRemovedError
+        When no tissue is missing then.
+    """
+    view = canonical_head(
+        head.values, head.seen & ~region, head.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
+    )
+    level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
+    removed = np.asarray(level.unknown[0, 0].numpy() > 0)
+    return FaceProblem(level, linear_fields(prior, level), view.fields, _removed_skin(head, removed))
 
 
 def _removed_skin(head: Head, removed: np.ndarray) -> np.ndarray:

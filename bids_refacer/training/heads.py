@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from bids_refacer.surfaces.canonical import skin_distance
 from bids_refacer.volumes.grid import CANONICAL, Alignment
@@ -48,14 +46,6 @@ class Head:
     def values(self) -> np.ndarray:
         """(96, 128, 128) float32 model intensities."""
         return self.stored.astype(np.float32) * (2 / 255) - 1
-
-    @cached_property
-    def pairs(self) -> np.ndarray:
-        """(96, 128, 128) float16: mean of each 2x2x2 voxels, centred half a voxel before the voxel's own place.
-
-        Linear interpolation in it is what pooling to 4 mm sees, at any place.
-        """
-        return ndimage.uniform_filter(self.values, 2, mode="nearest").astype(np.float16)
 
 
 def make_head(name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> Head:

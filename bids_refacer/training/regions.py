@@ -1,6 +1,6 @@
 """Unknown regions as they occur: what the defacing tools remove, jittered, and random geometric cuts.
 
-`draw_region` takes random numbers; the functions below it are deterministic. All masks live on the canonical 4 mm grid.
+`draw_region` takes random numbers; the functions below it are deterministic. All masks live on the canonical 2 mm grid.
 """
 
 from __future__ import annotations
@@ -8,23 +8,20 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.training.heads import FIELD_SPACING, Head
-from bids_refacer.volumes.grid import CANONICAL, pool, resample
+from bids_refacer.training.heads import SPACING, Head
+from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 
-_GRID = CANONICAL[FIELD_SPACING]
+_GRID = CANONICAL[SPACING]
 _WORLD = np.stack(np.meshgrid(*(np.arange(n) for n in _GRID.shape), indexing="ij"), -1) @ _GRID.affine[:3, :3].T
 _WORLD = (_WORLD + _GRID.affine[:3, 3]).astype(np.float32)
 
 KINDS = {"template": 0.36, "shear": 0.26, "skullstrip": 0.13, "zone": 0.1, "geometric": 0.15}
 """Share of each kind of region in training."""
 
-RIM = 0.7
-"""Share of the draws that grow by a voxel: an attack counts a voxel of 4 mm as unknown when any part of it is."""
-
 
 def draw_region(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """(48, 64, 64) bool: an unknown region for this head, of a random kind. The brain is never part of it."""
+    """(96, 128, 128) bool: an unknown region for this head, of a random kind. The brain is never part of it."""
     kind = rng.choice(list(KINDS), p=list(KINDS.values()))
     if kind == "skullstrip":
         return skullstrip_region(head, int(rng.integers(0, 2)))
@@ -36,12 +33,12 @@ def draw_region(head: Head, rng: np.random.Generator) -> np.ndarray:
         region = zone_region(head)
     else:
         region = _geometric(rng)
-    return _dilate(region, int(rng.random() < RIM)) & ~_coarse_brain(head)
+    return region & ~head.brain
 
 
 def skullstrip_region(head: Head, margin: int = 0) -> np.ndarray:
     """All but the brain, which is dilated by `margin` voxels."""
-    return ~_dilate(_coarse_brain(head), margin)
+    return ~ndimage.binary_dilation(head.brain, iterations=margin) if margin else ~head.brain
 
 
 def template_region(head: Head, jitter: np.ndarray | None = None) -> np.ndarray:
@@ -63,7 +60,7 @@ def shear_region(brain: np.ndarray, buffer: float, tilt: float = 0.0) -> np.ndar
 
     Returns
     -------
-    (48, 64, 64) bool
+    (96, 128, 128) bool
     """
     from quickshear import convex_hull, edge_mask
 
@@ -73,8 +70,7 @@ def shear_region(brain: np.ndarray, buffer: float, tilt: float = 0.0) -> np.ndar
     middle = low[0, 0]
     height = low[1, 0] + (np.arange(profile.shape[0]) - middle) * (slope + tilt) - buffer
     cut = (np.arange(profile.shape[1])[None] < height[:, None])[::-1]
-    coarse = cut.reshape(cut.shape[0] // 2, 2, cut.shape[1] // 2, 2).any((1, 3))
-    return np.broadcast_to(coarse[None], _GRID.shape)
+    return np.broadcast_to(cut[None], _GRID.shape)
 
 
 def zone_region(head: Head) -> np.ndarray:
@@ -82,10 +78,6 @@ def zone_region(head: Head) -> np.ndarray:
     zone, affine = asset("face_zone.nii.gz")
     to_average = head.alignment.affine @ np.linalg.inv(head.alignment.rigid)
     return resample(zone, affine, _GRID, to_average, order=1) > 0.5
-
-
-def _coarse_brain(head: Head) -> np.ndarray:
-    return pool(head.brain.astype(np.float32), np.ones_like(head.brain))[0] > 0.3
 
 
 def _geometric(rng: np.random.Generator) -> np.ndarray:
@@ -107,7 +99,3 @@ def _jitter(rng: np.random.Generator) -> np.ndarray:
     matrix[:3, :3] += np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) + np.diag(rng.normal(0, 0.03, 3))
     matrix[:3, 3] = rng.normal(0, 3, 3)
     return matrix
-
-
-def _dilate(mask: np.ndarray, times: int) -> np.ndarray:
-    return ndimage.binary_dilation(mask, iterations=times) if times else mask
