@@ -109,7 +109,7 @@ def shots(label: str, tool: str) -> list[Shot]:
         Shot("tools", "group.html", "#tools", "A row for each tool: figures, and a line that follows from them."),
         Shot("people", "group.html", "#participants", "Participants, those to do again first."),
         Shot("figures", "group.html", "#figures", "Figures of the group.", height=1900),
-        Shot("phone", "group.html", ".banner", "The same on a telephone, dark.", "main", width=390, dark=True, height=1500),
+        Shot("phone", "group.html", ".banner", "On a telephone, dark.", "main", width=390, dark=True, height=1500),
         Shot("shareable", own, ".banner", f"sub-{label} without a face, {tool}.", last=f"{part} .renders"),
         Shot("turn", faces, f"{image} .viewer", "Two faces that turn together: true, and recovered.", before=turn),
         Shot("map", faces, f"{image} .viewer", "Distance to the recovered face, on the true one.", before=maps),
