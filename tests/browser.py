@@ -91,6 +91,25 @@ class Browser:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._area(whole))
         path.write_bytes(base64.b64decode(shot["data"]))
 
+    def area(self, first: str, last: str) -> dict[str, float] | None:
+        """The rectangle from the first element of one selector to that of another, in pixels; None without area."""
+        return self.run(
+            """((first, last) => {
+                if (!first || !last) return null;
+                const [a, b] = [first, last].map((element) => element.getBoundingClientRect());
+                const [x, y] = [Math.min(a.left, b.left) + scrollX, a.top + scrollY];
+                const [width, height] = [Math.max(a.right, b.right) + scrollX - x, b.bottom + scrollY - y];
+                return width > 0 && height > 0 ? {x, y, width, height} : null;  // Chromium waits for ever for no area
+            })"""
+            f"(document.querySelector({json.dumps(first)}), document.querySelector({json.dumps(last)}))"
+        )
+
+    def picture(self, area: dict[str, float]) -> bytes:
+        """PNG of a rectangle of the page, in pixels from its top left corner."""
+        clip = {**area, "scale": 1}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(shot["data"])
+
     def _area(self, whole: bool) -> dict[str, Any]:
         size = self.call("Page.getLayoutMetrics")["cssContentSize" if whole else "cssLayoutViewport"]
         width, height = size.get("width", size.get("clientWidth")), size.get("height", size.get("clientHeight"))

@@ -207,6 +207,22 @@ def test_array_jobs_are_merged(bids: Path, tmp_path: Path) -> None:
         assert (halves[0] / f"{name}.tsv").read_text() == text
 
 
+def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path: Path) -> None:
+    whole = write_output(tmp_path / "whole", LABELS, TOOLS[:1])
+    filler = write_output(tmp_path / "filler", [f"9{label}" for label in LABELS[:3]], TOOLS[:1], noise_mm=1.0)
+    halves = [shutil.copytree(whole, tmp_path / name) for name in ("a", "b")]
+    for output, changes, words in (
+        (whole, {"filler_dataset": (filler,), "reference_dataset": filler}, ["12 participants", "filled with: filler"]),
+        (tmp_path / "group", {"merge_output": tuple(halves)}, ["12 participants in 2 outputs: a, b"]),
+    ):
+        said = run(bids, output, **changes)
+        assert any(str(tmp_path) in line for line in said), "the terminal says it in full"
+        for path in [output / "group.md", output / "group.html", *output.glob("group*.tsv")]:
+            assert str(tmp_path) not in path.read_text(), path
+        for sentence in words:
+            assert sentence in (output / "group.md").read_text()
+
+
 def test_a_participant_is_one_however_many_images(bids: Path, tmp_path: Path) -> None:
     """Sessions weigh the same, whatever their number of runs."""
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), images=(("a", 1), ("a", 2), ("b", 1)))

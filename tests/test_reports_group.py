@@ -12,6 +12,7 @@ from group_runs import TOOLS, make_bids, run, table
 from page_reader import assert_self_contained, read_page
 
 from benchmarks.synthetic_outputs import image_path, write_output
+from bids_refacer.cli.group import run_group
 from bids_refacer.cli.pages import make_group_page, rebuild_pages
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
@@ -250,3 +251,37 @@ def test_failures_only(output: Path, tmp_path: Path) -> None:
     assert "No tool has a recovered face that counts, so none can be recommended." in text
     assert "In 8 of 8 images a face was left: to do again." in text
     assert "9 of 9 participants" in text
+
+
+def test_nothing_but_failures(tmp_path: Path) -> None:
+    """No image has a result: the page says so and lists why, and the exit code is not 0."""
+    bids = make_bids(tmp_path / "bids", LABELS[:3])
+    output = write_output(tmp_path / "out", LABELS[:2], TOOLS[:2], records=False)
+    for name in ("surfacedistance", "defacing", "calibration"):
+        write_table(output / f"{name}.tsv", name, [])
+    rows = [{k: v for k, v in row.items() if v is not None} for row in read_table(output / "status.tsv")]
+    failed = {"stage": "deface", "status": "failed", "message": "The tool ended with code 3."}
+    write_table(
+        output / "status.tsv",
+        "status",
+        [
+            *[row | failed for row in rows[:2]],
+            {
+                "participant_id": "sub-02",
+                "stage": "input",
+                "status": "failed",
+                "message": "sub-02_T1w.nii.gz is damaged.",
+            },
+        ],
+    )
+    said: list[str] = []
+    settings = {"bids_dir": bids, "output_dir": output, "work_dir": tmp_path, "analysis_level": "group"}
+    assert run_group(RunSettings(**settings), said.append) == 1
+    assert said[-1].startswith("No image has a result with any tool: see why in the page")
+    assert_self_contained(output / "group.html")
+    page = read_page(output / "group.html")
+    for words in ("No tool has a recovered face that counts", "The tool ended with code 3.", "Not sure at all",
+                  "sub-02_T1w.nii.gz is damaged.", "no result yet: run the participant level",
+                  "3 of 3 participants", "Nobody was looked up"):  # fmt: skip
+        assert words in page.text, words
+    assert not page.images and "<svg" not in (output / "group.html").read_text(), "no empty plot"

@@ -36,7 +36,7 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     Returns
     -------
     int
-        0; what is missing is said, and is no failure.
+        0; what is missing is said, and is no failure. 1 when no image has a result: tables and page say why.
 
     Raises
     ------
@@ -69,6 +69,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     write_text(settings.output_dir / "group.md", report_text(settings, audit, tables, absent))
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
     say(f"Open first: {make_group_page(settings.output_dir)}")
+    if audit.distances.empty:
+        say("No image has a result with any tool: see why in the page, then run the participant level again.")
+        return 1
     return 0
 
 

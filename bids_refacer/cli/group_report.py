@@ -56,7 +56,12 @@ def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[Row]:
 
 def summary_lines(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> list[str]:
     """The end of a run, for the terminal: what counts, what is missing, and the figures people came for."""
-    lines = [f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}", *audit.notes]
+    lines = [f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}"]
+    return lines + _findings(audit, tables, absent)
+
+
+def _findings(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> list[str]:
+    lines = list(audit.notes)
     images = tables["group_images"]
     for state, words in (
         ("failed", "failed at the participant level"),
@@ -76,12 +81,15 @@ def summary_lines(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Seq
 
 
 def report_text(settings: RunSettings, audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> str:
-    """group.md: the same, with how to read it."""
+    """group.md: the same, with how to read it. It may be shared, so it names folders without where they lie."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
-    listed = "\n".join(f"- {line}" for line in summary_lines(audit, tables, absent))
+    people = f"{len(audit.participants)} participants"
+    if len(audit.outputs) > 1:
+        people += f" in {len(audit.outputs)} outputs: {', '.join(path.name for path in audit.outputs)}"
+    listed = "\n".join(f"- {line}" for line in [people, *_findings(audit, tables, absent)])
     made = ["", "## Made with", "", f"- seed: {settings.seed}", f"- re-ranked by surface: {settings.rerank}"]
-    made += [f"- gallery filled with: {path}" for path in settings.filler_dataset]
-    made += [f"- reference dataset: {settings.reference_dataset}"] if settings.reference_dataset else []
+    made += [f"- gallery filled with: {path.name}" for path in settings.filler_dataset]
+    made += [f"- reference dataset: {settings.reference_dataset.name}"] if settings.reference_dataset else []
     return "\n".join([first, "## What was found", "", listed, *made]) + "\n"
 
 

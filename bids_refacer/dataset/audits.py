@@ -65,14 +65,10 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
     ------
     AuditError
         When a table is missing, lacks a column, has a cell that is no number or no name, two different rows about the
-        same thing, or no row at all; without `allow_mixed`, when results were made with different settings.
+        same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results were made with
+        different settings.
     """
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
-    if distances.empty:
-        raise AuditError(
-            f"{_names(outputs)} hold no distances, so there is no participant to tell about: run the participant level "
-            "first, and see its status.tsv for what failed."
-        )
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
     distances["suffix"] = [_suffix(image) for image in distances["image"]]
     tables = {
@@ -81,6 +77,11 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
         "calibration": [_table(output, "calibration", SUBJECT + ["part"], _CALIBRATION_NUMBERS) for output in outputs],
     }
     stacked = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    if distances.empty and stacked["status"].empty:
+        raise AuditError(
+            f"{_names(outputs)} hold neither distances nor failures, so there is no participant to tell about: run the "
+            "participant level first."
+        )
     defacing = _without_doubles(stacked["defacing"], SUBJECT, "defacing.tsv")
     calibration = _without_doubles(stacked["calibration"], _CALIBRATION_KEY, "calibration.tsv")
     status = stacked["status"].drop_duplicates(ignore_index=True)
