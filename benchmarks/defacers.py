@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,19 @@ import numpy as np
 
 from benchmarks.attack import prepare
 from bids_refacer.interfaces.defacers import DEFACERS
-from bids_refacer.interfaces.verdict import judge
+from bids_refacer.interfaces.verdict import Known, judge
 from bids_refacer.settings import RunSettings
-from bids_refacer.surfaces.verdicts import GRADES, MEASURED, brain_cut, face_left, grade, worse, worst_part
+from bids_refacer.surfaces.skin import find_skin
+from bids_refacer.surfaces.verdicts import (
+    GRADES,
+    MEASURED,
+    brain_cut,
+    brain_measures,
+    face_left,
+    grade,
+    worse,
+    worst_part,
+)
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
@@ -91,20 +102,29 @@ def find_images(options: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in found.items() if not options.heads or name in options.heads}
 
 
-def judge_one(image: Path, folder: Path, tool: str, brain_measures: bool) -> dict[str, Any]:
+def judge_one(image: Path, folder: Path, tool: str, measure_brain: bool) -> dict[str, Any]:
     """Figures of both verdicts, kept beside the defaced image."""
-    kept = folder / tool / ("judged.json" if brain_measures else "verdict.json")
+    kept = folder / tool / ("judged.json" if measure_brain else "verdict.json")
     if not kept.exists():
         scan, defaced = read_scan(image), read_scan(folder / tool / "defaced.nii.gz")
         removed = read_scan(folder / tool / "mask.nii.gz").stored > 0
         brain, alignment = prepare(scan, folder)
-        if brain_measures:
-            figures = judge(scan, defaced.values, removed, brain, alignment)
+        known = known_of(image, folder)
+        if measure_brain:
+            figures = judge(scan, defaced.values, removed, brain, alignment, known)
         else:
-            left = face_left(scan.values, defaced.values, removed, scan.affine, alignment)
+            left = face_left(scan.values, defaced.values, removed, scan.affine, alignment, known.skin)
             figures = {"FaceLeft": left, "BrainCut": brain_cut(brain, removed, scan.affine)}
         kept.write_text(json.dumps(figures))
     return json.loads(kept.read_text())
+
+
+@lru_cache(maxsize=1)
+def known_of(image: Path, folder: Path) -> Known:
+    """Skin and brain measures of the original: found once for all tools."""
+    scan = read_scan(image)
+    brain, _ = prepare(scan, folder)
+    return Known(find_skin(scan.values, scan.affine), brain_measures(scan.values, scan.affine, brain))
 
 
 def verdict_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:

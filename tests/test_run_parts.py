@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_refacer.cli.crashes import sentence
+from bids_refacer.cli.crashes import Crash, read_crashes, sentence
 from bids_refacer.cli.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
@@ -110,11 +110,27 @@ def test_discard(recorded: SimpleNamespace) -> None:
             "the tool failed; do this.",
         ),
         ("KeyError: 'x'\n", "Unexpected KeyError: 'x' (see crash.txt)."),
+        (
+            "OSError: [Errno 28] No space left on device: '/w/a.nii'\n",
+            "There is no space left on the disk ([Errno 28] No space left on device: '/w/a.nii'): free some, or give "
+            "another folder with --work-dir.",
+        ),
+        ("OSError: [Errno 5] x\n", "Unexpected OSError: [Errno 5] x (see crash.txt)."),
         ("nothing of use", "It stopped without saying why; see crash.txt."),
     ],
 )
 def test_the_sentence_of_a_traceback(traceback: str, expected: str) -> None:
     assert sentence(traceback, Path("crash.txt")) == expected
+
+
+def test_crash_files_of_a_full_disk_stop_nothing(tmp_path: Path) -> None:
+    for number, text in enumerate(
+        ("", "Node: r", "Node: run.sub_1.niimath.deface\nDefacerError: It failed; do this.\n")
+    ):
+        (tmp_path / f"crash-{number}.txt").write_text(text)
+    found = Crash(image="sub_1", tool="niimath", stage="deface", message="It failed; do this.")
+    assert read_crashes(tmp_path) == [found]
+    assert read_crashes(tmp_path / "nowhere") == []
 
 
 def test_progress() -> None:

@@ -48,6 +48,13 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.03, 0.01, 0.04, 0.02])), [0.06, 0.04, 0.06, 0.06])
 
 
+def test_holm_is_that_of_statsmodels():
+    """By ``statsmodels.stats.multitest.multipletests(p, method="holm")`` of statsmodels 0.15.0, ties included."""
+    p = np.array([0.0213, 0.00047, 0.31, 0.0213, 0.049, 0.00102, 0.88, 0.0071])
+    theirs = [0.1065, 0.00376, 0.62, 0.1065, 0.147, 0.00714, 0.88, 0.0426]
+    np.testing.assert_allclose(holm(p), theirs, rtol=0, atol=1e-9)
+
+
 def test_holm_stays_below_one_and_skips_gaps():
     np.testing.assert_allclose(holm(np.array([0.9, np.nan, 0.6])), [1.0, np.nan, 1.0])
     np.testing.assert_allclose(holm(np.array([0.2, np.nan])), [0.2, np.nan])

@@ -49,7 +49,10 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
                 crash = own[0]
                 stage, status, message = crash.stage, "failed", crash.message
             else:
-                message = "The run ended before this image and tool were done: run it again."
+                message = (
+                    "The run ended before this image and tool were done, or the disk of the work folder is so full "
+                    "that it could not be written why they failed: free some if it is, and run it again."
+                )
                 stage, status = "input", "skipped"
             rows.append(status_row(job.image, tool_job.tool, stage=stage, status=status, message=message))
     return sorted(rows, key=lambda row: (row["participant_id"], row.get("image") or "", row.get("tool") or ""))

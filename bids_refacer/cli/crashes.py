@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ _SENTENCES = {"ImageError", "RegistrationError", "DefacerError", "SkinError", "G
 
 _EXCEPTION = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?:: (.*))?$")
 
+_FULL = re.compile(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
@@ -38,14 +41,17 @@ class Crash:
 
 
 def read_crashes(folder: Path) -> list[Crash]:
-    """Every crash of a run, oldest first."""
+    """Every crash of a run, oldest first; files that name no node, as a full disk leaves them, are passed over."""
     files = sorted(folder.glob("crash-*.txt"), key=lambda path: path.stat().st_mtime_ns) if folder.is_dir() else []
-    return [_crash(path) for path in files]
+    return [crash for path in files if (crash := _crash(path))]
 
 
-def _crash(path: Path) -> Crash:
+def _crash(path: Path) -> Crash | None:
     text = path.read_text(encoding="utf-8", errors="replace")
-    image, *tool, node = text.split("\n", 1)[0].removeprefix("Node: ").strip().split(".")[1:]
+    first = text.split("\n", 1)[0].removeprefix("Node: ").strip()
+    if first.count(".") < 2:
+        return None
+    image, *tool, node = first.split(".")[1:]
     return Crash(
         image=image,
         tool=tool[0] if tool else None,
@@ -67,4 +73,6 @@ def sentence(traceback: str, crash_file: Path) -> str:
             break
         message.append(line.strip())
     text = " ".join(" ".join(message).split())
+    if match[1] == "OSError" and _FULL.match(text):
+        return f"There is no space left on the disk ({text}): free some, or give another folder with --work-dir."
     return text if match[1] in _SENTENCES and text else f"Unexpected {match[1]}: {text} (see {crash_file})."
