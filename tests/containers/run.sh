@@ -1,10 +1,11 @@
 #!/bin/bash
 # make test-containers: builds the image, and runs it as people will: podman (Docker's commands), Apptainer, SLURM,
 # Boutiques; results have to be those of the native run. Debian 12 and root. Everything is made in CI_DIR, which is
-# removed at the end unless it was given (then images and programs are there for the next time).
+# removed at the end unless it was given (then images and programs are there for the next time). Debian packages stay.
 #
 #   run.sh [image | native | podman | refusals | apptainer | slurm | nipype | boutiques]...     default: all of them
 #   run.sh image smoke                 the image, and one participant in it
+#   run.sh clean                       removes what a failed try has left
 #
 # PYTHON is that of an environment with bids_refacer and its constraints.
 set -euo pipefail
@@ -38,11 +39,19 @@ refused() { # WORDS COMMAND...: the command fails with a sentence that holds the
 
 image() {
   say "image"
-  bash "$tests/podman.sh" . "$tag" > "$CI_DIR/build.log" 2>&1 || { tail -40 "$CI_DIR/build.log" >&2; fail build; }
+  local version lists=/opt/bids_refacer/share/bids_refacer
+  version=$("$python" -c 'import bids_refacer; print(bids_refacer.__version__)')
+  bash "$tests/podman.sh" prepare
+  bash "$tests/podman.sh" build . "$tag" --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
+    > "$CI_DIR/build.log" 2>&1 || { tail -40 "$CI_DIR/build.log" >&2; fail build; }
   podman images "$tag"
+  podman image inspect --format '{{range $name, $value := .Labels}}{{$name}}={{$value}}{{"\n"}}{{end}}' "$tag" | tee "$work/labels"
+  grep -qx "org.opencontainers.image.version=$version" "$work/labels" || fail "the image's label is of another version"
   [ "$(podman run --rm --entrypoint id "$tag" -u)" = 1000 ] || fail "the image's user is root"
-  if podman run --rm --entrypoint sh "$tag" -c 'command -v gcc cc pip'; then fail "compilers or pip in the image"; fi
-  podman run --rm --entrypoint cat "$tag" /opt/bids_refacer/share/bids_refacer/python-packages.txt | grep -F torch==
+  if podman run --rm --entrypoint sh "$tag" -c 'command -v gcc cc c++ ld make pip'; then fail "compilers or pip in the image"; fi
+  podman run --rm --entrypoint cat "$tag" "$lists/python-packages.txt" "$lists/debian-packages.txt" > "$work/packages"
+  for package in torch== bids-validator-deno== libc6; do grep -F "$package" "$work/packages" || fail "$package is not listed"; done
+  time podman run --rm "$tag" --version
 }
 
 native() {
@@ -122,7 +131,6 @@ P
 
 slurm_on() {
   export SLURM_CONF=/run/bids_refacer-slurm/slurm.conf LOGNAME=${LOGNAME:-root}
-  trap 'bash "$tests/slurm.sh" stop' EXIT
   bash "$tests/slurm.sh" start
 }
 
@@ -200,6 +208,29 @@ boutiques() {
   same "$work/native" "$folder/singularity" 01
 }
 
+# what runs is stopped in any case; what was built is kept after a failure, for the next try
+ended() {
+  local code=$?
+  bash "$tests/slurm.sh" stop
+  [ "$code" = 0 ] && return
+  echo "FAILED. $CI_DIR is kept: the next try goes on from the layers that are built. To be rid of it: $0 clean" >&2
+}
+
+clean() {
+  # without its configuration, podman would speak of the machine's own images
+  if [ -e "$CONTAINERS_STORAGE_CONF" ]; then
+    podman rm --all --force > /dev/null 2>&1 || true
+    podman rmi --all --force > /dev/null 2>&1 || true
+  fi
+  for process in /proc/[0-9]*; do # of a build that was killed
+    case $(readlink "$process/root" || true) in "$CI_DIR"/*) kill -9 "${process#/proc/}" || true ;; esac
+  done
+  findmnt -rno TARGET | grep "^$CI_DIR/" | sort -r | xargs -r umount --lazy
+  rm -rf "$CI_DIR"
+}
+
+if [ "$*" = clean ]; then clean; exit; fi
+trap ended EXIT
 mkdir -p "$work"
 chmod 755 "$CI_DIR" "$work"
 rm -rf "$work/bids"
@@ -213,8 +244,5 @@ for part in "$@"; do
   esac
 done
 rm -rf "$work"
-if [ -z "$keep" ]; then
-  podman rmi --all --force > /dev/null
-  rm -rf "$CI_DIR"
-fi
+[ -n "$keep" ] || clean
 say "all passed: $*"
