@@ -112,6 +112,9 @@ run_apptainer() {
   "${run[@]}" run "${as[@]}" --bind "$work/bids:/data:ro" --bind "$work/hpc/out:/out" "$work/hpc/app.sif" \
     /data /out participant --participant-label 01 --nprocs 2 "${options[@]}"
   same "$work/native" "$work/hpc/out" 01
+  fresh closed 0
+  refused 'bind one of your own (apptainer)' "${run[@]}" run "${as[@]}" --bind "$work/bids:/data:ro" \
+    --bind "$work/closed:/out" "$work/hpc/app.sif" /data /out participant
   refused '--bind YOUR_FOLDER:/data:ro (apptainer)' "${run[@]}" run "${as[@]}" "$work/hpc/app.sif" /data /out participant
 }
 
@@ -135,7 +138,7 @@ slurm_on() {
 }
 
 finished() { # waits until SLURM has nothing more to do
-  for _ in $(seq 1200); do [ -z "$(squeue -h)" ] && return; sleep 1; done
+  for _ in $(seq 2400); do [ -z "$(squeue -h)" ] && return; sleep 1; done
   squeue
   fail "SLURM is not finished"
 }
@@ -145,14 +148,20 @@ run_slurm() {
   programs
   slurm_on
   fresh slurm
+  fresh node # the disk of a node
   # as many as the machine has cores, so that two are at work on the same output at once
-  export SBATCH_OPTIONS="--cpus-per-task=1 --mem=3G" SLURM_TMPDIR=/tmp
+  export SBATCH_OPTIONS="--cpus-per-task=1 --mem=3G" SLURM_TMPDIR=$work/node
   local submit=(bash containers/slurm/submit.sh "$work/bids" "$work/slurm" "$work/hpc/app.sif")
   "${submit[@]}" "${options[@]}" | tee "$work/submit.log"
   local array
   array=$(sed -n 's/^Array job \([0-9]*\).*/\1/p' "$work/submit.log")
-  for _ in $(seq 600); do [ "$(squeue -h -t R -o %K -j "$array" | grep -cx 2)" = 1 ] && break; sleep 1; done
-  sleep 20
+  local begun
+  for _ in $(seq 1200); do
+    begun=("$work"/node/bids_refacer.*/nodes/*/*/sub_02_T1w)
+    [ -d "${begun[0]}" ] && break
+    sleep 1
+  done
+  [ -d "${begun[0]}" ] || fail "task 2 has not begun: $(tail -n 3 "$work"/slurm/logs/slurm/*/2.log)"
   squeue
   scancel --signal=KILL --full "${array}_2"
   finished
@@ -167,7 +176,7 @@ run_slurm() {
   [ "$before" = "$after" ] || fail "finished participants were done again"
   tail -n 2 "$work"/slurm/logs/slurm/*/group.log
   same "$work/native" "$work/slurm"
-  if ls -d /tmp/bids_refacer.*/nodes 2> /dev/null; then echo "left by the killed task, as documented"; rm -rf /tmp/bids_refacer.??????; fi
+  [ "$(ls "$work/node" | wc -l)" = 1 ] || fail "of work folders, the killed task's should be left, and no other"
 }
 
 nipype() {
