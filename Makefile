@@ -4,6 +4,7 @@
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
+# make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make clean      removes what the others made
 #
@@ -25,7 +26,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-containers lint clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-containers test-image lint clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -66,6 +67,9 @@ test-slow: $(VENV)/.test $(HEAD)
 
 test-containers: $(VENV)/.test
 	PYTHON=$(BIN)/python bash tests/containers/run.sh
+
+test-image: $(VENV)/.test
+	PYTHON=$(BIN)/python bash tests/containers/reduced.sh
 
 test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser

@@ -1,6 +1,6 @@
 """The Boutiques descriptor says what the command line accepts: every option, type, default and choice.
 
-`bosh` itself validates and runs it in tests/containers/boutiques.sh; nothing is installed for it here.
+`bosh` itself validates and runs it in tests/containers/run.sh; nothing is installed for it here.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_output_of_somebody_else(in_image: Path, tmp_path: Path, monkeypatch, pl
     monkeypatch.setattr(checks.os, "access", lambda path, mode: False)
     said = checks.check_writable(settings_for(tmp_path / "data", tmp_path / place))
     assert said and f"cannot be written to by user {os.getuid()}" in said and words in said
+    assert "apptainer" in said
 
 
 def test_elsewhere_nobody_hears_of_binds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

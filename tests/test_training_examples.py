@@ -101,7 +101,7 @@ def test_a_pose_moves_image_skin_and_region_together(heads: list[Head], monkeypa
         deep, off = skin < -0.5, skin > 0.8
         assert example.known[deep & example.seen].mean() < 0.001, "the region follows the skin"
         assert example.known[off & example.seen].mean() > 0.99
-        assert example.values[off].mean() < -0.85 < example.values[deep].mean() - 0.2, "and the skin the image"
+        assert example.values[off].mean() < -0.8 < example.values[deep].mean() - 0.2, "and the skin the image"
     assert flips == {False, True}
 
 

@@ -27,7 +27,10 @@ def owner_advice() -> str:
     """How to be allowed to write into a bound folder. Empty outside containers."""
     if not in_container():
         return ""
-    return ' In a container, be the owner of the folder: add --user "$(id -u):$(id -g)" (docker), and bind without :ro.'
+    return (
+        ' In a container, be the owner of the folder: add --user "$(id -u):$(id -g)" (docker, podman), or bind one of '
+        "your own (apptainer); and bind it without :ro."
+    )
 
 
 def lost_with_container(folder: Path) -> bool:

@@ -1,10 +1,11 @@
 #!/bin/bash
 # make test-containers: builds the image, and runs it as people will: podman (Docker's commands), Apptainer, SLURM,
 # Boutiques; results have to be those of the native run. Debian 12 and root. Everything is made in CI_DIR, which is
-# removed at the end unless it was given (then images and programs are there for the next time).
+# removed at the end unless it was given (then images and programs are there for the next time). Debian packages stay.
 #
 #   run.sh [image | native | podman | refusals | apptainer | slurm | nipype | boutiques]...     default: all of them
 #   run.sh image smoke                 the image, and one participant in it
+#   run.sh clean                       removes what a failed try has left
 #
 # PYTHON is that of an environment with bids_refacer and its constraints.
 set -euo pipefail
@@ -38,11 +39,19 @@ refused() { # WORDS COMMAND...: the command fails with a sentence that holds the
 
 image() {
   say "image"
-  bash "$tests/podman.sh" . "$tag" > "$CI_DIR/build.log" 2>&1 || { tail -40 "$CI_DIR/build.log" >&2; fail build; }
+  local version lists=/opt/bids_refacer/share/bids_refacer
+  version=$("$python" -c 'import bids_refacer; print(bids_refacer.__version__)')
+  bash "$tests/podman.sh" prepare
+  bash "$tests/podman.sh" build . "$tag" --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
+    > "$CI_DIR/build.log" 2>&1 || { tail -40 "$CI_DIR/build.log" >&2; fail build; }
   podman images "$tag"
+  podman image inspect --format '{{range $name, $value := .Labels}}{{$name}}={{$value}}{{"\n"}}{{end}}' "$tag" | tee "$work/labels"
+  grep -qx "org.opencontainers.image.version=$version" "$work/labels" || fail "the image's label is of another version"
   [ "$(podman run --rm --entrypoint id "$tag" -u)" = 1000 ] || fail "the image's user is root"
-  if podman run --rm --entrypoint sh "$tag" -c 'command -v gcc cc pip'; then fail "compilers or pip in the image"; fi
-  podman run --rm --entrypoint cat "$tag" /opt/bids_refacer/share/bids_refacer/python-packages.txt | grep -F torch==
+  if podman run --rm --entrypoint sh "$tag" -c 'command -v gcc cc c++ ld make pip'; then fail "compilers or pip in the image"; fi
+  podman run --rm --entrypoint cat "$tag" "$lists/python-packages.txt" "$lists/debian-packages.txt" > "$work/packages"
+  for package in torch== bids-validator-deno== libc6; do grep -F "$package" "$work/packages" || fail "$package is not listed"; done
+  time podman run --rm "$tag" --version
 }
 
 native() {
@@ -103,6 +112,9 @@ run_apptainer() {
   "${run[@]}" run "${as[@]}" --bind "$work/bids:/data:ro" --bind "$work/hpc/out:/out" "$work/hpc/app.sif" \
     /data /out participant --participant-label 01 --nprocs 2 "${options[@]}"
   same "$work/native" "$work/hpc/out" 01
+  fresh closed 0
+  refused 'bind one of your own (apptainer)' "${run[@]}" run "${as[@]}" --bind "$work/bids:/data:ro" \
+    --bind "$work/closed:/out" "$work/hpc/app.sif" /data /out participant
   refused '--bind YOUR_FOLDER:/data:ro (apptainer)' "${run[@]}" run "${as[@]}" "$work/hpc/app.sif" /data /out participant
 }
 
@@ -122,12 +134,11 @@ P
 
 slurm_on() {
   export SLURM_CONF=/run/bids_refacer-slurm/slurm.conf LOGNAME=${LOGNAME:-root}
-  trap 'bash "$tests/slurm.sh" stop' EXIT
   bash "$tests/slurm.sh" start
 }
 
 finished() { # waits until SLURM has nothing more to do
-  for _ in $(seq 1200); do [ -z "$(squeue -h)" ] && return; sleep 1; done
+  for _ in $(seq 2400); do [ -z "$(squeue -h)" ] && return; sleep 1; done
   squeue
   fail "SLURM is not finished"
 }
@@ -137,14 +148,20 @@ run_slurm() {
   programs
   slurm_on
   fresh slurm
+  fresh node # the disk of a node
   # as many as the machine has cores, so that two are at work on the same output at once
-  export SBATCH_OPTIONS="--cpus-per-task=1 --mem=3G" SLURM_TMPDIR=/tmp
+  export SBATCH_OPTIONS="--cpus-per-task=1 --mem=3G" SLURM_TMPDIR=$work/node
   local submit=(bash containers/slurm/submit.sh "$work/bids" "$work/slurm" "$work/hpc/app.sif")
   "${submit[@]}" "${options[@]}" | tee "$work/submit.log"
   local array
   array=$(sed -n 's/^Array job \([0-9]*\).*/\1/p' "$work/submit.log")
-  for _ in $(seq 600); do [ "$(squeue -h -t R -o %K -j "$array" | grep -cx 2)" = 1 ] && break; sleep 1; done
-  sleep 20
+  local begun
+  for _ in $(seq 1200); do
+    begun=("$work"/node/bids_refacer.*/nodes/*/*/sub_02_T1w)
+    [ -d "${begun[0]}" ] && break
+    sleep 1
+  done
+  [ -d "${begun[0]}" ] || fail "task 2 has not begun: $(tail -n 3 "$work"/slurm/logs/slurm/*/2.log)"
   squeue
   scancel --signal=KILL --full "${array}_2"
   finished
@@ -159,7 +176,7 @@ run_slurm() {
   [ "$before" = "$after" ] || fail "finished participants were done again"
   tail -n 2 "$work"/slurm/logs/slurm/*/group.log
   same "$work/native" "$work/slurm"
-  if ls -d /tmp/bids_refacer.*/nodes 2> /dev/null; then echo "left by the killed task, as documented"; rm -rf /tmp/bids_refacer.??????; fi
+  [ "$(ls "$work/node" | wc -l)" = 1 ] || fail "of work folders, the killed task's should be left, and no other"
 }
 
 nipype() {
@@ -200,6 +217,29 @@ boutiques() {
   same "$work/native" "$folder/singularity" 01
 }
 
+# what runs is stopped in any case; what was built is kept after a failure, for the next try
+ended() {
+  local code=$?
+  bash "$tests/slurm.sh" stop
+  [ "$code" = 0 ] && return
+  echo "FAILED. $CI_DIR is kept: the next try goes on from the layers that are built. To be rid of it: $0 clean" >&2
+}
+
+clean() {
+  # without its configuration, podman would speak of the machine's own images
+  if [ -e "$CONTAINERS_STORAGE_CONF" ]; then
+    podman rm --all --force > /dev/null 2>&1 || true
+    podman rmi --all --force > /dev/null 2>&1 || true
+  fi
+  for process in /proc/[0-9]*; do # of a build that was killed
+    case $(readlink "$process/root" || true) in "$CI_DIR"/*) kill -9 "${process#/proc/}" || true ;; esac
+  done
+  findmnt -rno TARGET | grep "^$CI_DIR/" | sort -r | xargs -r umount --lazy
+  rm -rf "$CI_DIR"
+}
+
+if [ "$*" = clean ]; then clean; exit; fi
+trap ended EXIT
 mkdir -p "$work"
 chmod 755 "$CI_DIR" "$work"
 rm -rf "$work/bids"
@@ -213,8 +253,5 @@ for part in "$@"; do
   esac
 done
 rm -rf "$work"
-if [ -z "$keep" ]; then
-  podman rmi --all --force > /dev/null
-  rm -rf "$CI_DIR"
-fi
+[ -n "$keep" ] || clean
 say "all passed: $*"

@@ -3,9 +3,22 @@
 set -euo pipefail
 node=$(hostname -s) run=/run/bids_refacer-slurm
 if [ "${1:-start}" = stop ]; then
-  for file in "$run/slurmd.pid" "$run/slurmctld.pid" /run/munge/munged.pid; do
-    if [ -s "$file" ]; then kill "$(cat "$file")" 2> /dev/null || true; fi
+  [ -d "$run" ] || exit 0
+  export SLURM_CONF=$run/slurm.conf
+  for _ in $(seq 30); do # jobs of a failed test
+    jobs=$(timeout 10 squeue -h -o %A 2> /dev/null) && [ -n "$jobs" ] || break
+    xargs scancel <<< "$jobs" 2> /dev/null || true
+    sleep 1
   done
+  files=("$run/slurmd.pid" "$run/slurmctld.pid")
+  [ ! -e "$run/munged" ] || files+=(/run/munge/munged.pid) # not one that was there before
+  for file in "${files[@]}"; do
+    [ -s "$file" ] || continue
+    process=$(cat "$file")
+    kill "$process" 2> /dev/null || true
+    for _ in $(seq 20); do kill -0 "$process" 2> /dev/null || break; sleep 0.5; done
+  done
+  rm -rf "$run" /var/spool/ci-slurmd /var/spool/ci-slurmctld
   exit 0
 fi
 if ! { command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; } > /dev/null; then
@@ -46,7 +59,7 @@ SlurmdParameters=config_overrides
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$(awk '/MemTotal/{print int($2/1024*0.9)}' /proc/meminfo) State=UNKNOWN
 PartitionName=debug Nodes=$node Default=YES MaxTime=INFINITE State=UP
 C
-munge -n > /dev/null 2>&1 || runuser -u munge -- /usr/sbin/munged
+munge -n > /dev/null 2>&1 || { runuser -u munge -- /usr/sbin/munged; touch "$run/munged"; }
 slurmctld -c
 slurmd -c
 for _ in $(seq 30); do
