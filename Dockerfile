@@ -41,14 +41,6 @@ RUN python3 -m pip --python /opt/bids_refacer/bin/python install --no-deps . \
  && cp LICENSE NOTICE /opt/bids_refacer/share/bids_refacer/
 
 FROM ${BASE}
-ARG VERSION=0.3.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="bids_refacer" \
-      org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0" \
-      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
@@ -62,8 +54,17 @@ ENV PATH=/opt/bids_refacer/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     PYTHONNOUSERSITE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    BIDS_REFACER_DOCKER_TAG=bids_refacer:${VERSION}
+    PYTHONUNBUFFERED=1
+# last, as every commit changes it and each layer after it
+ARG VERSION=0.3.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="bids_refacer" \
+      org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0" \
+      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+ENV BIDS_REFACER_DOCKER_TAG=bids_refacer:${VERSION}
 USER 1000:1000
 WORKDIR /
 ENTRYPOINT ["bids_refacer"]

@@ -33,7 +33,7 @@ C
   if ! podman image exists "$base"; then
     mmdebstrap --quiet --variant=minbase bookworm - | podman import -q -c 'CMD ["bash"]' - "$base"
   fi
-  podman run --rm --memory 100m "$base" true
+  podman run --rm "$base" true
 }
 
 build() {
