@@ -2,17 +2,21 @@
 
 CACHE is the cache of heads that `bids_refacer train` makes (OUT/cache); only the participants named are read, and they
 must not have been trained on. Prints, for each temperature, how far removed points of the true skin lie from the skin
-of the linear estimate, of the kriged one, of single samples and of their mean (`training/face_validation.py`), in mm.
+of the linear estimate, of the kriged one, of single samples and of their mean (`training/face_validation.py`), in mm,
+for every sampler and number of steps; and the seconds that a sample takes (compare them within one run alone).
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
 
+from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
 from bids_refacer.training.heads import load_head
 from bids_refacer.weights import load_model
@@ -26,23 +30,22 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 0.5, 0.2, 0.0])
     parser.add_argument("--num-samples", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, nargs="+", default=[8])
+    parser.add_argument("--samplers", nargs="+", choices=list(SAMPLERS), default=["dpmpp2m"])
     options = parser.parse_args()
     model = load_model(options.model, torch.device("cpu"))
     stage, denoiser = model.stages[0]
     heads = [load_head(options.cache / f"{name}.npz") for name in options.heads]
     problems = [face_problem(head, model.prior, REGIONS[options.region](head)) for head in heads]
-    print("| temperature | linear mm | kriged mm | one sample mm | mean of samples mm |\n|---|---|---|---|---|")
-    for temperature in options.temperatures:
+    print("| temperature | sampler | steps | linear mm | kriged mm | one sample mm | mean of samples mm | s a sample |")
+    print("|---|---|---|---|---|---|---|---|")
+    for temperature, sampler, steps in product(options.temperatures, options.samplers, options.steps):
         samples = options.num_samples if temperature else 1  # without noise, all are the same
-        found = face_errors(
-            replace(stage, temperature=temperature), denoiser, problems, samples=samples, steps=options.steps
-        )
-        print(
-            f"| {temperature:g} | "
-            + " | ".join(f"{found[n]:.2f}" for n in ("linear_mm", "anchored_mm", "single_mm", "mean_mm"))
-            + " |"
-        )
+        started = time.monotonic()
+        found = face_errors(replace(stage, temperature=temperature), denoiser, problems, samples, steps, sampler)
+        seconds = (time.monotonic() - started) / samples / len(problems)
+        figures = " | ".join(f"{found[name]:.2f}" for name in ("linear_mm", "anchored_mm", "single_mm", "mean_mm"))
+        print(f"| {temperature:g} | {sampler} | {steps} | {figures} | {seconds:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ class AttackModel:
 
     @property
     def finest(self) -> int:
-        """Voxel size of the finest stage, mm; 2 for the linear attack."""
-        return min((config.spacing for config, _ in self.stages), default=2)
+        """Voxel size of the painted image, mm: of the finest stage; fields alone are drawn on a grid of 2 mm."""
+        return min([2, *(config.spacing for config, _ in self.stages)])
 
 
 def model_folder(name: str) -> Path:

@@ -83,17 +83,27 @@ def _voxels(points: np.ndarray) -> np.ndarray:
     return ((points - grid.affine[:3, 3]) / FIELD_SPACING).T
 
 
+def sampled_fields(
+    stage: StageConfig, denoiser: Denoiser, problem: FaceProblem, seed: int, settings: SamplingSettings
+) -> Tensor:
+    """(1, 2, i, j, k): one sample of the fields."""
+    draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None)
+    return problem.base + draw.residual(problem.level, problem.base, 2)
+
+
 def face_errors(
-    stage: StageConfig, denoiser: Denoiser, problems: list[FaceProblem], samples: int = 2, steps: int | None = None
+    stage: StageConfig,
+    denoiser: Denoiser,
+    problems: list[FaceProblem],
+    samples: int = 2,
+    steps: int | None = None,
+    sampler: str = "dpmpp2m",
 ) -> dict[str, float]:
     """Mean skin error in mm over problems: of both linear estimates, of single samples, of the mean of the samples."""
-    settings = SamplingSettings(sampler="dpmpp2m", steps=steps, device=next(denoiser.parameters()).device)
+    settings = SamplingSettings(sampler=sampler, steps=steps, device=next(denoiser.parameters()).device)
     rows = []
     for problem in problems:
-        drawn = []
-        for seed in range(samples):
-            draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None)
-            drawn.append(problem.base + draw.residual(problem.level, problem.base, 2))
+        drawn = [sampled_fields(stage, denoiser, problem, seed, settings) for seed in range(samples)]
         every = [problem.linear, problem.base, *drawn, torch.stack(drawn).mean(0)]
         rows.append([skin_error_mm(fields, problem.points) for fields in every])
     linear, base, *singles, mean = np.mean(rows, axis=0)

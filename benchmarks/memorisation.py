@@ -1,0 +1,125 @@
+"""Whether recovered faces are those of training participants: `python -m benchmarks.memorisation OUT [options]`.
+
+OUT is the folder of a training (`bids_refacer train`). The face of every held-out head is removed and recovered; the
+recovered face is then compared with the true faces of all training heads and of the other held-out heads. A model that
+gives a training participant's face away recovers faces that are nearer to those of training than to the others.
+
+Distance of a recovered face from a person: mean |distance to the recovered skin| over the person's true skin in the
+removed region, canonical frame, mm. Printed for the true face itself (how near people are to each other), the linear
+estimate and a sample: the mean distance to training and to held-out people; the chance that a training person is the
+nearer of two (0.5: no difference); the nearest training person, and the nearest of as many training people as there are
+held-out ones (mean over draws) beside the nearest held-out person. The test is a permutation of who was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.surfaces.region import part_of
+from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.training.face_validation import REGIONS, FaceProblem, face_problem, sampled_fields, skin_error_mm
+from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head, load_head
+from bids_refacer.training.split import TRAIN, VAL
+from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.weights import load_model
+
+_STILL = Alignment(np.eye(4), np.eye(4))
+_DRAWS = 2000
+
+
+def true_skin(head: Head) -> np.ndarray:
+    """(n, 3) mm: skin of the face of a head, as far as its field of view shows it."""
+    grid = CANONICAL[SPACING]
+    vertices = skin_surface(head.stored.astype(np.float32), grid.affine).vertices
+    points = np.asarray(vertices)[part_of(points, _STILL) > 0]
+    voxels = np.clip(np.rint((points - grid.affine[:3, 3]) / SPACING).astype(int), 0, np.array(grid.shape) - 1)
+    return points[head.seen[tuple(voxels.T)]]
+
+
+def within(points: np.ndarray, problem: FaceProblem) -> np.ndarray:
+    """The points that lie in what was removed."""
+    grid = CANONICAL[FIELD_SPACING]
+    voxels = np.clip(np.rint((points - grid.affine[:3, 3]) / FIELD_SPACING).astype(int), 0, np.array(grid.shape) - 1)
+    return points[problem.level.unknown[0, 0].numpy()[tuple(voxels.T)] > 0]
+
+
+def report(name: str, distances: np.ndarray, trained: np.ndarray, own: np.ndarray) -> None:
+    """Print one line.
+
+    Parameters
+    ----------
+    distances : (held-out heads, people) mm; trained : (people,) bool; own : (held-out heads,) place of each among people
+    """
+    rng = np.random.default_rng(0)
+    others = np.ones(distances.shape, bool)
+    others[np.arange(len(own)), own] = False
+    held_out = ~trained & others
+    pairs = [(row[trained], row[mask]) for row, mask in zip(distances, held_out, strict=True)]
+    nearer = np.mean([_nearer(*pair) for pair in pairs])
+    null = []
+    for _ in range(_DRAWS):  # who was trained on, shuffled; every row keeps its own head out
+        chosen = rng.permutation(trained)
+        rows = zip(distances, others, strict=True)
+        null.append(np.mean([_nearer(row[chosen & mask], row[~chosen & mask]) for row, mask in rows]))
+    p_value = (1 + np.sum(np.array(null) >= nearer)) / (1 + _DRAWS)
+    few = np.mean([np.mean([rng.choice(t, len(v), replace=False).min() for _ in range(200)]) for t, v in pairs])
+    cells = [
+        np.mean([t.mean() for t, _ in pairs]),
+        np.mean([v.mean() for _, v in pairs]),
+        nearer,
+        p_value,
+        np.mean([t.min() for t, _ in pairs]),
+        few,
+        np.mean([v.min() for _, v in pairs]),
+    ]
+    print(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)
+
+
+def _nearer(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of pairs in which the first is the smaller."""
+    return float(np.mean(one[:, None] < other[None]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--region", choices=list(REGIONS), default="template")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--steps", type=int, default=8)
+    options = parser.parse_args()
+    entries = json.loads((options.out / "heads.json").read_text())["heads"]
+    heads = {entry["name"]: load_head(options.out / "cache" / f"{entry['name']}.npz") for entry in entries}
+    trained = np.array([entry["split"] == TRAIN for entry in entries])
+    skins = [true_skin(head) for head in heads.values()]
+    model = load_model(options.model, torch.device("cpu"))
+    settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"))
+    own: list[int] = []
+    rows: dict[str, list] = {"the true face": [], "linear estimate": [], "sample": []}
+    for place, entry in enumerate(entries):
+        if entry["split"] != VAL:
+            continue
+        own.append(place)
+        head = heads[entry["name"]]
+        problem = face_problem(head, model.prior, REGIONS[options.region](head))
+        truth = torch.from_numpy(head.skin_mm.astype(np.float32) / 8)[None, None]
+        faces = {"the true face": truth, "linear estimate": problem.linear}
+        if model.stages:
+            faces["sample"] = sampled_fields(*model.stages[0], problem, 0, settings)
+        for name, fields in faces.items():
+            rows[name].append([skin_error_mm(fields, within(points, problem)) for points in skins])
+    columns = ["face", "to training people mm", "to held-out people mm", "a training person is nearer", "p"]
+    columns += [f"nearest of {trained.sum()} trained mm", "nearest of as many as held out mm", "nearest held out mm"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for name, found in rows.items():
+        if found:
+            report(name, np.array(found), trained, np.array(own))
+
+
+if __name__ == "__main__":
+    main()
