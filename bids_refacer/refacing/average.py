@@ -15,8 +15,8 @@ def average_in_native(native: Grid, alignment: Alignment, scale: float) -> np.nd
     """The average head on the native grid, moved and turned but never stretched.
 
     Stretches of a registration, which only brain and skull can tell once the face is gone, do not carry over to the
-    face: on real heads they put the average face half as far again from the true one (docs/group.md), which made any attack
-    look good beside it.
+    face: on real heads they put the average face half as far again from the true one (docs/group.md), which made any
+    attack look good beside it.
 
     Parameters
     ----------
