@@ -101,7 +101,7 @@ def test_the_choice() -> None:
     tests = [pair("a", "b", "0.001"), pair("b", "c", "0.4")]
     best, bare, found, again = answers.choice_lines(rows, tests)
     assert "farthest from the true one after b: 4.00 mm on average over 10 participants" in best
-    assert "Not shown to differ from it: c." in best
+    assert "Not shown to differ from it: c; between these, brain cut, phenotype signal and run time decide" in best
     assert "The attack comes nearer, by more than chance explains (p < 0.05, Holm), after: a." in best
     assert "skullstrip keeps the brain alone" in bare and "9.00 mm" in bare
     assert found == (

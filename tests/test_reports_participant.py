@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_outputs import PAGE_TOOLS as TOOLS
+from page_outputs import make_output
 from page_reader import assert_self_contained, read_page
 from PIL import Image
 from small_datasets import settings_for
@@ -120,6 +121,29 @@ def test_a_failure_is_a_sentence(output: Path) -> None:
 def test_both_datasets_are_valid_with_pages(output: Path) -> None:
     assert validate(output) == []
     assert validate(output / "identifiable") == []
+
+
+def test_without_a_group_the_page_says_so(output: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(output, copy)
+    (copy / "group.html").unlink(missing_ok=True)
+    for there in (False, True):
+        assert make_participant_pages(copy, tmp_path, ["02"]) == []
+        page = read_page(copy / "sub-02.html")
+        assert ("All participants (once the level group has run)." in page.text) != there
+        assert ("href", "group.html") in page.links, "the link leads there as soon as the page is made"
+        (copy / "group.html").touch()
+
+
+def test_one_sample_and_one_tool(tmp_path: Path) -> None:
+    output = make_output(tmp_path, tools=TOOLS[:1], samples=1)
+    assert make_participant_pages(output, tmp_path / "bids", ["01"]) == []
+    for name in ("sub-01.html", "identifiable/sub-01.html"):
+        assert_self_contained(output / name)
+        page = read_page(output / name)
+        assert "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)." in page.text
+        assert "mean of the samples" not in page.text and not [n for n in page.numbers if n.table == "calibration"]
+        assert len({n.row for n in page.numbers if n.table == "defacing"}) == 1
 
 
 def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def _scoring(attack: AttackUse, versions: Mapping[str, str]) -> str:
     best = "" if attack.num_samples == 1 else ", for each sample, the best sample and the mean image"
     return (
         "Recovered and true skin surfaces were compared by the mean absolute surface distance (mm, symmetric) in a "
-        f"face region fixed in a canonical frame and in its parts{best}, beside a registered population-average face "
-        f"(exact point-to-triangle distances by libigl{_version(versions, 'libigl')})."
+        f"face region fixed in a canonical frame and in its parts{best}, beside a population-average face, registered "
+        f"rigidly by the brain (exact point-to-triangle distances by libigl{_version(versions, 'libigl')})."
     )
 
 

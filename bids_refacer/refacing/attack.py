@@ -15,7 +15,7 @@ from bids_refacer.refacing.sampling import SamplingSettings, sample_cascade
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.nifti import Scan
 from bids_refacer.weights import AttackModel
 
 Progress = Callable[[int, int, int], None]
@@ -26,7 +26,7 @@ Progress = Callable[[int, int, int], None]
 class Refaced:
     """What the attack made; all arrays on the native grid, of the on-disk dtype of the defaced image.
 
-    samples, mean (of the samples), average (registered population-average face); unknown (bool); details (for JSON)
+    samples, mean (of the samples), average (population-average face); unknown (bool); details (for JSON)
     """
 
     samples: list[np.ndarray]
@@ -75,16 +75,15 @@ def reface(
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
     samples = [compose(scan, volume, target, ~unknown) for volume in painted]
     mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)
-    average, refined = average_in_native(values, scan.affine, ~unknown, alignment, scale)
+    average = compose(scan, average_in_native(native, alignment, scale), target, ~unknown)
     return Refaced(
         samples=samples,
         mean=mean,
-        average=np.where(target, to_stored(scan, average), scan.stored),
+        average=average,
         unknown=target,
         details={
             "BrainMedian": scale,
             "RegistrationScales": alignment.scales.round(4).tolist(),
-            "AverageRefined": refined,
             "UnknownVolume_ml": float(target.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000),
         },
     )

@@ -211,7 +211,8 @@ def _best_line(ranked: Sequence[Row], tools: Sequence[Row]) -> str:
     tied = [str(row["tool"]) for row in others if not _told_apart(best, row, tools)]
     worse = [str(row["tool"]) for row in others if row["tool"] not in tied]
     if tied:
-        first += f" Not shown to differ from it: {', '.join(tied)}."
+        first += f" Not shown to differ from it: {', '.join(tied)}; between these, brain cut, phenotype signal and run "
+        first += "time decide (table below)."
     if worse:
         first += f" The attack comes nearer, by more than chance explains (p < {LEVEL}, Holm), after: "
         first += f"{', '.join(worse)}."

@@ -60,7 +60,7 @@ def _tools(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 def _differences(tables: Tables) -> Plot:
     plot = Plot("differences", "Does the attack beat an average face?", "group_summary",
-                "Distance of the recovered face to the true one minus that of a registered average face, mean over "
+                "Distance of the recovered face to the true one minus that of an average face in its place, mean over "
                 "participants with 95 % bootstrap interval. Left of 0: the attack comes nearer.")  # fmt: skip
     rows = [row for row in tables["group_summary"] if value(row, "difference_mm") is not None]
     if not rows:

@@ -69,7 +69,8 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
-        "group": ("../" if private else "") + group_page(output_dir).name if group_page(output_dir).is_file() else None,
+        "group": ("../" if private else "") + group_page(output_dir).name,
+        "group_is_there": group_page(output_dir).is_file(),
         "other": _other_page(output_dir, result.label, private),
     }
     write_page(path, "participant.html.j2", values)

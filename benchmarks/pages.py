@@ -1,0 +1,118 @@
+"""How long pages take: `python -m benchmarks.pages participant OUTPUT_DIR BIDS_DIR LABEL... | group [N]`.
+
+`participant`: both pages of participants, from outputs that are there. `group`: `group.html` alone, of N participants
+(500) x 6 tools with identification, phenotypes and calibration, from synthetic tables (`benchmarks.group` times the
+statistics before it). Prints wall and CPU seconds of this process with its imports, peak memory, and sizes.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.group import TOOLS
+from benchmarks.synthetic_outputs import image_path
+from bids_refacer.cli.pages import make_group_page, make_participant_pages
+from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.tables import write_table
+from bids_refacer.statistics.identification import FALSE_ACCEPT
+
+Row = dict[str, Any]
+TYPES = ("average", "defaced", "refaced_mean")
+RANKS = 50
+
+
+def told(name: str, pages: list[Path]) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    sizes = ", ".join(f"{page.name} {page.stat().st_size / 1e6:.2f} MB" for page in pages)
+    print(
+        f"{name}: {time.time() - started():.1f} s wall, {usage.ru_utime + usage.ru_stime:.1f} s CPU, "
+        f"{usage.ru_maxrss / 1e6:.2f} GB peak; {sizes}",
+        flush=True,
+    )
+
+
+def started() -> float:
+    """When this process began, seconds since 1970."""
+    ticks = float(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return float(boot.split()[1]) + ticks / 100
+
+
+def participants(output: Path, bids: Path, labels: list[str]) -> None:
+    for sentence in make_participant_pages(output, bids, labels):
+        print(sentence)
+    pages = [folder / f"sub-{label}.html" for label in labels for folder in (output, output / "identifiable")]
+    told(f"pages of {len(labels)} participants", [page for page in pages if page.is_file()])
+
+
+def group(count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder)
+        (output / "dataset_description.json").write_text('{"Name": "none", "BIDSVersion": "1.10.0"}')
+        for table, rows in group_tables(count).items():
+            write_table(dataset_table(output, table), table, rows)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+        path = make_group_page(output)
+        spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+        print(f"without imports and the making of tables: {spent:.1f} s CPU")
+        told(f"group.html of {count} participants x {len(TOOLS)} tools", [path])
+
+
+def group_tables(count: int) -> dict[str, list[Row]]:
+    """Rows of all tables that the page of a group draws."""
+    rng = np.random.default_rng(0)
+    names = "suffix tool image_type scan gate".split()
+    tables: dict[str, list[Row]] = {f"group_{name}": [] for name in (
+        "images", "participants", "summary", "tools", "cmc", "roc", "calibration", "phenotype")}  # fmt: skip
+    for place, tool in enumerate(TOOLS):
+        about: Row = {"suffix": "T1w", "tool": tool}
+        recovered, average = 2 + 0.1 * place + rng.normal(0, 0.3, count), 2.4 + rng.normal(0, 0.3, count)
+        for number in range(count):
+            person: Row = {"participant_id": f"sub-{number:04}", "tool": tool, "state": "used"}
+            tables["group_images"].append({**person, "image": image_path(f"{number:04}")})
+            figures = {"recovered_mm": float(recovered[number]), "average_mm": float(average[number])}
+            figures |= {"recovered_type": "refaced_mean", "brain_removed_percent": float(rng.exponential(0.05))}
+            figures |= {"face_verdict": "pass", "brain_verdict": "pass", "run_time_s": 20.0, "n_images": 1}
+            tables["group_participants"].append({**person, "suffix": "T1w", **figures})
+        row: Row = {**about, "n_images": count, "n_pairs": count, "n_judged": count, "recovered_type": "refaced_mean"}
+        row |= {"recovered_mm": float(recovered.mean()), "average_mm": float(average.mean()), "difference_mm": -0.3}
+        row |= {"difference_low_mm": -0.4, "difference_high_mm": -0.2, "difference_p_holm": 0.001, "n_looked_up": count}
+        tables["group_summary"].append(row | {"rank1": 0.3, "rank1_chance": 1 / count, "rank1_p_holm": 0.001})
+        for image_type in TYPES:
+            kind = dict(zip(names, ("T1w", tool, image_type, "same", "passed"), strict=True))
+            for rank in range(1, RANKS + 1):
+                rates = {"rate": 1 - 0.7 / rank, "rate_low": 0.1, "rate_high": 0.9, "chance": rank / count}
+                tables["group_cmc"].append({**kind, "rank": rank, **rates})
+            tables["group_roc"] += [
+                {**kind, "false_accept": float(false), "true_accept": float(false) ** 0.3} for false in FALSE_ACCEPT
+            ]
+        bins = [{"kind": "bin", "part": "face", "gate": "passed", "predicted_mm": 0.3 * n, "error_mm": 0.35 * n,
+                 "area_share": 0.1} for n in range(1, 8)]  # fmt: skip
+        tables["group_calibration"] += [about | row for row in bins]
+    for target in ("muscle_radiodensity_abdomen", "muscle_radiodensity_thigh"):
+        shared: Row = {"suffix": "T1w", "target": target, "roi": "face", "model": "ridge", "spearman_rho": 0.4}
+        shared |= {"rho_ci_low": 0.3, "rho_ci_high": 0.5, "p_permutation": 0.001, "p_holm": 0.01}
+        shared |= {"rho_difference": 0.2, "difference_ci_low": 0.1, "difference_ci_high": 0.3}
+        kinds = [(None, "original"), *((tool, kind) for tool in TOOLS for kind in TYPES)]
+        tables["group_phenotype"] += [{**shared, "tool": tool, "image_type": kind} for tool, kind in kinds]
+    return {name: [{k: v for k, v in row.items() if v is not None} for row in rows] for name, rows in tables.items()}
+
+
+def main() -> None:
+    what, *rest = sys.argv[1:]
+    if what == "participant":
+        output, bids, *labels = rest
+        participants(Path(output), Path(bids), labels)
+    else:
+        group(int((rest or ["500"])[0]))
+
+
+if __name__ == "__main__":
+    main()
