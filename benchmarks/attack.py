@@ -3,7 +3,7 @@
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
 of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows. A further model (`--models linear default FOLDER`) may be a cascade cut short.
+Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`). A further model (`--models linear default FOLDER`) may be a cascade cut short.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -14,6 +14,7 @@ import csv
 import json
 import time
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from bids_refacer.interfaces.defacers import DEFACERS
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
+from bids_refacer.surfaces.quality import face_quality
 from bids_refacer.surfaces.score import score_images
+from bids_refacer.surfaces.skin import skin_level
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
@@ -81,7 +84,21 @@ def attack_rows(
             candidates[(f"{name} single", None)] = refaced.samples[0] * scan.slope + scan.inter
     truth = prepare(original, folder)[1]
     rows = score_images(original.values, candidates, original.affine, truth).rows
-    return [{"tool": tool, **row, "seconds": seconds.get(row["image_type"].split()[0])} for row in rows]
+    about = (skin_level(original.values, original.affine), original.affine, refaced.unknown, truth)
+    looks = {None: asdict(face_quality(original.values, *about))}
+    looks |= {
+        kind: asdict(face_quality(values, *about)) for (kind, _), values in candidates.items() if kind != "defaced"
+    }
+    return [
+        {
+            "tool": tool,
+            **row,
+            "seconds": seconds.get(row["image_type"].split()[0]),
+            "looks": looks.get(row["image_type"]),
+            "looks_of_original": looks[None],
+        }
+        for row in rows
+    ]
 
 
 def print_table(rows: list[dict]) -> None:
@@ -115,6 +132,23 @@ def print_table(rows: list[dict]) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
+def print_looks(rows: list[dict]) -> None:
+    """Median and worst over heads of the figures of `face_quality`, the original's own beside them."""
+    figures = ("loose_ml", "cavity_ml", "roughness_mm", "seam_mm")
+    found: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    for row in rows:
+        if row["part"] == "face" and row.get("looks"):
+            found[row["tool"], row["image_type"]].append(row["looks"])
+            if row["image_type"] == "average":
+                found[row["tool"], "original"].append(row["looks_of_original"])
+    print("\n| tool | face | " + " | ".join(f"{name}: median (largest)" for name in figures) + " |")
+    print("|---" * (2 + len(figures)) + "|")
+    for (tool, kind), looks in found.items():
+        columns = (np.array([look[name] for look in looks]) for name in figures)
+        cells = [f"{np.nanmedian(values):.2f} ({np.nanmax(values):.2f})" for values in columns]
+        print(f"| {tool} | {kind} | " + " | ".join(cells) + " |")
+
+
 def against(values: np.ndarray, baseline: np.ndarray) -> tuple[float, int, float]:
     """Mean ratio, number of heads closer to the truth, p of the paired Wilcoxon test (NaN under six heads)."""
     p = wilcoxon_paired(values, baseline).p_value if len(values) > 5 else np.nan
@@ -143,7 +177,9 @@ def main() -> None:
     parser.add_argument("--table", nargs="+", type=Path, help="compute nothing: print the table of such files")
     options = parser.parse_args()
     if options.table:
-        print_table([row for path in options.table for row in json.loads(path.read_text())])
+        rows = [row for path in options.table for row in json.loads(path.read_text())]
+        print_table(rows)
+        print_looks(rows)
         return
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -159,6 +195,7 @@ def main() -> None:
             print(name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == "face"}, flush=True)
     (options.rows or options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
     print_table(rows)
+    print_looks(rows)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ _DRAWS = 2000
 def true_skin(head: Head) -> np.ndarray:
     """(n, 3) mm: skin of the face of a head, as far as its field of view shows it."""
     grid = CANONICAL[SPACING]
-    vertices = skin_surface(head.stored.astype(np.float32), grid.affine).vertices
-    points = np.asarray(vertices)[part_of(points, _STILL) > 0]
+    vertices = np.asarray(skin_surface(head.stored.astype(np.float32), grid.affine).vertices)
+    points = vertices[part_of(vertices, _STILL) > 0]
     voxels = np.clip(np.rint((points - grid.affine[:3, 3]) / SPACING).astype(int), 0, np.array(grid.shape) - 1)
     return points[head.seen[tuple(voxels.T)]]
 
@@ -54,7 +54,9 @@ def report(name: str, distances: np.ndarray, trained: np.ndarray, own: np.ndarra
 
     Parameters
     ----------
-    distances : (held-out heads, people) mm; trained : (people,) bool; own : (held-out heads,) place of each among people
+    distances : (held-out heads, people) mm
+    trained : (people,) bool
+    own : (held-out heads,) place of each among the people
     """
     rng = np.random.default_rng(0)
     others = np.ones(distances.shape, bool)
