@@ -85,17 +85,15 @@ def attack_rows(
     truth = prepare(original, folder)[1]
     rows = score_images(original.values, candidates, original.affine, truth).rows
     about = (skin_level(original.values, original.affine), original.affine, refaced.unknown, truth)
-    looks = {None: asdict(face_quality(original.values, *about))}
-    looks |= {
-        kind: asdict(face_quality(values, *about)) for (kind, _), values in candidates.items() if kind != "defaced"
-    }
+    original_looks = asdict(face_quality(original.values, *about))
+    looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
     return [
         {
             "tool": tool,
             **row,
             "seconds": seconds.get(row["image_type"].split()[0]),
             "looks": looks.get(row["image_type"]),
-            "looks_of_original": looks[None],
+            "looks_of_original": original_looks,
         }
         for row in rows
     ]
@@ -119,7 +117,7 @@ def print_table(rows: list[dict]) -> None:
         lines.append(line)
     for baseline in ("average", "linear mean"):
         tested = [line for line in lines if baseline in line and not np.isnan(line[baseline][2])]
-        corrected = holm(np.array([line[baseline][2] for line in tested])) if tested else []
+        corrected: np.ndarray | list = holm(np.array([line[baseline][2] for line in tested])) if tested else []
         for line, p in zip(tested, corrected, strict=True):
             line[baseline] = (*line[baseline][:2], p)
     print("| tool | face | heads | MASD mm | / average | closer | p (Holm) | / linear | closer | p (Holm) |")
