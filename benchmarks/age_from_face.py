@@ -1,8 +1,8 @@
 """Age from facial voxels of real heads: `python -m benchmarks.age_from_face CACHE PARTICIPANTS WORK`.
 
-CACHE is the cache of `bids_refacer train OUT --prepare-only` (train and val): heads on the canonical 2 mm grid with
-their brain masks and alignments, where the tools' regions are removed (`canonical_voxels`). WORK keeps facial voxels,
-which show the faces: not for sharing; a run that is stopped goes on. Sex is regressed out. The table of
+CACHE is the cache of `bids_refacer train BIDS_DIR OUT --prepare-only` (OUT/cache): heads on the canonical 2 mm grid
+with their brain masks and alignments, where the tools' regions are removed (`canonical_voxels`). WORK keeps facial
+voxels, which show the faces: not for sharing; a run that is stopped goes on. Sex is regressed out. The table of
 docs/phenotype.md is what is printed.
 """
 
@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
-from benchmarks.phenotype_rows import assess_all, print_rows
+from benchmarks.phenotype_rows import assess_all, kernels, print_rows
+from bids_refacer.muscle.models import MODELS
 from bids_refacer.training.heads import load_head
+from bids_refacer.volumes.facial_voxels import ROIS
 from bids_refacer.volumes.intensity import CLIP
 
 
@@ -26,12 +28,14 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("participants", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--regions", nargs="+", default=ROIS, choices=ROIS)
+    parser.add_argument("--models", nargs="+", default=tuple(MODELS), choices=tuple(MODELS))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     with options.participants.open() as file:
         rows = {row["participant_id"]: row for row in csv.DictReader(file, delimiter="\t")}
     known = {name for name, row in rows.items() if "n/a" not in (row["age"], row["sex"])}
-    heads = [path for path in sorted(options.cache.glob("*/*.npz")) if path.stem in known]
+    heads = [path for path in sorted(options.cache.glob("*.npz")) if path.stem in known]
     for path in heads:
         target = options.work / path.name
         if target.exists():
@@ -47,10 +51,11 @@ def main() -> None:
     files = [np.load(options.work / path.name) for path in heads]
     voxels = {kind: np.stack([file[kind] for file in files]) for kind in ("original", *TOOLS)}
     print(f"{len(age)} participants of {age.min():.0f} to {age.max():.0f} years (standard deviation {age.std():.1f})")
-    for region in ("face", "head"):
-        for model in ("ridge", "pls"):
+    for region in options.regions:
+        found = kernels(voxels, region)
+        for model in options.models:
             print(f"{region}, {model}", flush=True)
-            print_rows(assess_all(voxels, age, design, region, model), "years")
+            print_rows(assess_all(found, age, design, model), "years")
 
 
 if __name__ == "__main__":

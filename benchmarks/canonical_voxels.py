@@ -1,8 +1,10 @@
 """Facial voxels of an image and of what defacing leaves of it, for heads that lie on the canonical 2 mm grid.
 
 Nothing is extracted or registered again: brain mask and alignment are those with which the head was brought there.
-Quickshear is the package's own function (on 2 mm voxels), skull-stripped the brain mask, and pydeface its face mask,
-carried by the affine alignment of the brain: the tool's own registration costs half a minute a head.
+Quickshear is the package's own function. It cuts 10 voxels before the brain, which are 20 mm here ("quickshear") and
+10 mm on the 1 mm voxels that it was made for ("quickshear_10mm": 5 voxels here). Skull-stripped is the brain mask, and
+pydeface its face mask, carried by the affine alignment of the brain: the tool's own registration costs half a minute a
+head.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from bids_refacer.volumes.grid import CANONICAL, pool, resample
 from bids_refacer.volumes.intensity import CLIP, brain_scale
 from bids_refacer.volumes.templates import pydeface_keep_mask
 
-TOOLS = ("quickshear", "pydeface", "skullstrip")
+TOOLS = ("quickshear", "quickshear_10mm", "pydeface", "skullstrip")
 
 
 def voxels_of(values: np.ndarray, brain: np.ndarray, to_average: np.ndarray) -> dict[str, np.ndarray]:
@@ -37,20 +39,21 @@ def voxels_of(values: np.ndarray, brain: np.ndarray, to_average: np.ndarray) -> 
     """
     kept = {
         "original": np.ones_like(brain),
-        "quickshear": quickshear_keeps(brain),
+        "quickshear": quickshear_keeps(brain, BUFFER_VOXELS),
+        "quickshear_10mm": quickshear_keeps(brain, BUFFER_VOXELS // 2),
         "pydeface": pydeface_keeps(to_average),
         "skullstrip": brain,
     }
     return {kind: in_place(np.where(mask, values, 0), brain) for kind, mask in kept.items()}
 
 
-def quickshear_keeps(brain: np.ndarray) -> np.ndarray:
-    """What the tool leaves, (96, 128, 128) bool."""
+def quickshear_keeps(brain: np.ndarray, buffer: int) -> np.ndarray:
+    """What the tool leaves, (96, 128, 128) bool, when it cuts so many voxels before the brain."""
     from quickshear import quickshear
 
     affine = CANONICAL[2].affine
     ones = nib.Nifti1Image(np.ones(brain.shape, np.uint8), affine)
-    return np.asarray(quickshear(ones, nib.Nifti1Image(brain.astype(np.uint8), affine), BUFFER_VOXELS).dataobj) > 0
+    return np.asarray(quickshear(ones, nib.Nifti1Image(brain.astype(np.uint8), affine), buffer).dataobj) > 0
 
 
 def pydeface_keeps(to_average: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Build bids_refacer/data/head_model.safetensors, the statistical head model of `bids_refacer simulate`.
 
-    python -m bids_refacer train BIDS_DIR OUT --prepare-only     # heads on the canonical grid: OUT/cache/train
-    python -m benchmarks.make_head_model OUT/cache/train BIDS_DIR/participants.tsv WORK
+    python -m bids_refacer train BIDS_DIR OUT --prepare-only     # heads on the canonical grid: OUT/cache
+    python -m benchmarks.make_head_model OUT/cache BIDS_DIR/participants.tsv WORK
 
-Heads whose nose lies in the field of view are used. An average of the first few carries the rest: every head is
-registered to it (displacements are kept in WORK, a run that was stopped goes on), then mean, modes and spread of
-displacements and tissue are taken over all. What is stored: sums over all heads, no head.
+Heads of the split "train" whose nose lies in the field of view are used. An average of the first few carries the rest:
+every head is registered to it (displacements are kept in WORK, a run that was stopped goes on), then mean, modes and
+spread of displacements and tissue are taken over all. What is stored: sums over all heads, no head.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ FIRST = 12
 """So many heads make the average that all are registered to."""
 
 
-def people(table: Path) -> dict[str, tuple[float, float]]:
-    """participant_id -> (age in years, 1 for male) of those with both, and with the nose in the field of view."""
+def people(table: Path, split: str) -> dict[str, tuple[float, float]]:
+    """participant_id -> (age in years, 1 for male) of those of a split with both, and the nose in the field of view."""
     with table.open() as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["nose_in_fov"] == "1"]
+    rows = [row for row in rows if row["split"] == split]
     return {r["participant_id"]: (float(r["age"]), float(r["sex"] == "M")) for r in rows if "n/a" not in r.values()}
 
 
@@ -74,12 +75,12 @@ def first_average(heads: list[Head]) -> Channels:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heads", type=Path, help="folder of the training cache")
-    parser.add_argument("participants", type=Path, help="table with age, sex and nose_in_fov")
+    parser.add_argument("participants", type=Path, help="table with age, sex, split and nose_in_fov")
     parser.add_argument("work", type=Path, help="displacements are kept here; they describe single heads")
     parser.add_argument("--out", type=Path, default=Path(str(files("bids_refacer") / "data" / ASSET)))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    known = people(options.participants)
+    known = people(options.participants, "train")
     paths = [path for path in sorted(options.heads.glob("*.npz")) if path.stem in known]
     start_file = options.work / "average.npy"
     if not start_file.exists():

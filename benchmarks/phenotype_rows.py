@@ -7,22 +7,27 @@ from collections.abc import Mapping
 import numpy as np
 
 from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
-from bids_refacer.muscle.models import MODELS, linear_kernel
+from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
 from bids_refacer.muscle.validation import draw_folds
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import holm
 from bids_refacer.volumes.facial_voxels import roi
 
 
+def kernels(voxels: Mapping[str, np.ndarray], region: str) -> dict[str, np.ndarray]:
+    """Type of image -> inner products of its voxels, from (n, v) uint8 voxels; the original is the key "original"."""
+    return {kind: linear_kernel(rows[:, roi(region)]) for kind, rows in voxels.items()}
+
+
 def assess_all(
-    voxels: Mapping[str, np.ndarray], target: np.ndarray, design: np.ndarray, region: str, model: str, *,
+    found: Mapping[str, np.ndarray], target: np.ndarray, design: np.ndarray, model: str, *,
     seed: int = 0, permutations: int = PERMUTATIONS,
 ) -> dict[str, Assessment]:  # fmt: skip
-    """Type of image -> what is predicted from it, (n, v) uint8 voxels; the original is the key "original"."""
+    """Type of image -> what is predicted from its `kernels`."""
     permuted, folds = permute(design, target, seed, permutations), draw_folds(len(target), seed)
     return {
-        kind: assess(linear_kernel(rows[:, roi(region)]), design, target, permuted, folds, MODELS[model], seed=seed)
-        for kind, rows in voxels.items()
+        kind: assess(Linear(kernel, MODELS[model]), design, target, permuted, folds, seed=seed)
+        for kind, kernel in found.items()
     }
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.simulated_heads CACHE PARTICIPANTS [--heads N]
 
-CACHE is the cache folder of `bids_refacer train OUT --prepare-only`
-(with train and val). Two pictures of a head are
+CACHE is the cache folder of `bids_refacer train BIDS_DIR OUT --prepare-only`; the column split of PARTICIPANTS says of
+whom the model was made (train), and who is a stranger to it (val). Two pictures of a head are
 compared, both in the canonical frame: its face (signed distance to the skin, mm, near the average face) and its tissue
 (4 mm voxels in brain medians). Printed:
 
@@ -107,9 +107,9 @@ def main() -> None:
     parser.add_argument("participants", type=Path)
     parser.add_argument("--heads", type=int, default=40)
     options = parser.parse_args()
-    known = people(options.participants)
-    model = head_model()
-    paths = [[p for p in sorted((options.cache / part).glob("*.npz")) if p.stem in known] for part in ("train", "val")]
+    model, cached = head_model(), sorted(options.cache.glob("*.npz"))
+    splits = [people(options.participants, split) for split in ("train", "val")]
+    paths = [[path for path in cached if path.stem in split] for split in splits]
     (skin, tissue, seen), (val_skin, val_tissue, _) = (real(group) for group in paths)
     face = face_voxels(model) & (seen.mean(0) > SHARE).reshape(CANONICAL[4].shape)
     complete = seen[:, face.ravel()].all(1)

@@ -24,6 +24,7 @@ SAMPLERS = ("heun", "dpmpp2m", "ddpm")
 ATTACKS = ("mask", "naive", "secondary")
 GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+PHENOTYPE_MODELS = ("linear", "cnn")
 EXPORTS = ("best", "last")
 
 
@@ -82,6 +83,8 @@ class RunSettings:
     phenotype: Path | None = None  # table with the targets; the dataset's own tables are searched as well
     target: tuple[str, ...] = ()  # empty: muscle radiodensity, where the dataset has it
     covariates: tuple[str, ...] = ()  # empty: age and sex, where the dataset has them; "none": none
+    phenotype_models: tuple[str, ...] = ("linear",)
+    cnn_permutations: int = 19  # the fewest with which p can be 0.05
 
     def __post_init__(self) -> None:
         """Refuse values outside their choices and ranges."""
@@ -91,7 +94,8 @@ class RunSettings:
         _check_choices("sampler", (self.sampler,), SAMPLERS)
         _check_choices("attack", (self.attack,), ATTACKS)
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
-        for name in ("nprocs", "omp_nthreads", "num_samples", "steps"):
+        _check_choices("phenotype_models", self.phenotype_models, PHENOTYPE_MODELS)
+        for name in ("nprocs", "omp_nthreads", "num_samples", "steps", "cnn_permutations"):
             _check_at_least(name, getattr(self, name), 1)
         for name in ("seed", "verbose", "rerank"):
             _check_at_least(name, getattr(self, name), 0)

@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_refacer.volumes.facial_voxels import face_roi, head_roi, read_voxels, roi, sample_voxels, write_voxels
+from bids_refacer.volumes.facial_voxels import (
+    ROIS,
+    face_roi,
+    head_roi,
+    read_voxels,
+    roi,
+    sample_voxels,
+    to_lattice,
+    write_voxels,
+)
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.templates import asset
@@ -93,3 +102,16 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     np.savez(path, voxels=np.zeros(4, dtype=np.uint8), version=9)
     with pytest.raises(ImageError, match="of version 9, and this is version 1: run the participant level again"):
         read_voxels(path)
+
+
+@pytest.mark.parametrize("region", ROIS)
+def test_rows_become_volumes_again(region: str) -> None:
+    rows = np.random.default_rng(0).integers(1, 256, (2, int(head_roi().sum())), dtype=np.uint8)
+    volumes = to_lattice(rows, region)
+    assert np.array_equal(volumes[:, volumes[0] > 0], rows[:, roi(region)]), "in the same order"
+    for axis in (1, 2, 3):
+        sides = np.moveaxis(volumes, axis, 1)
+        assert sides[:, 0].any() and sides[:, -1].any(), "the box is tight"
+    places = np.argwhere(to_lattice(np.ones((1, rows.shape[1]), np.uint8), "head")[0])
+    neighbours = np.argwhere(head_roi())
+    assert np.array_equal(places + neighbours.min(axis=0), neighbours)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from group_runs import change, make_bids, run, table
 
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
-from bids_refacer.cli import group, group_phenotype
+from bids_refacer.cli import group, group_models, group_phenotype
 from bids_refacer.cli.group_phenotype import NOTHING, phenotype_lines
 from bids_refacer.dataset.audits import AuditError
 from bids_refacer.dataset.phenotypes import DEFAULT_TARGETS, PhenotypeError, read_phenotypes
 from bids_refacer.dataset.validation import validate
+from bids_refacer.muscle import network
 
 LABELS = tuple(f"{number:02}" for number in range(1, 25))
 TOOL = ("quickshear",)
@@ -122,6 +124,39 @@ def test_usual_targets_without_voxels_are_no_failure(bids: Path, tmp_path: Path)
     assert any("has facial voxels, from which phenotypes are predicted: run the participant" in line
                for line in run(bids, folder))  # fmt: skip
     assert not (folder / "group_phenotype.tsv").exists()
+
+
+def test_the_network_stands_beside_the_linear_models(
+    said, bids: Path, output: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """On every 64th voxel, for two epochs: test_muscle_network.py says what it finds; here it is asked rightly."""
+    monkeypatch.setattr(network, "EPOCHS", (0, 2))
+    coarse = group_models.to_lattice
+    monkeypatch.setattr(group_models, "to_lattice", lambda voxels, region: coarse(voxels, region)[:, ::4, ::4, ::4])
+    folder = copytree(output, tmp_path / "out")
+    words = run(bids, folder, target=(TARGET,), phenotype_models=("linear", "cnn"), cnn_permutations=1, gpu="none",
+               omp_nthreads=1)  # fmt: skip
+    assert any(line.startswith("The network is trained 20 times for each phenotype, region and type of image, on 1 CPU "
+                               "thread: this takes long") for line in words)  # fmt: skip
+    assert any(line.startswith(f"{TARGET} from the face, T1w quickshear defaced by the network: rho") for line in words)
+    rows = table(folder, "group_phenotype", target=TARGET, model="cnn")
+    assert [(row["roi"], row["image_type"]) for row in rows] == [
+        (roi, kind) for roi in ("face", "head") for kind in ("original", "defaced")
+    ]
+    original, defaced = rows[:2]
+    assert (original["n_permutations"], original["n_participants"], defaced["n_pairs"]) == ("1", "23", "22")
+    assert defaced["spearman_rho"] == "0", "where the face was, everyone looks the same"
+    before = table(output, "group_phenotype", target=TARGET)
+    assert [row for row in table(folder, "group_phenotype") if row["model"] != "cnn"] == before, "others are as before"
+    assert validate(folder) == []
+
+
+def test_a_gpu_that_is_required_and_absent_is_said(bids: Path, output: Path, monkeypatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = "--gpu require: torch finds no CUDA GPU here"
+    assert words in refusal(bids, output, target=(TARGET,), phenotype_models=("cnn",), gpu="require")
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_refacer.muscle.models import COMPONENTS, MODELS, PENALTIES, centred, linear_kernel, pls_path, ridge_path
+from bids_refacer.muscle.models import COMPONENTS, MODELS, PENALTIES, Linear, linear_kernel, pls_path, ridge_path
 from bids_refacer.muscle.validation import INNER, OUTER, Folds, cross_validate, draw_folds, left_by_covariates
 
 
@@ -45,8 +45,8 @@ def pls_slowly(train: np.ndarray, test: np.ndarray, target: np.ndarray) -> np.nd
 
 def dual(path, train: np.ndarray, test: np.ndarray, targets: np.ndarray) -> np.ndarray:
     kernel = linear_kernel(np.concatenate([train, test]), block=5)
-    inner, across = centred(kernel[: len(train), : len(train)], kernel[len(train) :, : len(train)])
-    return path(inner, across, targets)
+    everyone = np.arange(len(kernel))
+    return Linear(kernel, path)(everyone[: len(train)], everyone[len(train) :], targets)
 
 
 @pytest.mark.parametrize(("path", "twin"), [(ridge_path, ridge_slowly), (pls_path, pls_slowly)])
@@ -107,7 +107,7 @@ def validate_slowly(voxels, design, target, folds: Folds, twin) -> tuple[np.ndar
 def test_cross_validation_is_its_slow_twin(model: str, twin, data) -> None:
     voxels, design, targets = data
     folds = draw_folds(30, seed=5, repeats=2)
-    observed, predicted = cross_validate(linear_kernel(voxels), design, targets, folds, MODELS[model])
+    observed, predicted = cross_validate(Linear(linear_kernel(voxels), MODELS[model]), design, targets, folds)
     for column in range(2):
         slow = validate_slowly(voxels, design, targets[:, column], folds, twin)
         assert np.allclose(observed[:, column], slow[0]) and np.allclose(predicted[:, column], slow[1], rtol=1e-5)
@@ -116,11 +116,12 @@ def test_cross_validation_is_its_slow_twin(model: str, twin, data) -> None:
 def test_who_is_tested_is_not_learnt_from(data) -> None:
     voxels, design, targets = data
     folds = draw_folds(30, seed=5, repeats=1)
-    before = cross_validate(linear_kernel(voxels), design, targets, folds, ridge_path)
+    learn = Linear(linear_kernel(voxels), ridge_path)
+    before = cross_validate(learn, design, targets, folds)
     tested = folds.outer[0] == 2
     changed = targets.copy()
     changed[np.flatnonzero(tested)[0]] += 1000  # the target of one participant, in training everywhere else
-    after = cross_validate(linear_kernel(voxels), design, changed, folds, ridge_path)
+    after = cross_validate(learn, design, changed, folds)
     assert np.array_equal(after[1][tested], before[1][tested])
     assert np.array_equal(after[0][np.flatnonzero(tested)[1:]], before[0][np.flatnonzero(tested)[1:]]), (
         "covariates are fitted in the training fold alone"

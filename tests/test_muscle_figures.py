@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bids_refacer.muscle.assessment import Assessment, assess, difference_p, permute
-from bids_refacer.muscle.models import MODELS, linear_kernel
+from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
 from bids_refacer.muscle.validation import draw_folds
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import holm
@@ -19,7 +19,7 @@ def run(voxels: np.ndarray, covariates: np.ndarray | None, target: np.ndarray, *
     model = MODELS[values.pop("model", "ridge")]
     permuted = permute(design, target, values["seed"], values.pop("permutations"))
     folds = draw_folds(count, values["seed"], repeats=2)
-    return assess(linear_kernel(voxels), design, target, permuted, folds, model, **values)
+    return assess(Linear(linear_kernel(voxels), model), design, target, permuted, folds, **values)
 
 
 def heads(rng: np.random.Generator, muscle: np.ndarray, size: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from bids_refacer.cli.pages import make_group_page, rebuild_pages
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
 from bids_refacer.dataset.validation import validate
-from bids_refacer.reports.group_plots import group_plots
+from bids_refacer.reports.group_plots import from_faces, group_plots
 from bids_refacer.settings import RunSettings
 
 LABELS = tuple(f"{number:02}" for number in range(1, 9))
@@ -74,6 +74,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_phenotypes(output)
     make_group_page(output)
     return output
+
+
+def test_phenotypes_are_ridge_regressions_or_the_networks_where_it_is_alone() -> None:
+    rows = [{"roi": roi, "model": model} for roi in ("head", "face") for model in ("cnn", "pls", "ridge")]
+    assert from_faces(rows) == [{"roi": "face", "model": "ridge"}]
+    assert from_faces(rows[:5]) == [{"roi": "face", "model": "cnn"}]
+    assert from_faces(rows[:3]) == []
 
 
 def test_the_page_loads_nothing(output: Path) -> None:

@@ -61,6 +61,8 @@ def everything() -> RunSettings:
         min_face_change=0.5,
         rerank=0,
         phenotype=Path("/p.tsv"),
+        phenotype_models=("linear", "cnn"),
+        cnn_permutations=99,
         target=("fat",),
         covariates=("age",),
     )
@@ -163,6 +165,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ({"deface_tools": ()}, "deface_tools is empty: give at least one of quickshear"),
         ({"deface_tools": ("fsl",)}, "deface_tools has the value 'fsl', which is not known"),
         ({"sampler": "euler"}, "sampler has the value 'euler', which is not known"),
+        ({"phenotype_models": ("svm",)}, "phenotype_models has the value 'svm', which is not known: use linear, cnn."),
+        ({"cnn_permutations": 0}, "cnn_permutations is 0, but it must be at least 1"),
         ({"gpu": "maybe"}, "gpu has the value 'maybe', which is not known: use require, try, none"),
         ({"analysis_level": "session"}, "analysis_level has the value 'session', which is not known"),
     ],

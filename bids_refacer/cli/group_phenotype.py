@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_refacer.cli.group_models import CNN, RegionVoxels, model_names, prepare_models
 from bids_refacer.cli.group_voxels import ORIGINAL, Kind, load_voxels, voxel_paths
 from bids_refacer.dataset.audits import Audit
 from bids_refacer.dataset.phenotypes import DEFAULT_TARGETS, PhenotypeError, Phenotypes, read_phenotypes
 from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
-from bids_refacer.muscle.models import MODELS, linear_kernel
 from bids_refacer.muscle.validation import Folds, draw_folds, left_by_covariates
 from bids_refacer.settings import RunSettings
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import holm
-from bids_refacer.volumes.facial_voxels import ROIS, roi
+from bids_refacer.volumes.facial_voxels import ROIS
 
 Row = dict[str, Any]
 LEAST = 10  # participants: fewer leave training sets in which any voxel fits
@@ -87,6 +87,8 @@ def phenotype_tables(
     if phenotypes is None:
         say(NOTHING)
         return tables
+    if cost := prepare_models(settings):
+        say(cost)
     wrong: list[str] = []
     for suffix in sorted(audit.distances["suffix"].unique()):
         paths = voxel_paths(audit, reasons, suffix)
@@ -96,7 +98,7 @@ def phenotype_tables(
         results: dict[Key, dict[Kind, Result]] = {}
         for kind, files in paths.items():
             say(f"{suffix} {kind[0] or ''} {kind[1]}: predicting {', '.join(problems)}".replace("  ", " "))
-            _assess_kind(kind, files, problems, results, settings.seed)
+            _assess_kind(kind, files, problems, results, settings)
         for key, of_key in results.items():
             about = dict(zip(("suffix", "target", "roi", "model"), (suffix, *key), strict=True))
             about["units"] = phenotypes.units[key[0]]
@@ -168,7 +170,7 @@ def _assess_kind(
     files: dict[str, list[Any]],
     problems: dict[str, Problem],
     results: dict[Key, dict[Kind, Result]],
-    seed: int,
+    settings: RunSettings,
 ) -> None:
     """Every target, region and model on one type of image; its voxels are in memory only here."""
     wanted = {name for problem in problems.values() for name in problem.people}
@@ -176,16 +178,19 @@ def _assess_kind(
     place = {name: number for number, name in enumerate(files)}
     voxels = load_voxels(files) if files else np.zeros((0, 0), dtype=np.uint8)
     for region in ROIS:
-        kernel = linear_kernel(voxels[:, roi(region)]) if files else None
+        own = RegionVoxels(voxels, region)
         for name, problem in problems.items():
             members = np.array([n for n, person in enumerate(problem.people) if person in place], dtype=np.int64)
             rows = [place[problem.people[member]] for member in members]
-            for model, path in MODELS.items():
+            for model in model_names(settings):
                 found = None
-                if kernel is not None and len(members) >= LEAST:
+                if len(members) >= LEAST:
+                    folds, tries = problem.folds.of(members), problem.permuted.shape[1]
+                    if model == CNN:
+                        folds, tries = folds.once(), settings.cnn_permutations
                     found = assess(
-                        kernel[np.ix_(rows, rows)], problem.design[members], problem.target[members],
-                        problem.permuted[members], problem.folds.of(members), path, seed=seed,
+                        own.learner(model, rows, settings), problem.design[members], problem.target[members],
+                        problem.permuted[members, :tries], folds, seed=settings.seed,
                     )  # fmt: skip
                 results.setdefault((name, region, model), {})[kind] = Result(members, found)
 
@@ -218,6 +223,7 @@ def _figures(result: Result) -> Row:
         "rho_ci_low": found.rho.low,
         "rho_ci_high": found.rho.high,
         "p_permutation": found.permutation_p,
+        "n_permutations": len(found.null_rho),
         "rho_null_mean": float(found.null_rho.mean()),
         "rho_null_sd": float(found.null_rho.std()),
         "r2": found.r2,
@@ -264,12 +270,13 @@ def _predictions(about: Row, problem: Problem, results: dict[Kind, Result]) -> I
 
 
 def phenotype_lines(rows: Sequence[Row]) -> list[str]:
-    """For the terminal and group.md: the face, by ridge regression; everything else is in the table."""
+    """For the terminal and group.md: the face, by ridge regression and the network; all else is in the table."""
     lines = []
     for row in rows:
-        if (row["roi"], row["model"]) != ("face", "ridge") or "spearman_rho" not in row:
+        if row["roi"] != "face" or row["model"] not in ("ridge", CNN) or "spearman_rho" not in row:
             continue
-        words = " ".join(filter(None, (row["suffix"], row["tool"], row["image_type"])))
+        model = "by the network" if row["model"] == CNN else None
+        words = " ".join(filter(None, (row["suffix"], row["tool"], row["image_type"], model)))
         line = (
             f"{row['target']} from the face, {words}: rho {row['spearman_rho']:.2f} (95 % CI {row['rho_ci_low']:.2f} "
             f"to {row['rho_ci_high']:.2f}), permutation p {row['p_permutation']:.2g}, n {row['n_participants']}"

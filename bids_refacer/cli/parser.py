@@ -16,6 +16,7 @@ from bids_refacer.settings import (
     ATTACKS,
     DEFACE_TOOLS,
     GPU_POLICIES,
+    PHENOTYPE_MODELS,
     SAMPLERS,
     SUFFIXES,
     RunSettings,
@@ -202,6 +203,14 @@ def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--covariates", nargs="+", metavar="COLUMN", help="columns to regress out of the targets; 'none': none "
         "(default: age and sex, where there are any)",
+    )  # fmt: skip
+    group.add_argument(
+        "--phenotype-models", nargs="+", choices=PHENOTYPE_MODELS, help="ridge regression and partial least squares, "
+        f"or a 3-D convolutional network, which takes long without a GPU {_default('phenotype_models')}",
+    )  # fmt: skip
+    group.add_argument(
+        "--cnn-permutations", type=int, metavar="N", help="permuted phenotypes for each p value of the network; 19 "
+        f"are the fewest for p = 0.05, and its time goes with N + 1 {_default('cnn_permutations')}",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from bids_refacer.cli.simulate import CONTRASTS, SimulateSettings, out_problem
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.simulated import SimulatedNames, write_simulated_dataset
 from bids_refacer.dataset.writing import write_json
-from bids_refacer.simulation.acquisition import Protocol, acquire, draw_session, true_brain
-from bids_refacer.simulation.anatomy import anatomy_of, true_skin
+from bids_refacer.simulation.acquisition import Protocol, Session, acquire, draw_session, true_brain
+from bids_refacer.simulation.anatomy import Anatomy, anatomy_of, true_skin
 from bids_refacer.simulation.model import HeadModel, head_model
 from bids_refacer.simulation.people import Person, draw_person
 from bids_refacer.surfaces.gifti import write_surface
@@ -67,19 +67,42 @@ def _write(settings: SimulateSettings, root: Path) -> None:
     write_simulated_dataset(root, participants, truth, settings.contrasts, said)
 
 
-def _write_participant(settings: SimulateSettings, model: HeadModel, names: SimulatedNames, number: int) -> Person:
-    """One head in all contrasts, and its truth. Who it is does not depend on contrasts, noise or voxels."""
+@dataclass(frozen=True)
+class Drawn:
+    """A participant before any image of it is made.
+
+    Attributes
+    ----------
+    of_image : contrast -> generator of its noise and bias field
+    """
+
+    person: Person
+    anatomy: Anatomy
+    session: Session
+    protocol: Protocol
+    of_image: dict[str, np.random.Generator]
+
+
+def draw_participant(settings: SimulateSettings, model: HeadModel, number: int) -> Drawn:
+    """Participant `number`, 1 or more. Who it is does not depend on contrasts, noise, voxels or how many there are."""
     rng = np.random.default_rng(seed_for(settings.seed, "participant", "simulate", number))
     of_person, of_texture, of_pose, *of_images = rng.spawn(3 + len(CONTRASTS))
     protocol = Protocol(settings.resolution_mm, settings.field_of_view_mm, settings.noise, settings.bias)
     person = draw_person(model, settings.rho, of_person)
     anatomy = anatomy_of(model, person, of_texture)
-    session = draw_session(protocol, of_pose)
-    for contrast, of_image in zip(CONTRASTS, of_images, strict=True):
+    of_image = dict(zip(CONTRASTS, of_images, strict=True))
+    return Drawn(person, anatomy, draw_session(protocol, of_pose), protocol, of_image)
+
+
+def _write_participant(settings: SimulateSettings, model: HeadModel, names: SimulatedNames, number: int) -> Person:
+    """One head in all contrasts, and its truth."""
+    drawn = draw_participant(settings, model, number)
+    person, anatomy, session = drawn.person, drawn.anatomy, drawn.session
+    for contrast, of_image in drawn.of_image.items():
         if contrast in settings.contrasts:
             path = names.image(contrast)
             path.parent.mkdir(parents=True, exist_ok=True)
-            image = acquire(model, anatomy, session, protocol, contrast, of_image)
+            image = acquire(model, anatomy, session, drawn.protocol, contrast, of_image)
             write_volume(path, image, session.grid.affine, "int16")
     names.truth("").mkdir(parents=True)
     skin = true_skin(model, anatomy)

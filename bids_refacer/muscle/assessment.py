@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_refacer.muscle.models import Path
+from bids_refacer.muscle.models import Learner
 from bids_refacer.muscle.validation import Folds, cross_validate, left_by_covariates
 from bids_refacer.statistics.bootstrap import percentile_interval
 from bids_refacer.statistics.correlation import bootstrap_spearman, spearman
@@ -61,12 +61,11 @@ def permute(design: np.ndarray, target: np.ndarray, seed: int, permutations: int
 
 
 def assess(
-    kernel: np.ndarray,
+    learn: Learner,
     design: np.ndarray,
     target: np.ndarray,
     permuted: np.ndarray,
     folds: Folds,
-    path: Path,
     *,
     seed: int,
     resamples: int = RESAMPLES,
@@ -77,14 +76,13 @@ def assess(
 
     Parameters
     ----------
-    kernel : (n, n) float, inner products of the participants' voxels
+    learn : Learner of these participants
     design : (n, c) float, covariates with a column of ones
     target : (n,) float
     permuted : (n, p) float, p >= 1, of `permute`; may be the rows of some participants out of more
     folds : Folds of these participants
-    path : of `models.MODELS`
     """
-    observed, predicted = cross_validate(kernel, design, np.column_stack([target, permuted]), folds, path)
+    observed, predicted = cross_validate(learn, design, np.column_stack([target, permuted]), folds)
     rho = spearman(observed, predicted)
     ours, theirs = observed[:, 0], predicted[:, 0]
     drawn = bootstrap_spearman(ours, theirs, seed, resamples)

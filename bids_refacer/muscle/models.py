@@ -8,8 +8,13 @@ fits one target and one tuning at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+
+Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""What every model is to the cross-validation: it learns the centred targets (n, p) of the training participants, (n,)
+int, and predicts those of the test participants, (m,) int, at each of its tunings: (tunings, m, p), plainest first."""
 
 Path = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(train kernel (n, n), test kernel (m, n), centred targets (n, p)) -> predictions (tunings, m, p), plainest first."""
@@ -77,6 +82,25 @@ def pls_path(train: np.ndarray, test: np.ndarray, targets: np.ndarray) -> np.nda
 
 
 MODELS: dict[str, Path] = {"ridge": ridge_path, "pls": pls_path}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear model as a `Learner`.
+
+    Attributes
+    ----------
+    kernel : (n, n) float, inner products of all participants (`linear_kernel`)
+    path : of `MODELS`
+    """
+
+    kernel: np.ndarray
+    path: Path
+
+    def __call__(self, train: np.ndarray, test: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Predictions of the test participants, (tunings, m, p) float64; voxels are centred by training means."""
+        own, across = centred(self.kernel[np.ix_(train, train)], self.kernel[np.ix_(test, train)])
+        return self.path(own, across, targets)
 
 
 def linear_kernel(voxels: np.ndarray, block: int = 8192) -> np.ndarray:

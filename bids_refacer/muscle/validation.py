@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_refacer.muscle.models import Path, centred
+from bids_refacer.muscle.models import Learner
 
 OUTER, INNER, REPEATS = 5, 5, 5
 _NOTHING = 1e-9  # of a target's spread: what covariates leave beyond is rounding error
@@ -20,7 +20,7 @@ class Folds:
     Attributes
     ----------
     outer : (repeats, n) int, fold in which each participant is tested
-    inner : (repeats, outer folds, n) int, fold of the tuning within each training set
+    inner : (repeats, outer folds, n) int, fold of the tuning within each training set; -1 of who always learns there
     """
 
     outer: np.ndarray
@@ -29,6 +29,10 @@ class Folds:
     def of(self, members: np.ndarray) -> Folds:
         """The folds of some participants, (k,) int: the same people meet whatever image is looked at."""
         return Folds(self.outer[:, members], self.inner[:, :, members])
+
+    def once(self) -> Folds:
+        """The first repeat, where tuning too is by the first of its folds alone: for models that take long to learn."""
+        return Folds(self.outer[:1], np.where(self.inner[:1] == 0, 0, -1))
 
 
 def draw_folds(count: int, seed: int, repeats: int = REPEATS) -> Folds:
@@ -44,7 +48,7 @@ def draw_folds(count: int, seed: int, repeats: int = REPEATS) -> Folds:
 
 
 def cross_validate(
-    kernel: np.ndarray, design: np.ndarray, targets: np.ndarray, folds: Folds, path: Path
+    learn: Learner, design: np.ndarray, targets: np.ndarray, folds: Folds
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict each participant from others.
 
@@ -54,11 +58,10 @@ def cross_validate(
 
     Parameters
     ----------
-    kernel : (n, n) float, inner products of participants
+    learn : Learner of the n participants
     design : (n, c) float, the covariates with a column of ones
     targets : (n, p) float
     folds : Folds of the n participants
-    path : of `models.MODELS`
 
     Returns
     -------
@@ -68,11 +71,11 @@ def cross_validate(
     observed, predicted = np.zeros(targets.shape), np.zeros(targets.shape)
     for train, test, inner in _rounds(folds):
         error = sum(
-            _squared_error(kernel, design, targets, train[inner != fold], train[inner == fold], path)
-            for fold in np.unique(inner)
+            _squared_error(learn, design, targets, train[inner != fold], train[inner == fold])
+            for fold in np.unique(inner[inner >= 0])
         )
         chosen = np.argmin(error, axis=0)  # the first of equals, which is the plainest
-        residual, candidates = _fit(kernel, design, targets, train, test, path)
+        residual, candidates = _fit(learn, design, targets, train, test)
         observed[test] += residual
         predicted[test] += np.take_along_axis(candidates, chosen[None, None, :], axis=0)[0]
     return observed / len(folds.outer), predicted / len(folds.outer)
@@ -87,22 +90,22 @@ def _rounds(folds: Folds) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def _squared_error(
-    kernel: np.ndarray, design: np.ndarray, targets: np.ndarray, train: np.ndarray, test: np.ndarray, path: Path
+    learn: Learner, design: np.ndarray, targets: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
     """(tunings, p) summed over the test participants."""
-    residual, candidates = _fit(kernel, design, targets, train, test, path)
+    residual, candidates = _fit(learn, design, targets, train, test)
     candidates -= residual
     return np.einsum("tmp,tmp->tp", candidates, candidates)
 
 
 def _fit(
-    kernel: np.ndarray, design: np.ndarray, targets: np.ndarray, train: np.ndarray, test: np.ndarray, path: Path
+    learn: Learner, design: np.ndarray, targets: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Residuals of the test participants (m, p) and predictions of them at each tuning (tunings, m, p)."""
     inverse = np.linalg.pinv(design[train])  # also right when a category is absent from this training set
     coefficients = inverse @ targets[train]
-    own, across = centred(kernel[np.ix_(train, train)], kernel[np.ix_(test, train)])
-    return targets[test] - design[test] @ coefficients, path(own, across, targets[train] - design[train] @ coefficients)
+    candidates = learn(train, test, targets[train] - design[train] @ coefficients)
+    return targets[test] - design[test] @ coefficients, candidates
 
 
 def left_by_covariates(design: np.ndarray, target: np.ndarray) -> np.ndarray:

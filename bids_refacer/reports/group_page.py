@@ -11,7 +11,7 @@ from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 from bids_refacer.reports import answers
-from bids_refacer.reports.group_plots import Row, Tables, group_plots, of
+from bids_refacer.reports.group_plots import Row, Tables, from_faces, group_plots, of
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.rows import blank, read_rows
 from bids_refacer.reports.theme import WORDS
@@ -83,7 +83,7 @@ def _kind(tables: Tables, suffix: str) -> dict[str, Any]:
     summary = of(tables["group_summary"], suffix=suffix)
     tests = of(tables["group_tools"], suffix=suffix)
     plots = group_plots(tables, suffix)
-    phenotypes = of(tables["group_phenotype"], suffix=suffix, roi="face", model="ridge")
+    phenotypes = from_faces(of(tables["group_phenotype"], suffix=suffix))
     targets = list(dict.fromkeys(row["target"] for row in phenotypes))
     return {
         "suffix": suffix,

@@ -42,6 +42,12 @@ def of(rows: Sequence[Row], **wanted: str | None) -> list[Row]:
     return [row for row in rows if all(row.get(name) == cell for name, cell in wanted.items())]
 
 
+def from_faces(phenotypes: Sequence[Row]) -> list[Row]:
+    """Rows of group_phenotype that pages show: facial voxels by ridge regression, by the network where it is alone."""
+    rows = of(phenotypes, roi="face")
+    return of(rows, model="ridge") or of(rows, model="cnn")
+
+
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
     """A column as (n,) float; NaN for what is missing."""
     return np.array([np.nan if (known := value(row, name)) is None else known for row in rows])
@@ -138,7 +144,9 @@ def _phenotypes(tables: Tables) -> Plot:
                 "Rank correlation of predicted and observed phenotype, from facial voxels (ridge regression), with its "
                 "95 % bootstrap interval, which is too narrow: whether anything is predicted is said by the "
                 "permutation test in the table.", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
-    rows = of(tables["group_phenotype"], roi="face", model="ridge")
+    rows = from_faces(tables["group_phenotype"])
+    if any(row["model"] == "cnn" for row in rows):
+        plot.caption = plot.caption.replace("ridge regression", "convolutional network")
     rows = [row for row in rows if value(row, "spearman_rho") is not None]
     for target in dict.fromkeys(str(row["target"]) for row in rows):
         known = of(rows, target=target)
@@ -193,7 +201,7 @@ def _trade(tables: Tables) -> Plot:
     plot = Plot("trade", "Privacy against utility", "group_summary",
                 "One point for each tool. Up: the recovered face stays farther from the true one. ")  # fmt: skip
     rows = [row for row in tables["group_summary"] if value(row, "recovered_mm") is not None]
-    rhos = of(tables["group_phenotype"], roi="face", model="ridge", image_type="defaced")
+    rhos = of(from_faces(tables["group_phenotype"]), image_type="defaced")
     target = str(rhos[0]["target"]) if rhos else ""
     utility = {row["tool"]: value(row, "spearman_rho") for row in of(rhos, target=target)}
     if any(known is not None for known in utility.values()):

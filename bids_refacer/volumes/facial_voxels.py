@@ -47,6 +47,19 @@ def roi(name: str) -> np.ndarray:
     return face_roi() if name == "face" else np.ones(int(head_roi().sum()), dtype=bool)
 
 
+def to_lattice(voxels: np.ndarray, region: str) -> np.ndarray:
+    """Rows of kept voxels as volumes: (n, n_voxels) uint8 -> (n, i, j, k) uint8.
+
+    The box around one of `ROIS` on the 4 mm canonical grid; 0 in what does not belong to it.
+    """
+    inside = np.zeros(head_roi().shape, dtype=bool)
+    inside[head_roi()] = roi(region)
+    found = np.zeros((len(voxels), *inside.shape), dtype=np.uint8)
+    found[:, inside] = voxels[:, roi(region)]
+    box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(inside))
+    return found[(slice(None), *box)]
+
+
 def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Voxels of a head in the canonical frame, rigidly aligned.
 
