@@ -34,15 +34,21 @@ from bids_refacer.volumes.registration import align_brain
 from bids_refacer.weights import AttackModel, load_model
 
 
+def brain_of(scan: Scan, folder: Path) -> np.ndarray:
+    """Brain mask of an image, computed once."""
+    mask = folder / "brain.nii.gz"
+    if not mask.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_volume(mask, extract_brain(scan.values, scan.affine, name=scan.path), scan.affine, "uint8")
+    return read_scan(mask).stored > 0
+
+
 def prepare(scan: Scan, folder: Path) -> tuple[np.ndarray, Alignment]:
     """Brain mask and alignment of an image, computed once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mask, alignment = folder / "brain.nii.gz", folder / "alignment.json"
+    brain, alignment = brain_of(scan, folder), folder / "alignment.json"
     if not alignment.exists():
-        brain = extract_brain(scan.values, scan.affine, name=scan.path)
-        write_volume(mask, brain, scan.affine, "uint8")
         align_brain(scan.values, scan.affine, brain).to_json(alignment)
-    return read_scan(mask).stored > 0, Alignment.from_json(alignment)
+    return brain, Alignment.from_json(alignment)
 
 
 def defaced(original: Scan, tool: str, folder: Path) -> Scan:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.attack import prepare
+from benchmarks.attack import brain_of, prepare
 from bids_refacer.interfaces.defacers import DEFACERS
-from bids_refacer.interfaces.verdict import Known, judge
+from bids_refacer.interfaces.verdict import Known, measures_after
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.skin import find_skin
 from bids_refacer.surfaces.verdicts import (
@@ -37,7 +37,7 @@ from bids_refacer.surfaces.verdicts import (
     worse,
     worst_part,
 )
-from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.nifti import ImageError, read_scan, write_scan, write_volume
 
 _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
 FACE_LIMITS: tuple[float, ...] = _DEFAULTS["face_left_limits"]
@@ -49,7 +49,10 @@ TOOLS = (
 
 
 def deface_one(image: Path, folder: Path, tool: str) -> None:
-    """The child: run a tool, write what it made and what it cost. Peak memory counts Python and its largest child."""
+    """In a process of its own: run a tool, write what it made and what it cost.
+
+    Peak memory counts Python with the app, and the tool's largest program.
+    """
     scan = read_scan(image)
     brain, alignment = prepare(scan, folder)
     started, before = time.perf_counter(), _cpu_seconds()
@@ -83,12 +86,20 @@ def _cpu_seconds() -> float:
 
 
 def run_tool(image: Path, folder: Path, tool: str) -> str | None:
-    """Deface in a child process, unless it was done; the error where it failed."""
+    """Deface in a new process, unless it was done; the error where it failed.
+
+    The process comes from a server that has imported the app and done nothing, which saves seconds for each.
+    """
     if (folder / tool / "cost.json").exists():
         return None
-    command = [sys.executable, "-m", "benchmarks.defacers", str(folder), "--one", str(image), tool]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["benchmarks.attack"])
+    try:
+        with ProcessPoolExecutor(1, mp_context=server) as pool:
+            pool.submit(deface_one, image, folder, tool).result()
+    except Exception as error:  # whatever a tool may raise is its row of the table
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def find_images(options: argparse.Namespace) -> dict[str, Path]:
@@ -103,20 +114,24 @@ def find_images(options: argparse.Namespace) -> dict[str, Path]:
 
 
 def judge_one(image: Path, folder: Path, tool: str, measure_brain: bool) -> dict[str, Any]:
-    """Figures of both verdicts, kept beside the defaced image."""
-    kept = folder / tool / ("judged.json" if measure_brain else "verdict.json")
-    if not kept.exists():
+    """Figures of both verdicts, and of the brain, each kept beside the defaced image."""
+    verdict, measures = folder / tool / "verdict.json", folder / tool / "brain.json"
+    if not verdict.exists():
         scan, defaced = read_scan(image), read_scan(folder / tool / "defaced.nii.gz")
         removed = read_scan(folder / tool / "mask.nii.gz").stored > 0
         brain, alignment = prepare(scan, folder)
-        known = known_of(image, folder)
-        if measure_brain:
-            figures = judge(scan, defaced.values, removed, brain, alignment, known)
-        else:
-            left = face_left(scan.values, defaced.values, removed, scan.affine, alignment, known.skin)
-            figures = {"FaceLeft": left, "BrainCut": brain_cut(brain, removed, scan.affine)}
-        kept.write_text(json.dumps(figures))
-    return json.loads(kept.read_text())
+        left = face_left(scan.values, defaced.values, removed, scan.affine, alignment, known_of(image, folder).skin)
+        verdict.write_text(json.dumps({"FaceLeft": left, "BrainCut": brain_cut(brain, removed, scan.affine)}))
+    if measure_brain and not measures.exists():
+        defaced = read_scan(folder / tool / "defaced.nii.gz")
+        try:
+            found, brain = brain_of(defaced, folder / tool), brain_of(read_scan(image), folder)
+            after = measures_after(defaced.values, defaced.affine, found, brain)
+        except ImageError:  # no brain in what is left
+            after = {}
+        measures.write_text(json.dumps({"Brain": {"original": known_of(image, folder).brain, "defaced": after}}))
+    kept = [verdict, measures] if measure_brain else [verdict]
+    return {name: value for path in kept for name, value in json.loads(path.read_text()).items()}
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +159,8 @@ def verdict_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:
         for name in ("seconds", "cpu_seconds"):
             known = [row["cost"][name] for row in done if name in row["cost"]]
             cells.append(f"{np.median(known):.0f}" if known else "")
-        cells.append(f"{max(row['cost']['peak_mb'] for row in done):.0f}" if done else "")
+        peaks = [row["cost"]["peak_mb"] for row in done if "peak_mb" in row["cost"]]
+        cells.append(f"{max(peaks):.0f}" if peaks else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -167,7 +183,7 @@ def brain_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:
     lines = ["| tool | brain volume change % | Dice of masks (min) | tissue contrast change % |", "|---|---|---|---|"]
     for tool in tools:
         brains = [row["figures"]["Brain"] for row in rows if row["tool"] == tool and not row["error"]]
-        brains = [brain for brain in brains if brain["defaced"]["volume_ml"]]
+        brains = [brain for brain in brains if brain["defaced"]]
         if not brains:
             continue
         change = {
@@ -193,11 +209,7 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", help="some of them, by participant (default: all)")
     parser.add_argument("--tools", nargs="+", default=list(TOOLS))
     parser.add_argument("--brain-measures", action="store_true", help="also brain volume and contrast (10 s an image)")
-    parser.add_argument("--one", nargs=2, metavar=("IMAGE", "TOOL"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        deface_one(Path(options.one[0]), options.work_dir, options.one[1])
-        return
     rows = []
     for name, image in find_images(options).items():
         folder = options.work_dir / name

@@ -106,8 +106,7 @@ def judge(
     after: dict[str, Any] = {"volume_ml": None, "contrast": None, "dice": None}
     try:
         found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
-        after = brain_measures(defaced, scan.affine, found)
-        after["dice"] = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
+        after = measures_after(defaced, scan.affine, found, brain)
     except ImageError:
         pass  # no brain in what is left: the missing figures say so, and BrainCut why
     return {
@@ -115,6 +114,15 @@ def judge(
         "BrainCut": brain_cut(brain, removed, scan.affine),
         "Brain": {"original": known.brain, "defaced": after},
     }
+
+
+def measures_after(
+    defaced: np.ndarray, affine: np.ndarray, found: np.ndarray, brain: np.ndarray
+) -> dict[str, float | None]:
+    """`brain_measures` of a defaced image by its own brain mask, and ``dice`` of that mask and the original's."""
+    after = brain_measures(defaced, affine, found)
+    after["dice"] = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
+    return after
 
 
 def refusal(figures: dict[str, Any], image: str, tool: str) -> str | None:

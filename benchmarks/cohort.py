@@ -1,0 +1,106 @@
+"""A cohort's outputs for the group level: `python -m benchmarks.cohort BIDS_DIR WORK_DIR OUT_DIR --participants ...`.
+
+What the participant level writes for `group` (tables, face surfaces and face maps), by the same functions, from what
+`benchmarks.defacers` left in WORK_DIR: nothing is defaced, and no brain found, a second time. One
+recovered face for each head and tool. No images and no pages. The result is identifiable data. Heads and tools that
+are there already are passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.attack import defaced, participants, prepare
+from benchmarks.defacers import judge_one
+from benchmarks.gallery import add_face
+from bids_refacer.cli.attack_level import Look, attack_at
+from bids_refacer.cli.verdict_rows import defacing_row
+from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.images import HeadImage, find_images
+from bids_refacer.dataset.names import OutputNames, dataset_table
+from bids_refacer.dataset.tables import image_columns, read_table, status_row, write_table
+from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.gifti import write_surface
+from bids_refacer.surfaces.identity import map_face, write_face_map
+from bids_refacer.surfaces.score import original_skin, score_candidates
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.weights import AttackModel, load_model
+
+TOOLS = ("quickshear", "pydeface", "niimath", "skullstrip", "average")
+
+
+def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: AttackModel) -> None:
+    """Attack the image that a tool defaced, score it, write surfaces, maps, and the distances last."""
+    original = read_scan(image.path)
+    scan, truth = defaced(original, tool, folder), prepare(original, folder)[1]
+    settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
+    look = Look(replaces=DEFACERS[tool].action == "replaces", level="mask")
+    _, refaced = attack_at(look, scan, *prepare(scan, folder / tool), model, settings, (0,), lambda *_: None)
+    candidates = {
+        ("defaced", None): scan.values,
+        ("average", None): refaced.average * scan.slope + scan.inter,
+        ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
+    }
+    skin = original_skin(original.values, original.affine)
+    scores = score_candidates(skin, candidates, original.affine, truth)
+    for key, face in scores.faces.items():
+        if len(face.faces):
+            write_surface(names.face_surface(tool, *key), face)
+            write_face_map(names.face_map(tool, *key), map_face(face, truth))
+    rows = [{**image_columns(image, tool), **row} for row in scores.rows]
+    names.anat.mkdir(parents=True, exist_ok=True)
+    write_table(names.surfacedistance(tool), "surfacedistance", rows)
+
+
+def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path, settings: RunSettings) -> None:
+    """Tables of the dataset."""
+    tables: dict[str, list[dict[str, Any]]] = {"surfacedistance": [], "defacing": [], "status": []}
+    for image, tool, names in done:
+        figures = judge_one(image.path, work_dir / f"sub-{image.participant}", tool, measure_brain=False)
+        cut = figures["BrainCut"]
+        quality = {"brain_removed_ml": cut["ml"], "brain_removed_percent": cut["percent"]}
+        details = {"Version": DEFACERS[tool].version(), "QualityControl": quality, "Verdict": figures}
+        tables["surfacedistance"] += read_table(names.surfacedistance(tool))
+        tables["defacing"].append({**image_columns(image, tool), **defacing_row(details, settings)})
+        tables["status"].append(status_row(image, tool, stage="output", status="ok"))
+    for name, rows in tables.items():
+        write_table(dataset_table(settings.output_dir, name), name, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bids_dir", type=Path)
+    parser.add_argument("work_dir", type=Path)
+    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
+    parser.add_argument("--participants", nargs="*", help="instead of --split")
+    parser.add_argument("--tools", nargs="+", default=list(TOOLS))
+    parser.add_argument("--model", default="default")
+    options = parser.parse_args()
+    settings = RunSettings(bids_dir=options.bids_dir, output_dir=options.out_dir, work_dir=options.out_dir)
+    write_datasets(options.out_dir, options.bids_dir)
+    chosen = options.participants or participants(options.bids_dir, options.split)
+    labels = tuple(name.removeprefix("sub-") for name in chosen)
+    model = load_model(options.model, torch.device("cpu"))
+    done = []
+    for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:
+        names = OutputNames(output_dir=options.out_dir, entities=image.entities, suffix=image.suffix)
+        folder = options.work_dir / f"sub-{image.participant}"
+        if not names.face_map(None, "original").exists():
+            add_face(image.path, names, prepare(read_scan(image.path), folder)[1])
+        for tool in options.tools:
+            if not names.surfacedistance(tool).exists():
+                audit(image, tool, folder, names, model)
+                print(image.participant, tool, flush=True)
+            done.append((image, tool, names))
+    write_tables(done, options.work_dir, settings)
+
+
+if __name__ == "__main__":
+    main()
