@@ -3,7 +3,8 @@
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
 of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`). A further model (`--models linear default FOLDER`) may be a cascade cut short.
+Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`).
+A further model (`--models linear default FOLDER`) may be a cascade cut short.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -26,7 +27,7 @@ from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
-from bids_refacer.surfaces.score import score_images
+from bids_refacer.surfaces.score import Key, score_images
 from bids_refacer.surfaces.skin import skin_level
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
@@ -68,7 +69,8 @@ def attack_rows(
     """MASD of every kind of face, per part, for one head and tool."""
     scan = defaced(original, tool, folder)
     brain, alignment = prepare(scan, folder / tool)
-    candidates, seconds = {("defaced", None): scan.values}, {}
+    candidates: dict[Key, np.ndarray] = {("defaced", None): scan.values}
+    seconds = {}
     for name, model in models.items():
         seeds = tuple(range(options.num_samples if model.stages else 1))
         settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=torch.device("cpu"))
