@@ -46,6 +46,7 @@ demo-group: $(VENV)/.app
 	$(BIN)/bids_refacer demo/heads demo/group group
 	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
 	@echo
+	@echo "Open in a browser (shows no face):         demo/group/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
 	@echo "Tables of the group:                       demo/group/group_*.tsv"
 

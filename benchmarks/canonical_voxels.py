@@ -10,6 +10,7 @@ head.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import nibabel as nib
@@ -58,8 +59,15 @@ def quickshear_keeps(brain: np.ndarray, buffer: int) -> np.ndarray:
 
 def pydeface_keeps(to_average: np.ndarray) -> np.ndarray:
     """What the tool's mask leaves, (96, 128, 128) bool."""
+    return _carried(to_average.tobytes())
+
+
+@lru_cache(maxsize=1)
+def _carried(to_average: bytes) -> np.ndarray:
+    """Kept, as all simulated heads have the same."""
     keep, affine = pydeface_keep_mask()
-    return resample(keep, affine, CANONICAL[2], to_average, order=1, cval=1.0) >= 0.5
+    matrix = np.frombuffer(to_average, np.float64).reshape(4, 4)
+    return resample(keep, affine, CANONICAL[2], matrix, order=1, cval=1.0) >= 0.5
 
 
 def in_place(values: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, dif
 from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
 from bids_refacer.muscle.validation import draw_folds
 from bids_refacer.statistics.correlation import compare_dependent
-from bids_refacer.statistics.paired import holm
+from bids_refacer.statistics.paired import Interval, holm
 from bids_refacer.volumes.facial_voxels import roi
 
 
@@ -31,26 +32,45 @@ def assess_all(
     }
 
 
-def comparisons(found: Mapping[str, Assessment]) -> dict[str, float]:
-    """Type of image -> p of the original against it, the larger of both tests, Holm over the types."""
+@dataclass(frozen=True)
+class Difference:
+    """Original minus another image: rho with its paired bootstrap interval, and three p values, Holm over the images.
+
+    `p` is the one of the group level: the larger of Meng's test and the permutation test, before Holm.
+    """
+
+    rho: Interval
+    p_meng: float
+    p_permutation: float
+    p: float
+
+
+def comparisons(found: Mapping[str, Assessment]) -> dict[str, Difference]:
+    """Type of image -> the original against it."""
     original = found["original"]
     others = [kind for kind in found if kind != "original"]
-    p_values = []
-    for kind in others:
-        other = found[kind]
-        paired = compare_dependent(original.observed, original.predicted, other.predicted, seed=0)
-        p_values.append(max(paired.p_value, difference_p(original, other, original.rho.estimate - other.rho.estimate)))
-    return dict(zip(others, holm(np.array(p_values)), strict=True))
+    tests = [compare_dependent(original.observed, original.predicted, found[kind].predicted, seed=0) for kind in others]
+    paired = np.array([test.p_value for test in tests])
+    permuted = np.array(
+        [difference_p(original, found[k], t.difference.estimate) for k, t in zip(others, tests, strict=True)]
+    )
+    columns = zip(*map(holm, (paired, permuted, np.maximum(paired, permuted))), strict=True)
+    rows = [Difference(test.difference, *map(float, column)) for test, column in zip(tests, columns, strict=True)]
+    return dict(zip(others, rows, strict=True))
 
 
 def print_rows(found: Mapping[str, Assessment], unit: str) -> None:
-    """One line for each type of image."""
+    """A line for each type of image: n, rho (interval), p, R2, error; what is lost: rho (interval), three p (Holm)."""
     against = comparisons(found)
     for kind, one in found.items():
         rho = one.rho
-        p_difference = f"{against[kind]:.3f}" if kind in against else "-"
+        lost = "- | - | - | -"
+        if kind in against:
+            that = against[kind]
+            lost = f"{that.rho.estimate:.2f} ({that.rho.low:.2f} to {that.rho.high:.2f}) | {that.p_meng:.3f} | "
+            lost += f"{that.p_permutation:.3f} | {that.p:.3f}"
         print(
             f"| {kind} | {len(one.observed)} | {rho.estimate:.2f} ({rho.low:.2f} to {rho.high:.2f}) | "
-            f"{one.permutation_p:.3f} | {one.r2:.2f} | {one.mae:.1f} {unit} | {p_difference} |",
+            f"{one.permutation_p:.3f} | {one.r2:.2f} | {one.mae:.1f} {unit} | {lost} |",
             flush=True,
         )

@@ -68,7 +68,7 @@ def power(found: dict[str, np.ndarray], people: np.ndarray, counts: Sequence[int
             target = mean - age / 4 + spread * (rho * muscle + np.sqrt(1 - rho**2) * rest)
             rows = assess_all(own, target, design, model, seed=seed, permutations=99)
             detected += rows["original"].rho.low > 0 and rows["original"].permutation_p <= LEVEL
-            told += max(comparisons(rows).values()) <= LEVEL
+            told += max(one.p for one in comparisons(rows).values()) <= LEVEL
         print(
             f"{count} participants: found in the original {detected} of {SEEDS}, told from every defaced image {told}"
         )
@@ -84,8 +84,8 @@ def calibration(found: dict[str, np.ndarray], target: np.ndarray, design: np.nda
         rows = assess_all(found, nothing, design, model, seed=seed, permutations=99)
         for kind, one in rows.items():
             permutation[kind] += one.permutation_p <= LEVEL
-        for kind, p_value in comparisons(rows).items():
-            difference[kind] += p_value <= LEVEL
+        for kind, other in comparisons(rows).items():
+            difference[kind] += other.p <= LEVEL
     print(f"permuted phenotype, {SEEDS} seeds, p <= {LEVEL}: prediction {permutation}, original against {difference}")
 
 
@@ -108,14 +108,23 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=60)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--rho", type=float, default=0.5)
+    parser.add_argument("--effect", type=float, default=1.0, help="as of simulate's --muscle-effect")
     parser.add_argument("--model", default="ridge")
     parser.add_argument("--power", type=int, nargs="*", default=[], metavar="N", help="numbers of participants to try")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    said = {"participants": options.participants, "seed": options.seed, "rho": options.rho}
+    said = {
+        "participants": options.participants,
+        "seed": options.seed,
+        "rho": options.rho,
+        "muscle-effect": options.effect,
+    }
     words = [word for name, value in said.items() for word in (f"--{name}", str(value))]
     settings = parse_args([str(options.work / "never written"), *words])
-    paths = [options.work / f"{options.seed}-{options.rho:g}-{n + 1}.npz" for n in range(options.participants)]
+    paths = [
+        options.work / f"{options.seed}-{options.rho:g}-{options.effect:g}-{n + 1}.npz"
+        for n in range(options.participants)
+    ]
     for number, path in enumerate(paths, start=1):
         if not path.exists():
             prepare(settings, number, path)

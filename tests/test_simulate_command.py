@@ -93,6 +93,8 @@ def test_options_reach_the_images(dataset: Path, tmp_path: Path, monkeypatch: py
         (["--participants", "0"], "--participants is 0: give a number from 1 to 99999."),
         (["--seed", "-1"], "--seed is -1: give 0 or a larger whole number."),
         (["--rho", "1.5"], "--rho is 1.5: a correlation lies between -1 and 1."),
+        (["--muscle-effect", "-1"], "--muscle-effect is -1: give 0 (none) to 4."),
+        (["--muscle-effect", "nan"], "--muscle-effect is nan: give 0 (none) to 4."),
         (["--resolution", "0.3"], "--resolution is 0.3 mm: give 0.7 to 4 mm."),
         (["--field-of-view", "192", "256", "50"], "--field-of-view holds 50 mm: give 100 to 320 mm for each side."),
         (["--noise", "-0.1"], "--noise is -0.1: give 0 (none) to 0.5, or no head is left in the image."),

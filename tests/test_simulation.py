@@ -100,6 +100,13 @@ def test_dense_muscle_means_thin_cheeks_and_an_unchanged_brain(model: HeadModel)
     assert inwards.min() < -1.5 and inwards.max() < 0.5
 
 
+def test_an_effect_is_so_many_times_the_muscle(model: HeadModel) -> None:
+    person = replace(draw_person(model, 0.5, np.random.default_rng(0)), muscle=0.5)
+    strong = anatomy_of(model, person, np.random.default_rng(1), effect=3.0)
+    dense = anatomy_of(model, replace(person, muscle=1.5), np.random.default_rng(1))
+    assert np.array_equal(strong.displacement, dense.displacement) and np.array_equal(strong.tissue, dense.tissue)
+
+
 def test_the_true_skin_is_the_skin_of_the_image(model: HeadModel) -> None:
     rng = np.random.default_rng(5)
     anatomy = anatomy_of(model, draw_person(model, 0.5, rng), rng)

@@ -89,7 +89,7 @@ def draw_participant(settings: SimulateSettings, model: HeadModel, number: int) 
     of_person, of_texture, of_pose, *of_images = rng.spawn(3 + len(CONTRASTS))
     protocol = Protocol(settings.resolution_mm, settings.field_of_view_mm, settings.noise, settings.bias)
     person = draw_person(model, settings.rho, of_person)
-    anatomy = anatomy_of(model, person, of_texture)
+    anatomy = anatomy_of(model, person, of_texture, settings.muscle_effect)
     of_image = dict(zip(CONTRASTS, of_images, strict=True))
     return Drawn(person, anatomy, draw_session(protocol, of_pose), protocol, of_image)
 

@@ -45,16 +45,20 @@ class Anatomy:
     texture: np.ndarray
 
 
-def anatomy_of(model: HeadModel, person: Person, rng: np.random.Generator) -> Anatomy:
-    """The anatomy that a person's scores and muscle density mean; `rng` draws its texture."""
+def anatomy_of(model: HeadModel, person: Person, rng: np.random.Generator, effect: float = 1.0) -> Anatomy:
+    """The anatomy that a person's scores and muscle density mean; `rng` draws its texture.
+
+    `effect` says how many times as much as `FAT_MM` and `MUSCLE_CONTRAST` a standard deviation of muscle density is.
+    """
+    strength = effect * person.muscle
     coarse = model.shape_mean.copy()
     coarse[:, model.shape_support] += np.tensordot(person.scores, model.shape_modes, 1).astype(np.float32)
     displacement = np.stack([ndimage.zoom(c, 2, order=3, grid_mode=True, mode="nearest") for c in coarse])
-    displacement = unfolded(displacement + person.muscle * thinner_fat(model))
+    displacement = unfolded(displacement + strength * thinner_fat(model))
     tissue = np.zeros(model.skin_mm.shape, np.float32)
     tissue[model.tissue_support] = person.scores @ model.tissue_modes
     mean = _halved(model.tissue_mean)
-    tissue -= person.muscle * MUSCLE_CONTRAST * model.muscle * (mean + tissue)
+    tissue -= strength * MUSCLE_CONTRAST * model.muscle * (mean + tissue)
     return Anatomy(displacement, invert(displacement), tissue, _texture(model, rng))
 
 
