@@ -99,18 +99,19 @@ def shots(label: str, tool: str) -> list[Shot]:
     """What is shown, of the group and of one participant and tool."""
     own, faces = f"sub-{label}.html", f"identifiable/sub-{label}.html"
     part, image = f"#image-0-{tool}", "#image-0"
-    turn = "void document.querySelector('button[data-yaw=\"0.7\"]').click()"
-    maps = (
-        "void ((s) => { s.selectedIndex = [...s.options].findIndex((o) => o.value.startsWith('original:')); "
-        f"s.dispatchEvent(new Event('change')); }})(document.querySelector('{image} .viewer select')); {turn}"
+    choose = (
+        "void ((s) => {{ s.selectedIndex = [...s.options].findIndex((o) => o.value.startsWith('{start}')); "
+        f"s.dispatchEvent(new Event('change')); }}}})(document.querySelector('{image} .viewer select')); "
+        "void document.querySelector('button[data-yaw=\"0.7\"]').click()"
     )
+    turn, maps = (choose.format(start=start) for start in (f"{tool}-refaced", f"original:{tool} refaced"))
     return [
         Shot("answer", "group.html", ".banner", "The group page answers first.", last="#answer"),
         Shot("tools", "group.html", "#tools", "A row for each tool: figures, and a line that follows from them."),
         Shot("people", "group.html", "#participants", "Participants, those to do again first."),
         Shot("figures", "group.html", "#figures", "Figures of the group.", height=1900),
         Shot("phone", "group.html", ".banner", "On a telephone, dark.", "main", width=390, dark=True, height=1500),
-        Shot("shareable", own, ".banner", f"sub-{label} without a face, {tool}.", last=f"{part} .renders"),
+        Shot("shareable", own, ".banner", f"sub-{label} without a face.", last=f"{image} .tool .renders"),
         Shot("turn", faces, f"{image} .viewer", "Two faces that turn together: true, and recovered.", before=turn),
         Shot("map", faces, f"{image} .viewer", "Distance to the recovered face, on the true one.", before=maps),
         Shot("slices", faces, f"{part} .panels", f"Before and after {tool}, with a slider."),
@@ -196,10 +197,10 @@ def page(bids_dir: Path, output_dir: Path, wanted: Sequence[Shot], sizes: dict[s
         "([simulate.md](simulate.md)). `make gallery` makes this page and its pictures, and refuses any other dataset; "
         "do not edit it by hand.",
         "",
-        f"{heads} heads (seed {made['seed']}, {made['resolution_mm']:g} mm), {len(tools)} tools ({', '.join(tools)}), "
-        f"{samples} sample{'' if samples == 1 else 's'} of few steps for each image: {done} of {len(status)} image x "
-        "tool done. So few heads and steps show pages, not how good a tool is. Participant and tool are those whose "
-        "recovered face is the median one.",
+        f"{_several(heads, 'head')} (seed {made['seed']}, {made['resolution_mm']:g} mm), "
+        f"{_several(len(tools), 'tool')} ({', '.join(tools)}), {_several(samples, 'sample')} of few steps each: "
+        f"{done} of {len(status)} image x tool done. So few heads and steps show pages, not how good a tool is. "
+        "Participant and tool are those whose recovered face is the median one.",
     ]
     for shot in wanted:
         width = min(sizes[shot.name][0], 900)
@@ -210,6 +211,10 @@ def page(bids_dir: Path, output_dir: Path, wanted: Sequence[Shot], sizes: dict[s
             f'<img src="gallery/{shot.name}.webp" width="{width}" alt="{shot.words}">',
         ]
     return "\n".join([*lines, ""])
+
+
+def _several(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -120,7 +120,10 @@ def test_the_gallery_is_made(
     for path in pictures:
         with Image.open(path) as picture:
             assert picture.format == "WEBP" and picture.convert("L").getextrema()[1] > 150
-    assert "2 heads (seed 1, 2 mm), 2 tools (niimath, pydeface), 2 samples" in text
+    assert (
+        "2 heads (seed 1, 2 mm), 2 tools (niimath, pydeface), 2 samples of few steps each: 2 of 3 image x tool done"
+        in text
+    )
     assert "2 of 3 image x tool done" in text
     capsys.readouterr()
     monkeypatch.setattr(docs_gallery, "MOST_BYTES", 1000)

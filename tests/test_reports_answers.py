@@ -108,7 +108,9 @@ def test_the_choice() -> None:
         "After every tool, people were found by the recovered face more often than by chance: none withstands."
     )
     assert again == "Images to do again: a 0 of 10, b 0 of 10, skullstrip 0 of 10, c 2 of 10."
-    assert "nothing can be said of which is better" in answers.choice_lines([SUMMARY], [])[0]
+    assert "It is the only tool, so nothing can be said of which is better." in answers.choice_lines([SUMMARY], [])[0]
+    failed = {**SUMMARY, "tool": "z", "recovered_mm": None}
+    assert "The others (z) have no image that counts, so nothing" in answers.choice_lines([SUMMARY, failed], [])[0]
     assert answers.choice_lines([{**SUMMARY, "recovered_mm": None}], [])[0].startswith("No tool has")
 
 

@@ -120,7 +120,8 @@ def choice_lines(summary: Sequence[Row], tools: Sequence[Row], reference: str = 
         return ["No tool has a recovered face that counts, so none can be recommended."]
     ranked = sorted(known, key=lambda row: -(value(row, "recovered_mm") or 0))
     heads = [row for row in ranked if row["tool"] != reference] or ranked
-    lines = [_best_line(heads, tools)]
+    shown = {row["tool"] for row in ranked}
+    lines = [_best_line(heads, tools, [str(row["tool"]) for row in summary if row["tool"] not in shown])]
     if any(row["tool"] == reference for row in ranked) and heads is not ranked:
         bare = next(row for row in ranked if row["tool"] == reference)
         lines.append(
@@ -135,7 +136,7 @@ def _again_line(summary: Sequence[Row]) -> str:
     """Images that have to be done again, by tool, the fewest first."""
     ranked = sorted(summary, key=lambda row: _trouble(row) / max(count(row, "n_images"), 1))
     if not any(map(_trouble, ranked)):
-        return "No image has to be done again with any tool."
+        return "No tool left an image to do again."
     named = [f"{row['tool']} {_trouble(row)} of {count(row, 'n_images')}" for row in ranked]
     return f"Images to do again: {', '.join(named)}."
 
@@ -200,14 +201,16 @@ def _p(text: str) -> str:
     return shown(text, 3)
 
 
-def _best_line(ranked: Sequence[Row], tools: Sequence[Row]) -> str:
+def _best_line(ranked: Sequence[Row], tools: Sequence[Row], without: Sequence[str]) -> str:
+    """`ranked` are rows of group_summary, the best first; `without` are tools of which no image counts."""
     best, *others = ranked
     first = (
         f"The recovered face stays farthest from the true one after {best['tool']}: {_mm(best, 'recovered_mm')} mm on "
         f"average over {_people(count(best, 'n_pairs'))} (an average face: {_mm(best, 'average_mm')} mm)."
     )
     if not others:
-        return first + " It is the only tool, so nothing can be said of which is better."
+        alone = f"The others ({', '.join(without)}) have no image that counts" if without else "It is the only tool"
+        return f"{first} {alone}, so nothing can be said of which is better."
     tied = [str(row["tool"]) for row in others if not _told_apart(best, row, tools)]
     worse = [str(row["tool"]) for row in others if row["tool"] not in tied]
     if tied:

@@ -24,7 +24,7 @@ TYPES = {
     "refaced": "sample",
     "refaced_mean": "mean of the samples",
     "refaced_sample_mean": "samples, distances averaged",
-    "refaced_best": "best sample (only the truth can tell which)",
+    "refaced_best": "best sample",
 }
 _ORDER = {"fail": 0, "warn": 1, "pass": 2, None: 3}
 

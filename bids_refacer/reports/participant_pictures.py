@@ -88,8 +88,9 @@ class FacePictures:
         return [{"source": faces.render(self.truth, view), "view": view} for view in faces.VIEWS]
 
     def limit(self) -> float:
-        """End of the colour scale, mm: the same for all tools of the image."""
-        known = [self._map(tool, kind, sample) for tool in self.image.tools for kind, sample in _recovered(tool)]
+        """End of the colour scale, mm: the same for all tools of the image, and wide enough for the average face."""
+        kinds = [(tool, kind) for tool in self.image.tools for kind in [("average", None), *_recovered(tool)]]
+        known = [self._map(tool, *kind) for tool, kind in kinds]
         ends = [float(np.percentile(values, 95)) for values in known if values is not None and len(values)]
         return float(np.clip(np.ceil(max(ends, default=3.0)), 2.0, 15.0))
 
