@@ -248,7 +248,7 @@ def _difference(original: Result, other: Result, seed: int) -> Row:
         "statistic": test.z,
         "p_meng": test.p_value,
         "p_permutation_difference": permutation,
-        # Meng's test is right where both images predict equally well, permutations where neither predicts
+        # permutations are right where neither image predicts; where both do, neither is exact (docs/phenotype.md)
         "p_value": max(test.p_value, permutation),
         "p_wilcoxon_replicates": test.replicates_p,
     }
