@@ -35,6 +35,8 @@ def output(bids: Path) -> Path:
     where = {"tool": "quickshear", "participant_id": "sub-03"}
     change(folder, "status", "message", "The brain is too small: see it.", **where)
     change(folder, "status", "status", "failed", **where)
+    with (folder / "status.tsv").open("a") as file:  # an image that was not to be audited is no audit that failed
+        file.write("sub-04\tn/a\tsub-04/anat/sub-04_T2w.nii.gz\tn/a\tinput\tskipped\tIt may show the face.\tn/a\n")
     return folder
 
 
@@ -138,6 +140,7 @@ def test_what_is_missing_is_said(said: list[str], output: Path) -> None:
     assert "1 participants of the raw dataset have no result yet: sub-99" in text
     row = one(output, "group_images", participant_id="sub-03", tool="quickshear")
     assert (row["state"], row["reason"]) == ("failed", "The brain is too small: see it.")
+    assert table(output, "group_images", image="sub-04/anat/sub-04_T2w.nii.gz") == []
     report = (output / "group.md").read_text()
     assert "closed set" in report and "from the population to the sample" in report and "shape" in report
 

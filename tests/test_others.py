@@ -11,9 +11,11 @@ import pytest
 from other_contrast import TO_T2W, other_contrast
 from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.cli.others import choose, describe_others, plan_others
+from bids_refacer.cli.others import about_passed_over, choose, describe_others, passed_over_rows, plan_others
 from bids_refacer.dataset.images import HeadImage, Selection, find_images
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.others import find_others, one_of_parts
+from bids_refacer.dataset.records import DEFACED
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.interfaces.carry import CarryHead
@@ -227,6 +229,28 @@ def test_the_reference_is_of_the_session_and_most_alike(tmp_path: Path) -> None:
         "sub-1_ses-b_run-2_T2w.nii.gz": "sub-1_ses-b_run-2_T1w.nii.gz",
         "sub-1_ses-c_T2w.nii.gz": None,
     }
+
+
+def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path) -> None:
+    """What --apply-to-others did before stays done; a filter is told of as one."""
+    root = start_dataset(tmp_path / "in")
+    for name in ("sub-01_T1w", "sub-01_run-2_T1w", "sub-01_T2w", "sub-01_FLAIR", "sub-01_defacemask", "sub-02_UNIT1"):
+        add_image(root, name, np.zeros((5, 5, 5), np.uint8))
+    (tmp_path / "filter.json").write_text('{"T1w": {"run": null}}')
+    settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,))
+    selection, others = choose(find_images(root, filter_file=tmp_path / "filter.json"), settings)
+    assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
+    record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps(dict.fromkeys(DEFACED)))
+    said = {row["image"].split("/")[-1]: row["message"] for row in passed_over_rows(others, settings)}
+    assert set(said) == {"sub-01_T2w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_UNIT1.nii.gz"}
+    assert said["sub-01_T2w.nii.gz"].endswith("of its session, or have it audited itself with --suffix T2w.")
+    assert said["sub-01_run-2_T1w.nii.gz"].endswith("or leave out the filter that it did not match.")
+    assert said["sub-02_UNIT1.nii.gz"].endswith("an audited image of its session.")
+    assert "sub-01/anat/sub-01_T2w.nii.gz may show the face too" in "".join(describe_others(others, settings))
+    assert about_passed_over(passed_over_rows(others, settings) * 3)[0].endswith(" and 4 more")
+    assert about_passed_over([]) == []
 
 
 def test_a_mask_is_continued_beyond_its_field_of_view() -> None:

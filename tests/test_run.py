@@ -11,6 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_datasets import Done, add_damaged_images, add_image, run_with_stand_in, settings_for, start_dataset
 
@@ -50,6 +51,7 @@ def contents(root: Path, without: str = "logs") -> dict[str, tuple[int, str]]:
 def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = start_dataset(tmp_path_factory.mktemp("run") / "a dataset")  # with a space, as people have them
     add_image(root, "sub-01_ses-a_run-1_T1w")
+    add_image(root, "sub-01_ses-a_T2w", np.ones((5, 5, 5), dtype=np.uint8))
     add_damaged_images(root)
     return root
 
@@ -75,8 +77,8 @@ def rows_of(done: Done, table: str, **wanted: str) -> list[dict[str, str | None]
 
 @pytest.mark.parametrize(("participant", "words"), BAD.items())
 def test_bad_input_is_a_sentence(audit: Done, participant: str, words: str) -> None:
-    rows = rows_of(audit, "status", participant_id=participant)
-    assert rows and all((row["stage"], row["status"]) == ("input", "failed") for row in rows)
+    rows = rows_of(audit, "status", participant_id=participant, status="failed")
+    assert rows and all(row["stage"] == "input" for row in rows)
     for row in rows:
         assert words in row["message"] and participant in row["message"] and "Error" not in row["message"]
     assert words in audit.out and "Traceback" not in audit.out + audit.err
@@ -88,6 +90,14 @@ def test_the_good_image_is_done_and_the_exit_code_tells(audit: Done) -> None:
     rows = rows_of(audit, "status", image=GOOD)
     assert [(row["tool"], row["session_id"], row["status"]) for row in rows] == [(t, "ses-a", "ok") for t in TOOLS]
     assert all(float(row["run_time_s"] or 0) > 0 for row in rows)
+
+
+def test_images_that_the_run_leaves_as_they_are_have_a_row(audit: Done) -> None:
+    rows = {row["participant_id"]: row for row in rows_of(audit, "status", status="skipped")}
+    assert set(rows) == {"sub-01", "sub-other"} and rows["sub-01"]["tool"] is None
+    said = "sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz may show the face too and was not defaced: give --apply-to-others"
+    assert said in str(rows["sub-01"]["message"]) and "--suffix T2w" in str(rows["sub-01"]["message"])
+    assert "2 other images may show the face and were not defaced (--apply-to-others does): sub-01/ses-a" in audit.out
 
 
 def test_failures_come_first_in_the_summary(audit: Done) -> None:

@@ -41,7 +41,8 @@ def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[Row]:
     told = set()
     for row in audit.status.to_dict("records"):
         image, tool = _text(row.get("image")), _text(row.get("tool"))
-        if row["status"] != "ok" and (image, tool) not in done:
+        is_other = row["status"] == "skipped" and tool is None  # an image that the run was not to audit
+        if row["status"] != "ok" and not is_other and (image, tool) not in done:
             about = {"participant_id": row["participant_id"], "image": image, "tool": tool}
             rows.append({**about, "state": "failed", "reason": _text(row.get("message"))})
             told.add((image, tool))

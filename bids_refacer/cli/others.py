@@ -1,4 +1,4 @@
-"""``--apply-to-others``: the other images of each session, defaced as the audited one was; none is passed over."""
+"""The other images of each session: defaced as the audited one was (``--apply-to-others``), or told of."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from bids_refacer.cli.plan import all_tools
 from bids_refacer.cli.verdict_rows import defacing_row
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.others import OtherImage, find_others, one_of_parts
+from bids_refacer.dataset.others import OtherImage, find_others, one_of_parts, unseen
 from bids_refacer.dataset.records import DEFACED, discard, fingerprint, is_current, read_record
 from bids_refacer.dataset.tables import image_columns, problem_row, status_row
 from bids_refacer.interfaces.defacers import Defacer
 from bids_refacer.interfaces.defacers.user import read_definitions
-from bids_refacer.settings import RunSettings
+from bids_refacer.settings import SUFFIXES, RunSettings
 from bids_refacer.workflows.jobs import ToolJob, node_name
 from bids_refacer.workflows.others import OtherJob
 
 Row = dict[str, Any]
+_MOST = 5  # names in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Others:
-    """The images that are not audited; none without ``--apply-to-others``."""
+    """The images that are not audited; without ``--apply-to-others`` they are all `passed_over`."""
 
     images: tuple[OtherImage, ...] = ()
     problems: tuple[ImageProblem, ...] = ()
+    passed_over: tuple[HeadImage, ...] = ()
 
 
 def choose(selection: Selection, settings: RunSettings) -> tuple[Selection, Others]:
     """What is audited, and the others: with them, one part of each acquisition is audited in the name of all."""
+    chosen = {"participants": settings.participant_label, "sessions": settings.session_label}
     if not settings.apply_to_others:
-        return selection, Others()
+        return selection, Others(passed_over=tuple(unseen(settings.bids_dir, selection, **chosen)))
     audited = one_of_parts(selection)
-    images, problems = find_others(
-        settings.bids_dir, audited, participants=settings.participant_label, sessions=settings.session_label
-    )
+    images, problems = find_others(settings.bids_dir, audited, **chosen)
     return audited, Others(images=tuple(images), problems=tuple(problems))
 
 
 def describe_others(others: Others, settings: RunSettings) -> list[str]:
     """What would be done with them, for ``--dry-run``."""
     tools, lines = all_tools(settings), [problem.message for problem in others.problems]
+    lines += [_passed_over(image, settings) for image in others.passed_over]
     for other in others.images:
         if other.reference is None:
             lines.append(_no_reference(other.image))
@@ -108,6 +110,30 @@ def other_rows(others: Others, crashes: Sequence[Crash], settings: RunSettings) 
             )
             defacing.append({**image_columns(other.image, tool), **defacing_row(details, settings)})
     return status, defacing
+
+
+def passed_over_rows(others: Others, settings: RunSettings) -> list[Row]:
+    """Rows of the table of status about images that the run leaves as they are, unless an earlier run defaced them."""
+    rows = []
+    for image in others.passed_over:
+        names = _names(image, settings)
+        if not any(read_record(names.other_record(tool), DEFACED) for tool in settings.deface_tools):
+            row = {
+                **image_columns(image),
+                "stage": "input",
+                "status": "skipped",
+                "message": _passed_over(image, settings),
+            }
+            rows.append(row)
+    return rows
+
+
+def about_passed_over(rows: Sequence[Row]) -> list[str]:
+    """A line for the terminal: who publishes the defaced images should know of the others."""
+    if not rows:
+        return []
+    paths = ", ".join(row["image"] for row in rows[:_MOST]) + (f" and {len(rows) - _MOST} more" if rows[_MOST:] else "")
+    return [f"{len(rows)} other images may show the face and were not defaced (--apply-to-others does): {paths}"]
 
 
 def _is_native(tool: Defacer, other: OtherImage) -> bool:
@@ -178,6 +204,15 @@ def _no_reference(image: HeadImage) -> str:
     return (
         f"{image.path} was not defaced, as {session} has no audited image whose mask it could get: add a T1w image, "
         f"have this one audited itself with --suffix {image.suffix}, or deface it by hand."
+    )
+
+
+def _passed_over(image: HeadImage, settings: RunSettings) -> str:
+    itself = f", or have it audited itself with --suffix {image.suffix}" if image.suffix in SUFFIXES else ""
+    itself = ", or leave out the filter that it did not match" if image.suffix in settings.suffix else itself
+    return (
+        f"{image.bids_path} may show the face too and was not defaced: give --apply-to-others, which carries the mask "
+        f"of an audited image of its session{itself}."
     )
 
 

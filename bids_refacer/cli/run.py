@@ -22,7 +22,15 @@ from bids_refacer.cli.environment import (
     start_log,
     stop_log,
 )
-from bids_refacer.cli.others import Others, choose, describe_others, other_rows, plan_others
+from bids_refacer.cli.others import (
+    Others,
+    about_passed_over,
+    choose,
+    describe_others,
+    other_rows,
+    passed_over_rows,
+    plan_others,
+)
 from bids_refacer.cli.pages import pages_of_run, rebuild_pages
 from bids_refacer.cli.plan import (
     Plan,
@@ -111,15 +119,16 @@ def _run(settings: RunSettings) -> int:
         say, crashes = _work(plan, others, settings, machine)
     about_others, defacing = other_rows(others, crashes, settings)
     rows = status_rows(plan, crashes) + about_others
+    passed_over = passed_over_rows(others, settings)
     with one_writer(settings.output_dir / LOCK) as locked:
         if not locked:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
-        write_tables(plan, rows, settings.output_dir, settings, defacing)
+        write_tables(plan, rows + passed_over, settings.output_dir, settings, defacing)
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in summary(rows, plan, settings.output_dir):
+    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
         say(line)
     return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
 

@@ -63,10 +63,7 @@ def find_others(
     selection : what is audited (`one_of_parts`); files that it has problems with are not told about again
     participants, sessions : labels; all when empty
     """
-    known = {image.bids_path for image in selection.images} | {problem.bids_path for problem in selection.problems}
-    labels = participants or tuple(participant_labels(bids_dir))
-    found = [image for image in _anatomy(bids_dir, labels, sessions) if image.bids_path not in known]
-    images, problems = usable(sorted(found, key=lambda image: image.bids_path))
+    images, problems = usable(unseen(bids_dir, selection, participants=participants, sessions=sessions))
     acquisitions: dict[object, list[HeadImage]] = {}
     for image in sorted(images, key=_rank):
         acquisitions.setdefault(_acquisition(image), []).append(image)
@@ -76,6 +73,16 @@ def find_others(
         reference = _reference(image, selection.images)
         others.append(OtherImage(image=image, leader=parts[0], reference=reference, parts=len(parts)))
     return others, problems
+
+
+def unseen(
+    bids_dir: Path, selection: Selection, *, participants: tuple[str, ...] = (), sessions: tuple[str, ...] = ()
+) -> list[HeadImage]:
+    """Images below the ``anat`` folders that the selection does not know, whatever state their files are in."""
+    known = {image.bids_path for image in selection.images} | {problem.bids_path for problem in selection.problems}
+    labels = participants or tuple(participant_labels(bids_dir))
+    found = [image for image in _anatomy(bids_dir, labels, sessions) if image.bids_path not in known]
+    return sorted(found, key=lambda image: image.bids_path)
 
 
 def _anatomy(bids_dir: Path, participants: Iterable[str], sessions: tuple[str, ...]) -> Iterator[HeadImage]:
