@@ -176,7 +176,7 @@ run_slurm() {
   [ "$before" = "$after" ] || fail "finished participants were done again"
   tail -n 2 "$work"/slurm/logs/slurm/*/group.log
   same "$work/native" "$work/slurm"
-  [ "$(ls "$work/node" | wc -l)" = 1 ] || fail "of work folders, the killed task's should be left, and no other"
+  [ "$(ls "$work/node" | wc -l)" -le 1 ] || fail "tasks that were not killed left their work folders"
 }
 
 nipype() {
