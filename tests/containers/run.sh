@@ -234,7 +234,7 @@ clean() {
   for process in /proc/[0-9]*; do # of a build that was killed
     case $(readlink "$process/root" || true) in "$CI_DIR"/*) kill -9 "${process#/proc/}" || true ;; esac
   done
-  findmnt -rno TARGET | grep "^$CI_DIR/" | sort -r | xargs -r umount --lazy
+  { findmnt -rno TARGET | grep "^$CI_DIR/" || true; } | sort -r | xargs -r umount --lazy # often there is none
   rm -rf "$CI_DIR"
 }
 
