@@ -27,8 +27,7 @@ from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
-from bids_refacer.surfaces.score import Key, score_images
-from bids_refacer.surfaces.skin import skin_level
+from bids_refacer.surfaces.score import Key, original_skin, score_candidates
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
@@ -91,8 +90,9 @@ def attack_rows(
         if model.stages:
             candidates[(f"{name} single", None)] = refaced.samples[0] * scan.slope + scan.inter
     truth = prepare(original, folder)[1]
-    rows = score_images(original.values, candidates, original.affine, truth).rows
-    about = (skin_level(original.values, original.affine), original.affine, refaced.unknown, truth)
+    skin = original_skin(original.values, original.affine)
+    rows = score_candidates(skin, candidates, original.affine, truth).rows
+    about = (skin.level, original.affine, refaced.unknown, truth)
     original_looks = asdict(face_quality(original.values, *about))
     looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
     return [
@@ -167,12 +167,23 @@ def participants(bids_dir: Path, split: str) -> list[str]:
     return [row["participant_id"] for row in rows if row["split"] == split]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def head_parser(description: str | None) -> argparse.ArgumentParser:
+    """Arguments that say which heads are attacked, and where what is made of them is kept; see `chosen`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bids_dir", type=Path)
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
     parser.add_argument("--participants", nargs="*", help="instead of --split")
+    return parser
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """Labels, with ``sub-``, of the heads that arguments of `head_parser` name."""
+    return options.participants or participants(options.bids_dir, options.split)
+
+
+def main() -> None:
+    parser = head_parser(__doc__)
     parser.add_argument("--tools", nargs="+", default=["quickshear", "pydeface", "niimath", "skullstrip"])
     parser.add_argument("--models", nargs="+", default=["linear", "kriged", "default"])
     parser.add_argument("--num-samples", type=int, default=1)
@@ -189,10 +200,9 @@ def main() -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    names = options.participants or participants(options.bids_dir, options.split)
     models = {Path(name).name: load_model(name, torch.device("cpu")) for name in options.models}
     rows = []
-    for name in names:
+    for name in chosen(options):
         path = next((options.bids_dir / name).rglob("*_T1w.nii*"))
         original = read_scan(path)
         for tool in options.tools:

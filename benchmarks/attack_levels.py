@@ -7,7 +7,6 @@ level `naive` that is the replaced face itself. What WORK_DIR holds is not compu
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.attack import defaced, participants, prepare
+from benchmarks.attack import chosen, defaced, head_parser, prepare
 from bids_refacer.cli.attack_level import Look, attack_at
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.settings import ATTACKS
@@ -62,15 +61,11 @@ def table(found: dict[tuple[str, str], dict[str, float]], tools: list[str]) -> l
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bids_dir", type=Path)
-    parser.add_argument("work_dir", type=Path)
-    parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
-    parser.add_argument("--participants", nargs="*", help="instead of --split")
+    parser = head_parser(__doc__)
     parser.add_argument("--tools", nargs="+", default=["niimath-reface", "average"])
     parser.add_argument("--model", default="linear")
     options = parser.parse_args()
-    names = options.participants or participants(options.bids_dir, options.split)
+    names = chosen(options)
     model = load_model(options.model, torch.device("cpu"))
     found: dict[tuple[str, str], dict[str, float]] = {}
     for name in names:

@@ -7,12 +7,11 @@ with. Printed: symmetric MASD of the face, mm, per head and on average. WORK_DIR
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.attack import defaced, participants, prepare
+from benchmarks.attack import chosen, defaced, head_parser, prepare
 from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.unknown import unknown_region
@@ -39,16 +38,12 @@ def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bids_dir", type=Path)
-    parser.add_argument("work_dir", type=Path)
-    parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
-    parser.add_argument("--participants", nargs="*", help="instead of --split")
+    parser = head_parser(__doc__)
     parser.add_argument("--tools", nargs="+", default=["pydeface"], help="tools that remove")
     options = parser.parse_args()
     for tool in options.tools:
         found = []
-        for name in options.participants or participants(options.bids_dir, options.split):
+        for name in chosen(options):
             original = read_scan(next((options.bids_dir / name).rglob("*_T1w.nii*")))
             found.append(placements(original, tool, options.work_dir / name))
             print(name, tool, {way: round(masd, 2) for way, masd in found[-1].items()}, flush=True)

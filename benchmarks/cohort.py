@@ -8,13 +8,12 @@ are there already are passed over.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.attack import defaced, participants, prepare
+from benchmarks.attack import chosen, defaced, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.cli.attack_level import Look, attack_at
@@ -74,19 +73,14 @@ def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bids_dir", type=Path)
-    parser.add_argument("work_dir", type=Path)
+    parser = head_parser(__doc__)
     parser.add_argument("out_dir", type=Path)
-    parser.add_argument("--split", default="val", help="rows of participants.tsv to take")
-    parser.add_argument("--participants", nargs="*", help="instead of --split")
     parser.add_argument("--tools", nargs="+", default=list(TOOLS))
     parser.add_argument("--model", default="default")
     options = parser.parse_args()
     settings = RunSettings(bids_dir=options.bids_dir, output_dir=options.out_dir, work_dir=options.out_dir)
     write_datasets(options.out_dir, options.bids_dir)
-    chosen = options.participants or participants(options.bids_dir, options.split)
-    labels = tuple(name.removeprefix("sub-") for name in chosen)
+    labels = tuple(name.removeprefix("sub-") for name in chosen(options))
     model = load_model(options.model, torch.device("cpu"))
     done = []
     for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:

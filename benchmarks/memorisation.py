@@ -21,32 +21,20 @@ import numpy as np
 import torch
 
 from bids_refacer.refacing.sampling import SamplingSettings
-from bids_refacer.surfaces.region import part_of
-from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.training.face_validation import REGIONS, FaceProblem, face_problem, sampled_fields, skin_error_mm
-from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head, load_head
+from bids_refacer.training.face_validation import (
+    REGIONS,
+    face_problem,
+    face_skin,
+    sampled_fields,
+    skin_error_mm,
+    within,
+)
+from bids_refacer.training.heads import FIELD_SPACING, SPACING, load_head
 from bids_refacer.training.split import TRAIN, VAL
-from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.fields import skin_field
 from bids_refacer.weights import load_model
 
-_STILL = Alignment(np.eye(4), np.eye(4))
 _DRAWS = 2000
-
-
-def true_skin(head: Head) -> np.ndarray:
-    """(n, 3) mm: skin of the face of a head, as far as its field of view shows it."""
-    grid = CANONICAL[SPACING]
-    vertices = np.asarray(skin_surface(head.stored.astype(np.float32), grid.affine).vertices)
-    points = vertices[part_of(vertices, _STILL) > 0]
-    voxels = np.clip(np.rint((points - grid.affine[:3, 3]) / SPACING).astype(int), 0, np.array(grid.shape) - 1)
-    return points[head.seen[tuple(voxels.T)]]
-
-
-def within(points: np.ndarray, problem: FaceProblem) -> np.ndarray:
-    """The points that lie in what was removed."""
-    grid = CANONICAL[FIELD_SPACING]
-    voxels = np.clip(np.rint((points - grid.affine[:3, 3]) / FIELD_SPACING).astype(int), 0, np.array(grid.shape) - 1)
-    return points[problem.level.unknown[0, 0].numpy()[tuple(voxels.T)] > 0]
 
 
 def report(name: str, distances: np.ndarray, trained: np.ndarray, own: np.ndarray) -> None:
@@ -98,7 +86,7 @@ def main() -> None:
     entries = json.loads((options.out / "heads.json").read_text())["heads"]
     heads = {entry["name"]: load_head(options.out / "cache" / f"{entry['name']}.npz") for entry in entries}
     trained = np.array([entry["split"] == TRAIN for entry in entries])
-    skins = [true_skin(head) for head in heads.values()]
+    skins = [within(face_skin(head), head.seen, SPACING) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))
     settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"))
     own: list[int] = []
@@ -109,12 +97,14 @@ def main() -> None:
         own.append(place)
         head = heads[entry["name"]]
         problem = face_problem(head, model.prior, REGIONS[options.region](head))
-        truth = torch.from_numpy(head.skin_mm.astype(np.float32) / 8)[None, None]
+        truth = torch.from_numpy(skin_field(head.skin_mm.astype(np.float32)))[None, None]
         faces = {"the true face": truth, "linear estimate": problem.linear}
         if model.stages:
             faces["sample"] = sampled_fields(*model.stages[0], problem, 0, settings)
+        removed = problem.level.unknown[0, 0].numpy()
+        of_people = [within(points, removed, FIELD_SPACING) for points in skins]
         for name, fields in faces.items():
-            rows[name].append([skin_error_mm(fields, within(points, problem)) for points in skins])
+            rows[name].append([skin_error_mm(fields, points) for points in of_people])
     columns = ["face", "to training people mm", "to held-out people mm", "a training person is nearer", "p"]
     columns += [f"nearest of {trained.sum()} trained mm", "nearest of as many as held out mm", "nearest held out mm"]
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")

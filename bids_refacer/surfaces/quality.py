@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 import trimesh
 from scipy import ndimage
@@ -70,7 +71,8 @@ def face_quality(
     # distance to the border, positive inside what was painted, at the vertices
     spacing = voxel_sizes(affine)
     inside, outside = (ndimage.distance_transform_edt(m, sampling=spacing) for m in (painted, ~painted))
-    depth = ndimage.map_coordinates((inside - outside).astype(np.float32), _voxels(mesh.vertices, affine), order=1)
+    voxels = nib.affines.apply_affine(np.linalg.inv(affine), mesh.vertices)
+    depth = ndimage.map_coordinates((inside - outside).astype(np.float32), voxels.T, order=1)
     face = part_of(mesh.vertices, alignment) > 0
     return FaceQuality(
         float(loose.sum() * ml),
@@ -89,11 +91,6 @@ def roughness(mesh: trimesh.Trimesh) -> np.ndarray:
     both = (half + half.T).tocsr()
     degree = np.maximum(np.asarray(both.sum(1)), 1)
     return np.asarray(np.abs(((both @ mesh.vertices / degree - mesh.vertices) * mesh.vertex_normals).sum(1)))
-
-
-def _voxels(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    back = np.linalg.inv(affine)
-    return (points @ back[:3, :3].T + back[:3, 3]).T
 
 
 def _mean(values: np.ndarray) -> float:

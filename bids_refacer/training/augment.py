@@ -12,8 +12,6 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import CANONICAL
 
-Box = tuple[slice, slice, slice]
-
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -22,13 +22,15 @@ from bids_refacer.refacing.conditioning import (
     working_box,
 )
 from bids_refacer.refacing.unknown import NothingRemovedError
-from bids_refacer.training.augment import Augmentation, Box, apply_intensity, apply_pose, draw_augmentation, size_factor
+from bids_refacer.training.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation, size_factor
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.priors import folds_of
 from bids_refacer.training.regions import draw_region
 from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
+
+Box = tuple[slice, slice, slice]
 
 AIR = -0.94
 """Model intensity under which a voxel counts as zeroed background."""

@@ -62,25 +62,29 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
     )
     level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
     removed = np.asarray(level.unknown[0, 0].numpy() > 0)
-    return FaceProblem(level, linear_fields(prior, level), view.fields, _removed_skin(head, removed))
+    return FaceProblem(level, linear_fields(prior, level), view.fields, within(face_skin(head), removed, FIELD_SPACING))
 
 
-def _removed_skin(head: Head, removed: np.ndarray) -> np.ndarray:
+def face_skin(head: Head) -> np.ndarray:
+    """(n, 3) mm: true skin of the face of a head, without the border of the frame."""
     grid = CANONICAL[SPACING]
     vertices = skin_surface(head.stored.astype(np.float32), grid.affine).vertices
-    points = vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, grid)]
-    return points[ndimage.map_coordinates(removed.astype(np.float32), _voxels(points), order=0) > 0]
+    return np.asarray(vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, grid)])
+
+
+def within(points: np.ndarray, mask: np.ndarray, spacing: int) -> np.ndarray:
+    """The (n, 3) points, mm, whose voxel of the canonical grid of `spacing` mm is in a mask, (i, j, k) bool."""
+    return points[ndimage.map_coordinates(mask.astype(np.float32), _voxels(points, spacing), order=0) > 0]
 
 
 def skin_error_mm(fields: Tensor, points: np.ndarray) -> float:
     """Mean |signed distance| in mm that (1, 2, i, j, k) fields give at points of the true skin."""
     skin = fields[0, 0].double().numpy()
-    return float(np.abs(ndimage.map_coordinates(skin, _voxels(points), order=3)).mean() * SKIN_UNIT_MM)
+    return float(np.abs(ndimage.map_coordinates(skin, _voxels(points, FIELD_SPACING), order=3)).mean() * SKIN_UNIT_MM)
 
 
-def _voxels(points: np.ndarray) -> np.ndarray:
-    grid = CANONICAL[FIELD_SPACING]
-    return ((points - grid.affine[:3, 3]) / FIELD_SPACING).T
+def _voxels(points: np.ndarray, spacing: int) -> np.ndarray:
+    return ((points - CANONICAL[spacing].affine[:3, 3]) / spacing).T
 
 
 def sampled_fields(
