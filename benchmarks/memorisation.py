@@ -21,17 +21,12 @@ import numpy as np
 import torch
 
 from bids_refacer.refacing.sampling import SamplingSettings
-from bids_refacer.training.face_validation import (
-    REGIONS,
-    face_problem,
-    face_skin,
-    sampled_fields,
-    skin_error_mm,
-    within,
-)
-from bids_refacer.training.heads import FIELD_SPACING, SPACING, load_head
+from bids_refacer.surfaces.distances import signed_distances
+from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.training.face_validation import REGIONS, drawn_skin, face_points, face_problem, sampled_fields, within
+from bids_refacer.training.heads import SPACING, Head, load_head
 from bids_refacer.training.split import TRAIN, VAL
-from bids_refacer.volumes.fields import skin_field
+from bids_refacer.volumes.grid import CANONICAL
 from bids_refacer.weights import load_model
 
 _DRAWS = 2000
@@ -76,6 +71,12 @@ def _nearer(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(one[:, None] < other[None]))
 
 
+def _skin_points(head: Head) -> np.ndarray:
+    """(n, 3) mm, canonical frame: the skin of a head's face inside its field of view."""
+    skin = skin_surface(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
+    return within(face_points(skin), head.seen)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -86,7 +87,7 @@ def main() -> None:
     entries = json.loads((options.out / "heads.json").read_text())["heads"]
     heads = {entry["name"]: load_head(options.out / "cache" / f"{entry['name']}.npz") for entry in entries}
     trained = np.array([entry["split"] == TRAIN for entry in entries])
-    skins = [within(face_skin(head), head.seen, SPACING) for head in heads.values()]
+    skins = [_skin_points(head) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))
     settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"))
     own: list[int] = []
@@ -97,14 +98,15 @@ def main() -> None:
         own.append(place)
         head = heads[entry["name"]]
         problem = face_problem(head, model.prior, REGIONS[options.region](head))
-        truth = torch.from_numpy(skin_field(head.skin_mm.astype(np.float32)))[None, None]
-        faces = {"the true face": truth, "linear estimate": problem.linear}
+        faces = {"the true face": problem.skin.mesh, "linear estimate": drawn_skin(problem, problem.linear)}
         if model.stages:
-            faces["sample"] = sampled_fields(*model.stages[0], problem, 0, settings)
-        removed = problem.level.unknown[0, 0].numpy()
-        of_people = [within(points, removed, FIELD_SPACING) for points in skins]
-        for name, fields in faces.items():
-            rows[name].append([skin_error_mm(fields, points) for points in of_people])
+            sample = sampled_fields(*model.stages[0], problem, 0, settings)
+            faces["sample"] = drawn_skin(problem, sample)
+        of_people = [within(points, problem.view.unknown) for points in skins]
+        ends = np.cumsum([len(points) for points in of_people])[:-1]
+        for name, face in faces.items():
+            distances = np.abs(signed_distances(np.concatenate(of_people), face))
+            rows[name].append([part.mean() for part in np.split(distances, ends)])
     columns = ["face", "to training people mm", "to held-out people mm", "a training person is nearer", "p"]
     columns += [f"nearest of {trained.sum()} trained mm", "nearest of as many as held out mm", "nearest held out mm"]
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")

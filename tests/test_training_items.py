@@ -82,16 +82,22 @@ def test_a_coarse_item_asks_for_the_fields_and_tells_what_is_known(example: Atta
     assert torch.equal(item.condition[:, :1], (level.values * level.known)[box]), "the truth is hidden"
 
 
-def test_a_coarse_item_weighs_fields_where_they_show_in_an_image(cut: Attacked) -> None:
+def test_a_coarse_item_weighs_fields_where_the_estimate_says_that_they_show_in_an_image(cut: Attacked) -> None:
     box = working_box(cut.level.unknown, BOX_MULTIPLE)[2:]
     skin_weight, tissue_weight = coarse_item(cut).weight[0].numpy()
-    skin, unknown, certain = cut.truth.skin[box], cut.unknown[box], cut.truth.skin_seen[box]
+    skin, unknown, certain = cut.view.fields[0, 0].numpy()[box], cut.unknown[box], cut.truth.skin_seen[box]
     near, inside = np.where(np.abs(skin) < 1, 1, FAR_WEIGHT), np.where(skin < 0.5, 1, FAR_WEIGHT)
     np.testing.assert_allclose(skin_weight, near * (unknown & certain), atol=1e-6)
     np.testing.assert_allclose(tissue_weight, inside * unknown, atol=1e-6)
     for place in (near, inside):
         assert len(np.unique(place[unknown])) == 2, "there is something to tell apart"
     assert (unknown & ~certain).any()
+
+
+def test_the_weights_do_not_follow_the_truth(cut: Attacked) -> None:
+    """Weights that are large where the true distance is small would make every learned distance too small."""
+    moved = replace(cut, truth=replace(cut.truth, skin=cut.truth.skin + 0.7))
+    assert torch.equal(coarse_item(moved).weight, coarse_item(cut).weight)
 
 
 @pytest.mark.parametrize("stage", ["coarse", "fine"])

@@ -43,7 +43,11 @@ SOLID_VOXELS = 2
 be for a tool's removed region to be told from noise (`volumes.masks.constant_fill`)."""
 
 FAR_WEIGHT = 0.1
-"""Weight in the loss of the skin field far from the skin, and of the tissue field in air: neither shows in an image."""
+"""Weight in the loss of the skin field far from the skin, and of the tissue field in air: neither shows in an image.
+
+Far from the skin of the *estimate*: weights that follow the truth bias what is learned. The mean of a distance,
+weighted by whether it is small, is too small everywhere, and the field is flat where the skin is uncertain.
+"""
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,8 @@ def coarse_item(found: Attacked) -> Item:
     box = working_box(level.unknown, BOX_MULTIPLE)
     condition = condition_volume(level.values, level.known, base)
     target = (truth - base) * level.unknown
-    near = (truth[:, :1].abs() < 1).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
-    inside = (truth[:, :1] < 0.5).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
+    near = (base[:, :1].abs() < 1).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
+    inside = (base[:, :1] < 0.5).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
     weight = torch.cat([near * as_tensor(example.skin_seen), inside], 1) * level.unknown
     return Item(target[box], condition[box], level.unknown[box], weight[box], 0.0)
 

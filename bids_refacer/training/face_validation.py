@@ -1,8 +1,9 @@
 """How far the faces that a first stage draws lie from the true ones: the figure that decides which weights are kept.
 
-Cheap enough to be computed during training: the fields of held-out heads are sampled in the canonical frame, and the
-drawn distance to the skin is read at points of the true skin. The full audit (`benchmarks/attack.py`) measures
-symmetric surface distances in the native image instead.
+Cheap enough to be computed during training: held-out heads are defaced and completed in the canonical frame, and the
+skins of the completed and of the true head are compared. Distances to the *surface*, not the drawn distances at points
+of the true skin: fields that are too flat look near by those and are not. The full audit (`benchmarks/attack.py`)
+measures in the native image instead.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import trimesh
 from scipy import ndimage
 from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.canonical import canonical_head
-from bids_refacer.refacing.conditioning import Level, linear_fields, pyramid
+from bids_refacer.refacing.canonical import Canonical, canonical_head
+from bids_refacer.refacing.conditioning import Level, image_of, linear_fields, pyramid
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
+from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import inside_view, part_of
-from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.surfaces.skin import Skin, find_skin, skin_surface
 from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
-from bids_refacer.volumes.fields import SKIN_UNIT_MM
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.prior import LinearPrior
 
@@ -33,19 +35,24 @@ REGIONS = {
     "skullstrip": skullstrip_region,
 }
 _IDENTITY = Alignment(np.eye(4), np.eye(4))
+_STORED = 127.5  # model intensities -1..1 as 0..255, the scale of the training cache
 
 
 @dataclass(frozen=True)
 class FaceProblem:
     """One held-out head with one region removed.
 
-    level : what is known, 4 mm; linear, base : (1, 2, i, j, k) linear estimate, without and with anchors
-    points : (n, 3) mm, true skin that was removed
+    view, level : the head as an attack finds it, 2 mm, and what is known of it, 4 mm
+    linear, base : (1, 2, i, j, k) linear estimate, without and with anchors
+    skin : of the true head
+    points : (n, 3) mm, true skin of the face that was removed
     """
 
+    view: Canonical
     level: Level
     linear: Tensor
     base: Tensor
+    skin: Skin
     points: np.ndarray
 
 
@@ -61,30 +68,36 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
         head.values, head.seen & ~region, head.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
     )
     level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
-    removed = np.asarray(level.unknown[0, 0].numpy() > 0)
-    return FaceProblem(level, linear_fields(prior, level), view.fields, within(face_skin(head), removed, FIELD_SPACING))
+    skin = find_skin(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
+    points = within(face_points(skin.mesh), view.unknown)
+    return FaceProblem(view, level, linear_fields(prior, level), view.fields, skin, points)
 
 
-def face_skin(head: Head) -> np.ndarray:
-    """(n, 3) mm: true skin of the face of a head, without the border of the frame."""
-    grid = CANONICAL[SPACING]
-    vertices = skin_surface(head.stored.astype(np.float32), grid.affine).vertices
-    return np.asarray(vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, grid)])
+def face_points(skin: trimesh.Trimesh) -> np.ndarray:
+    """(n, 3) mm: the vertices of a skin in the face, without the border of the frame."""
+    vertices = np.asarray(skin.vertices)
+    return vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, CANONICAL[SPACING])]
 
 
-def within(points: np.ndarray, mask: np.ndarray, spacing: int) -> np.ndarray:
-    """The (n, 3) points, mm, whose voxel of the canonical grid of `spacing` mm is in a mask, (i, j, k) bool."""
-    return points[ndimage.map_coordinates(mask.astype(np.float32), _voxels(points, spacing), order=0) > 0]
+def within(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The (n, 3) points, mm, whose voxel is in a mask, (96, 128, 128) bool."""
+    voxels = (points - CANONICAL[SPACING].affine[:3, 3]) / SPACING
+    return points[ndimage.map_coordinates(mask.astype(np.float32), voxels.T, order=0) > 0]
 
 
-def skin_error_mm(fields: Tensor, points: np.ndarray) -> float:
-    """Mean |signed distance| in mm that (1, 2, i, j, k) fields give at points of the true skin."""
-    skin = fields[0, 0].double().numpy()
-    return float(np.abs(ndimage.map_coordinates(skin, _voxels(points, FIELD_SPACING), order=3)).mean() * SKIN_UNIT_MM)
+def drawn_skin(problem: FaceProblem, fields: Tensor) -> trimesh.Trimesh:
+    """Skin of the head completed by the image of (1, 2, i, j, k) fields, cut at the level of the true head."""
+    image = image_of(fields, FIELD_SPACING, SPACING)[0, 0].numpy()
+    whole = np.where(problem.view.unknown, image, problem.view.values).clip(-1, 1)
+    return skin_surface((whole + 1) * _STORED, CANONICAL[SPACING].affine, problem.skin.level)
 
 
-def _voxels(points: np.ndarray, spacing: int) -> np.ndarray:
-    return ((points - CANONICAL[spacing].affine[:3, 3]) / spacing).T
+def face_distance_mm(problem: FaceProblem, fields: Tensor) -> float:
+    """Symmetric mean distance in mm between the skin that fields draw and the true one, where the face was removed."""
+    drawn = drawn_skin(problem, fields)
+    ours = within(face_points(drawn), problem.view.unknown)
+    there, back = signed_distances(problem.points, drawn), signed_distances(ours, problem.skin.mesh)
+    return float(np.mean([np.abs(part).mean() for part in (there, back) if len(part)]))
 
 
 def sampled_fields(
@@ -103,13 +116,13 @@ def face_errors(
     steps: int | None = None,
     sampler: str = "dpmpp2m",
 ) -> dict[str, float]:
-    """Mean skin error in mm over problems: of both linear estimates, of single samples, of the mean of the samples."""
+    """Mean distance of faces in mm over problems: of both linear estimates, single samples, the mean of the samples."""
     settings = SamplingSettings(sampler=sampler, steps=steps, device=next(denoiser.parameters()).device)
     rows = []
     for problem in problems:
         drawn = [sampled_fields(stage, denoiser, problem, seed, settings) for seed in range(samples)]
         every = [problem.linear, problem.base, *drawn, torch.stack(drawn).mean(0)]
-        rows.append([skin_error_mm(fields, problem.points) for fields in every])
+        rows.append([face_distance_mm(problem, fields) for fields in every])
     linear, base, *singles, mean = np.mean(rows, axis=0)
     return {
         "linear_mm": float(linear),
