@@ -26,6 +26,19 @@ def slow_eer(genuine: np.ndarray, impostors: np.ndarray) -> float:
     raise AssertionError("the rates never meet")
 
 
+def test_a_barred_member_counts_as_neither() -> None:
+    rng = np.random.default_rng(3)
+    distances, own = rng.uniform(1, 5, (9, 9)).astype(np.float32), np.arange(9)
+    barred = np.roll(own, 2)
+    genuine = distances[own, own]
+    whole, part = ScoreCounter(genuine), ScoreCounter(genuine)
+    whole.add(0, distances, own)
+    part.add(0, distances, own, barred)
+    fewer = whole.impostors.copy()
+    fewer[own, whole.slots(distances)[own, barred]] -= 1
+    np.testing.assert_array_equal(part.impostors, fewer)
+
+
 def run(distances: np.ndarray, own: np.ndarray, participants: np.ndarray | None = None, **options) -> Identification:
     distances = distances.astype(np.float32)
     genuine = distances[np.arange(len(own)), own]

@@ -42,7 +42,7 @@ class ScoreCounter:
         on = self.thresholds[np.minimum(found, len(self.thresholds) - 1)] == distances
         return 2 * found + on
 
-    def add(self, start: int, distances: np.ndarray, own: np.ndarray) -> None:
+    def add(self, start: int, distances: np.ndarray, own: np.ndarray, barred: np.ndarray | None = None) -> None:
         """Count a block of distances.
 
         Parameters
@@ -50,13 +50,15 @@ class ScoreCounter:
         start : number of the block's first probe
         distances : (b, g) float32, of b probes to all g members of the gallery
         own : (b,) int, the member that is the probe's own, which is no impostor
+        barred : (b,) int, optional, another member of each probe that counts as neither
         """
         block, width = len(distances), self.impostors.shape[1]
         slots = self.slots(distances)
         flat = slots + np.arange(block)[:, None] * width
         counts = np.bincount(flat.ravel(), minlength=block * width).reshape(block, width)
         rows = np.arange(block)
-        counts[rows, slots[rows, own]] -= 1
+        for left_out in (own,) if barred is None else (own, barred):
+            counts[rows, slots[rows, left_out]] -= 1
         self.impostors[start : start + block] = counts
 
     def of(self, probes: np.ndarray) -> "ScoreCounter":

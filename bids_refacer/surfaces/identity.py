@@ -134,5 +134,5 @@ def _inside_triangles(place: np.ndarray, corners: np.ndarray) -> tuple[np.ndarra
     with np.errstate(divide="ignore", invalid="ignore"):
         a = (offset[:, 0] * second[:, 1] - offset[:, 1] * second[:, 0]) / area
         b = (first[:, 0] * offset[:, 1] - first[:, 1] * offset[:, 0]) / area
-    hit = (area != 0) & (a >= -1e-9) & (b >= -1e-9) & (a + b <= 1 + 1e-9)
+        hit = (area != 0) & (a >= -1e-9) & (b >= -1e-9) & (a + b <= 1 + 1e-9)
     return place[hit], (origin[:, 2] + a * first[:, 2] + b * second[:, 2])[hit]

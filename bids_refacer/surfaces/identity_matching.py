@@ -90,7 +90,9 @@ class Gallery:
         return found
 
 
-def match(probes: np.ndarray, gallery: Gallery, own: np.ndarray, nearest: int = 1) -> Matches:
+def match(
+    probes: np.ndarray, gallery: Gallery, own: np.ndarray, nearest: int = 1, barred: np.ndarray | None = None
+) -> Matches:
     """Compare every probe with every member of the gallery.
 
     Parameters
@@ -99,6 +101,7 @@ def match(probes: np.ndarray, gallery: Gallery, own: np.ndarray, nearest: int = 
     gallery : Gallery
     own : (p,) int, the member of the gallery that is the probe's own
     nearest : how many of the nearest members to name for each probe
+    barred : (p,) int, optional, another member of each probe that is left out, as if it were not in the gallery
     """
     genuine = gallery.own_distances(probes, own)
     counter = ScoreCounter(genuine)
@@ -110,7 +113,9 @@ def match(probes: np.ndarray, gallery: Gallery, own: np.ndarray, nearest: int = 
         distances = gallery.distances(block)
         theirs, mine = own[start:stop], genuine[start:stop]
         distances[rows, theirs] = mine
-        counter.add(start, distances, theirs)
+        if barred is not None:
+            distances[rows, barred[start:stop]] = np.inf
+        counter.add(start, distances, theirs, None if barred is None else barred[start:stop])
         closer = (distances < mine[:, None]).sum(axis=1)
         level = (distances == mine[:, None]).sum(axis=1) - 1
         ranks[start:stop] = 1 + closer + level / 2
