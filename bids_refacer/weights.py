@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class AttackModel:
     stages : (configuration, denoiser) from coarse to fine; none for the linear attack
     sha256 : file name -> SHA-256 of the file
     anchored : whether the linear estimate is moved to agree with the skin beside the cut
+    ranges : what heads it was trained on (`refacing.typical`); empty when the model does not say
     """
 
     name: str
@@ -53,6 +54,7 @@ class AttackModel:
 
     coarsest: int = 4
     anchored: bool = True
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def finest(self) -> int:
@@ -95,7 +97,8 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     }
     stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
     label = name if name in BARE else description["name"]
-    return AttackModel(label, _load_prior(folder), stages, sha256, anchored=name != "linear")
+    ranges = {measure: (low, high) for measure, (low, high) in description.get("ranges", {}).items()}
+    return AttackModel(label, _load_prior(folder), stages, sha256, anchored=name != "linear", ranges=ranges)
 
 
 def verify(path: Path, expected: str | None) -> str:
@@ -140,7 +143,12 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 def save_model(
-    folder: Path, name: str, prior: LinearPrior, stages: dict[str, tuple[StageConfig, Denoiser]], card: dict
+    folder: Path,
+    name: str,
+    prior: LinearPrior,
+    stages: dict[str, tuple[StageConfig, Denoiser]],
+    card: dict,
+    ranges: dict[str, tuple[float, float]] | None = None,
 ) -> None:
     """Write a model: stages in bfloat16, modes in 8 bits, everything described in its own metadata.
 
@@ -149,6 +157,7 @@ def save_model(
     folder : created when missing
     stages : file stem -> (configuration, denoiser), from coarse to fine
     card : training data, settings, figures; plain types
+    ranges : of the heads that it was trained on, by `refacing.typical.extremes`
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = {"licence": LICENCE, "card": json.dumps(card)}
@@ -161,7 +170,8 @@ def save_model(
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes 0600; any user of a container must be able to read them
     sha256 = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*.safetensors"))}
-    content = {"name": name, "licence": LICENCE, "stages": list(stages), "sha256": sha256, "card": card}
+    content = {"name": name, "licence": LICENCE, "stages": list(stages), "sha256": sha256, "ranges": ranges or {}}
+    content["card"] = card
     (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -1,7 +1,8 @@
 """Stands in for `python -m bids_refacer.cli.reface` in tests of the workflow: same arguments and files, no model.
 
 Paints the average head back, so that an average head that was defaced is recovered exactly. It fails on images whose
-tool is named in STAND_IN_FAILS, and counts its calls in the file STAND_IN_CALLS.
+tool is named in STAND_IN_FAILS, warns of all with the words in STAND_IN_WARNS, and counts its calls in the file
+STAND_IN_CALLS.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def main() -> int:
         "Device": "cpu",
         "RunTime": 0.5,
     }
+    if os.environ.get("STAND_IN_WARNS"):
+        attack["Warnings"] = [os.environ["STAND_IN_WARNS"]]
     (options.out_dir / "attack.json").write_text(json.dumps(attack))
     return 0
 

@@ -90,6 +90,9 @@ def test_the_model_is_written_with_the_best_weights_and_can_be_loaded(done: Path
     best = read(done / "coarse" / "best.pt")
     for name, value in model.stages[0][1].state_dict().items():
         assert torch.equal(value, best["ema"][name].to(torch.bfloat16).float()), name
+    assert set(model.ranges) == {"brain_scale", "shape", "misfit"} and all(
+        low <= high for low, high in model.ranges.values()
+    )
     card = json.loads((done / "model" / "model.json").read_text())["card"]
     assert card["heads"] == 6 and card["best"]["coarse"]["name"] == "edm_loss"
     assert card["settings"]["participants"] == [f"{n:02}" for n in range(1, 7)], "no held-out participant is trained on"

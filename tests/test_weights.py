@@ -30,13 +30,14 @@ def random_prior() -> LinearPrior:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     stages = {"coarse": tiny_stage(4, 0.0, 1), "fine": tiny_stage(2, 0.1, 2)}
-    save_model(tmp_path / "model", "tiny", random_prior(), stages, {"heads": 3})
+    save_model(tmp_path / "model", "tiny", random_prior(), stages, {"heads": 3}, {"misfit": (0.25, 0.5)})
     return tmp_path / "model"
 
 
 def test_what_is_saved_is_loaded(folder: Path) -> None:
     model = load_model(str(folder), CPU)
     assert (model.name, model.finest, model.coarsest) == ("tiny", 2, 4)
+    assert model.ranges == {"misfit": (0.25, 0.5)}
     for (config, denoiser), (saved, source) in zip(
         model.stages, [tiny_stage(4, 0.0, 1), tiny_stage(2, 0.1, 2)], strict=True
     ):

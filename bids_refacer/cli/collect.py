@@ -39,7 +39,10 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
         if record:
-            rows.append(status_row(image, tool, stage="output", status="ok", run_time_s=record["RunTime"]))
+            said = " ".join(record["Reface"].get("Warnings", ())) or None
+            rows.append(
+                status_row(image, tool, stage="output", status="ok", message=said, run_time_s=record["RunTime"])
+            )
     for job in plan.jobs:
         for tool_job in job.tools:
             if read_record(job.names.record(tool_job.tool)):
@@ -152,6 +155,12 @@ def summary(rows: Sequence[Row], plan: Plan, output_dir: Path) -> list[str]:
     lines = [f"{len(failed)} failed or were not done:"] if failed else []
     for (subject, stage, message), names in tools.items():
         lines.append(f"  {subject} {', '.join(names)} ({stage}): {message}".replace("  (", " ("))
+    warned: dict[tuple[str, str], list[str]] = {}
+    audited = {(image.bids_path, tool) for image, tool, _ in _everything(plan)}
+    for row in rows:
+        if row["status"] == "ok" and row.get("message") and (row["image"], row["tool"]) in audited:
+            warned.setdefault((row["image"], row["message"]), []).append(row["tool"])
+    lines += [f"  Warning: {image} {', '.join(names)}: {said}" for (image, said), names in warned.items()]
     done = len(rows) - len(failed)
     before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
     lines.append(f"{done} image x tool done{before}; results in {output_dir}")

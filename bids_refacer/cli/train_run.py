@@ -24,13 +24,14 @@ from bids_refacer.settings import TrainSettings
 from bids_refacer.training.batches import Items
 from bids_refacer.training.checkpoint import CheckpointError
 from bids_refacer.training.distributed import Processes, agree, join, leave
-from bids_refacer.training.face_validation import face_errors, face_problem
+from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
 from bids_refacer.training.heads import Head
 from bids_refacer.training.keeper import TrainingError, best_weights
 from bids_refacer.training.loop import require_same, train_stage
 from bids_refacer.training.plan import LoopSettings, fingerprint
 from bids_refacer.training.precision import PrecisionError, choose
 from bids_refacer.training.preflight import PreflightError
+from bids_refacer.training.ranges import training_ranges
 from bids_refacer.training.regions import template_region
 from bids_refacer.training.split import TRAIN, VAL
 from bids_refacer.training.start import initial_stages
@@ -105,7 +106,8 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
         )
         trained[stage] = (config, denoiser)
     if processes.first:
-        _export(settings, trained, priors[-1], len(heads))
+        ranges = training_ranges(heads, priors, list(REGIONS.values()))
+        _export(settings, trained, priors[-1], len(heads), ranges)
 
 
 def loop_settings(settings: TrainSettings, stage: str) -> LoopSettings:
@@ -133,7 +135,11 @@ def _validation(
 
 
 def _export(
-    settings: TrainSettings, trained: dict[str, tuple[StageConfig, Denoiser]], prior: LinearPrior, heads: int
+    settings: TrainSettings,
+    trained: dict[str, tuple[StageConfig, Denoiser]],
+    prior: LinearPrior,
+    heads: int,
+    ranges: dict[str, tuple[float, float]],
 ) -> None:
     """Write OUT/model from the best or the last averaged weights of each stage."""
     chosen: dict[str, Any] = {}
@@ -144,7 +150,7 @@ def _export(
             chosen[stage] = {name: best[name] for name in ("step", "name", "value")}
     content = json.loads((settings.out / "train.json").read_text())
     card = {"heads": heads, "settings": content, "best": chosen}
-    save_model(settings.out / "model", settings.name, prior, trained, card)
+    save_model(settings.out / "model", settings.name, prior, trained, card, ranges)
     LOG.info("The model is in %s.", settings.out / "model")
 
 

@@ -12,6 +12,7 @@ from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.canonical import Canonical, canonical_head
 from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.sampling import SamplingSettings, sample_cascade
+from bids_refacer.refacing.typical import measures, unusual
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
@@ -75,6 +76,8 @@ def reface(
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
     samples = [compose(scan, volume, target, ~unknown) for volume in painted]
     mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)
+    typical = measures(head, alignment, model.prior, model.finest, model.coarsest)
+    warnings = unusual(typical, model.ranges)
     average = compose(scan, average_in_native(native, alignment, scale), target, ~unknown)
     return Refaced(
         samples=samples,
@@ -85,6 +88,8 @@ def reface(
             "BrainMedian": scale,
             "RegistrationScales": alignment.scales.round(4).tolist(),
             "UnknownVolume_ml": float(target.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000),
+            "Measures": {name: round(value, 4) for name, value in typical.items()},
+            **({"Warnings": warnings} if warnings else {}),
         },
     )
 

@@ -179,7 +179,7 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Version of the tool": deface.get("Version"),
         "Options of the tool": deface.get("Options"),
         "Registration": deface.get("Registration"),
-        "Warnings": deface.get("Warnings"),
+        "Warnings": [*deface.get("Warnings", ()), *reface.get("Warnings", ())],
         "Model of the attack": record["Key"].get("Model"),
         "Options of the attack": reface.get("Options"),
         "Seed of the run": record["Key"].get("Seed"),

@@ -70,6 +70,10 @@ class LinearPrior:
     noise: float
 
     def scores(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+        """Expected scores given the known voxels, (m,) float64; arguments as of `fitted`."""
+        return self.fitted(values, known, unknown)[0]
+
+    def fitted(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, float]:
         """Expected scores given the known voxels: a weighted ridge regression on the modes.
 
         Parameters
@@ -79,7 +83,8 @@ class LinearPrior:
 
         Returns
         -------
-        (m,) float64
+        scores : (m,) float64
+        misfit : weighted root mean square of what they leave of the known voxels, model intensities
         """
         block = self.blocks["intensity"]
         weight = known_weight(known, unknown)[block.support]
@@ -88,7 +93,9 @@ class LinearPrior:
         difference = (values - block.mean)[block.support][seen] * weight
         basis = block.modes[:, seen] * weight
         normal = (basis @ basis.T).astype(np.float64) + self.noise * np.eye(len(basis))
-        return np.linalg.solve(normal, (basis @ difference).astype(np.float64))
+        scores = np.linalg.solve(normal, (basis @ difference).astype(np.float64))
+        left = difference - scores.astype(np.float32) @ basis
+        return scores, float(np.linalg.norm(left)) / max(float(np.linalg.norm(weight)), 1e-12)
 
     def conditional_fields(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
         """Expected `skin` and `tissue` given the known voxels: (2, i, j, k) float32; arguments as of `scores`."""

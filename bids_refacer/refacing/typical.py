@@ -1,0 +1,68 @@
+"""Whether a defaced head is like those that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bids_refacer.refacing.canonical import Canonical
+from bids_refacer.refacing.conditioning import pyramid
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.prior import LinearPrior
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Measure -> lowest and highest value among the heads that a model was trained on."""
+
+WORDS = {
+    "brain_scale": "the size of the brain, by which it had to be stretched to be that of the average",
+    "shape": "how far the linear estimate is from the average head",
+    "misfit": "how badly the linear estimate fits the known voxels beside the cut: another contrast, pathology, or a "
+    "registration that went wrong",
+}
+
+
+def measures(
+    head: Canonical, alignment: Alignment, prior: LinearPrior, spacing: int, coarsest: int
+) -> dict[str, float]:
+    """What a model's range is told in; of the defaced head alone.
+
+    Parameters
+    ----------
+    head : of `canonical_head`, on the canonical grid of `spacing` mm
+    alignment : of the image
+    prior : the model's, on the grid of `coarsest` mm
+
+    Returns
+    -------
+    dict
+        ``brain_scale`` geometric mean of the stretches to the average brain; ``shape`` mean squared score of the linear
+        estimate (1 for heads as variable as those of the prior, less the less is known); ``misfit`` weighted root mean
+        square of what the estimate leaves of the known voxels, model intensities.
+    """
+    level = pyramid(head.values, head.known, head.unknown, spacing, coarsest)[coarsest]
+    values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
+    scores, misfit = prior.fitted(values, known > 0, unknown > 0)
+    scale = float(np.prod(alignment.scales) ** (1 / 3))
+    return {"brain_scale": scale, "shape": float(np.mean(scores**2)), "misfit": misfit}
+
+
+def extremes(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest of each measure over heads."""
+    return {name: (min(row[name] for row in rows), max(row[name] for row in rows)) for name in WORDS}
+
+
+def unusual(found: Mapping[str, float], ranges: Ranges) -> list[str]:
+    """A sentence for each measure outside its range; none where a model states no range.
+
+    Of ``shape`` and ``misfit``, the high side alone: no head is too ordinary.
+    """
+    sentences = []
+    for name, (low, high) in ranges.items():
+        value = found[name]
+        if value > high or (name == "brain_scale" and value < low):
+            sentences.append(
+                f"This head lies outside what the attack model was trained on: {name} is {value:.3g}, in training "
+                f"{low:.3g} to {high:.3g} ({WORDS[name]}). Its recovered face may be worse than others."
+            )
+    return sentences
