@@ -53,15 +53,16 @@ def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None
     assert words in said and "venv" in said
 
 
-@pytest.mark.parametrize("code", [0, 4])
-def test_continuous_integration_is_make_test(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize("failing", ["nothing", "test-image", "test"])
+def test_continuous_integration_is_the_image_and_the_tests(tmp_path: Path, failing: str) -> None:
     make = tmp_path / "make"
-    make.write_text(f'#!/bin/bash\necho "make $*"\nexit {code}\n')
+    make.write_text(f'#!/bin/bash\necho "make $*"\n[ "$*" != {failing} ] || exit 4\n')
     make.chmod(0o755)
     done = subprocess.run(
         [ROOT / ".ci" / "run"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True
     )
-    assert done.stdout.splitlines() == ["make test"] and done.returncode == code
+    wanted = ["make test-image", *(["make test"] if failing != "test-image" else [])]
+    assert done.stdout.splitlines() == wanted and done.returncode == (0 if failing == "nothing" else 4)
 
 
 @pytest.mark.parametrize(
