@@ -42,7 +42,8 @@ def main() -> None:
     for temperature, sampler, steps in product(options.temperatures, options.samplers, options.steps):
         samples = options.num_samples if temperature else 1  # without noise, all are the same
         started = time.monotonic()
-        found = face_errors(replace(stage, temperature=temperature), denoiser, problems, samples, steps, sampler)
+        config = replace(stage, temperature=temperature, lone_temperature=None)
+        found = face_errors(config, denoiser, problems, samples, steps, sampler)
         seconds = (time.monotonic() - started) / samples / len(problems)
         figures = " | ".join(f"{found[name]:.2f}" for name in ("linear_mm", "anchored_mm", "single_mm", "mean_mm"))
         print(f"| {temperature:g} | {sampler} | {steps} | {figures} | {seconds:.1f} |", flush=True)

@@ -89,7 +89,7 @@ def main() -> None:
     trained = np.array([entry["split"] == TRAIN for entry in entries])
     skins = [_skin_points(head) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))
-    settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"))
+    settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"), alone=True)
     own: list[int] = []
     rows: dict[str, list] = {"the true face": [], "linear estimate": [], "sample": []}
     for place, entry in enumerate(entries):

@@ -131,7 +131,7 @@ def _validation(
     if config.augmentation:
         return loss
     problems = [face_problem(head, priors[-1], template_region(head)) for head in held_out[:_VALIDATION_FACES]]
-    return lambda model, step: {**loss(model, step), **face_errors(config, model, problems)}
+    return lambda model, step: {**loss(model, step), **face_errors(config, model, problems, samples=1)}
 
 
 def _export(

@@ -23,8 +23,11 @@ class StageConfig:
     augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
         0 for the first stage, which has none
     steps : default number of sampler steps
-    temperature : factor on the sampler's noise; 1 draws from the model's distribution, 0 takes its most typical face,
-        the closest guess. In between, samples still differ, and a single one is a stronger attack than a fair draw
+    temperature : of each of several samples: 1 draws from the model's distribution, less keeps nearer to its mean. In a
+        stage that learned the mean (`NoiseConfig.blind`) a sample is mean + temperature * (draw - mean), in others the
+        factor is on the sampler's noise
+    lone_temperature : of a single sample, `temperature` when None. Near 0 it is the closest guess, which is a stronger
+        attack than a fair draw: that lies about sqrt(2) times as far from the truth as the mean does
     """
 
     spacing: int
@@ -33,6 +36,11 @@ class StageConfig:
     augmentation: float
     steps: int
     temperature: float = 1.0
+    lone_temperature: float | None = None
+
+    def temperature_of(self, alone: bool) -> float:
+        """Of a sample that is the only one, or one of several."""
+        return self.temperature if self.lone_temperature is None or not alone else self.lone_temperature
 
     def to_dict(self) -> dict:
         """Plain types, for JSON."""
@@ -51,7 +59,8 @@ COARSE = StageConfig(
     noise=NoiseConfig(sigma_data=0.25, sigma_min=0.004, sigma_max=8.0, log_mean=-0.9, log_std=1.3, blind=0.5),
     augmentation=0.0,
     steps=12,
-    temperature=0.1,
+    temperature=1.0,
+    lone_temperature=0.1,
 )
 FINE = StageConfig(
     spacing=2,

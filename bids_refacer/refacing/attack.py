@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -68,6 +68,7 @@ def reface(
     values, scale = scan.values, brain_scale(scan.values, brain)
     unknown = unknown_region(scan.stored, scan.affine, brain, alignment, zone=zone)
     head = to_canonical(values, scan.affine, unknown, scale, alignment, model)
+    settings = replace(settings, alone=len(seeds) == 1)
     native = Grid(scan.stored.shape, scan.affine)
     target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
     painted = []

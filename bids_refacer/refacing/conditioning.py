@@ -21,6 +21,12 @@ ANCHOR_MM = 1.5
 """Voxels this near to known skin show how wrong the linear estimate is there."""
 WORST_MM = 6.0
 """An estimate that seems to be wrong by more has met an artefact and not the skin: no anchor."""
+SHARE = 0.1
+"""A voxel's share of tissue by its intensity and by its distance to the skin agree within this where the skin is real.
+The surface that was measured was smoothed, and mixes what is known with what is estimated: beside a cut it may lie
+millimetres off. On 12 held-out heads cut by a plane, anchors chosen so bring the skin from 1.79 to 1.59 mm (the linear
+estimate: 1.68), with the template region from 1.35 to 1.34 (1.51)."""
+_LEAST_TISSUE = 0.2  # above air, model intensities
 
 LEAST_SIDE = 24
 """Shortest side of a working box. Under it, the coarsest level of a network is 2 voxels deep, where oneDNN's bfloat16
@@ -71,9 +77,12 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     """
     estimate = linear_fields(prior, level)[0].numpy()
     values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
-    errors = np.stack([skin, tissue_field(values, skin, known > 0)]) - estimate
+    tissue = tissue_field(values, skin, known > 0)
+    errors = np.stack([skin, tissue]) - estimate
     anchors = (known > 0) & skin_certain(skin, known + unknown > 0, SPACING)
     anchors &= (np.abs(skin) * SKIN_UNIT_MM <= ANCHOR_MM) & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
+    share = np.clip(0.5 - skin * (SKIN_UNIT_MM / SPACING), 0, 1)
+    anchors &= np.abs((values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE) - share) < SHARE
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
     moved = np.clip(estimate + krige(errors, anchors, unknown > 0, SPACING), -limits, limits)
     return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, moved, estimate))[None]

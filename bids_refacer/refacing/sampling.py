@@ -38,11 +38,20 @@ Count = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """sampler: a key of SAMPLERS; steps: of every stage, each stage's own default when None; device: of the network."""
+    """How samples are drawn.
+
+    Attributes
+    ----------
+    sampler : a key of SAMPLERS
+    steps : of every stage, each stage's own default when None
+    device : of the network
+    alone : whether a sample is the only one of its image (`StageConfig.lone_temperature`)
+    """
 
     sampler: str
     steps: int | None
     device: torch.device
+    alone: bool = False
 
 
 def sample_cascade(
@@ -100,19 +109,30 @@ class Draw:
         estimate : (1, 2, i, j, k), as of `condition_volume`
         """
         config, device = self.config, self.settings.device
-        sigmas = karras_sigmas(self.settings.steps or config.steps, config.noise.sigma_min, config.noise.sigma_max)
+        steps = self.settings.steps or config.steps
+        sigmas = karras_sigmas(steps, config.noise.sigma_min, config.noise.sigma_max)
+        temperature, knows_mean = config.temperature_of(self.settings.alone), config.noise.blind > 0
         box = working_box(level.unknown, config.network.multiple)
         whole = estimate[:, :channels]  # noise is drawn on the whole grid: the box must not change a sample
 
         def noise(step: int = 0) -> Tensor:
-            return config.temperature * _noise(whole, self.generator)[box].to(device)
+            return (1.0 if knows_mean else temperature) * _noise(whole, self.generator)[box].to(device)
 
         condition = condition_volume(level.values, level.known, estimate)[box].to(device)
         unknown = level.unknown[box].to(device)
         augmentation = torch.full((1,), CONDITION_NOISE if config.augmentation else 0.0, device=device)
         bound = sampling_denoiser(self.denoiser, condition, unknown, augmentation)
         residual = torch.zeros_like(whole)
-        residual[box] = (SAMPLERS[self.settings.sampler](bound, noise(), sigmas, noise, self.tick) * unknown).cpu()
+        start = noise()
+        if knows_mean and temperature == 0:
+            drawn = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
+            self.tick(steps - 1)
+        else:
+            drawn = SAMPLERS[self.settings.sampler](bound, start, sigmas, noise, self.tick)
+            if knows_mean:
+                mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
+                drawn = mean + temperature * (drawn - mean)
+        residual[box] = (drawn * unknown).cpu()
         return residual
 
 

@@ -117,7 +117,8 @@ def face_errors(
     sampler: str = "dpmpp2m",
 ) -> dict[str, float]:
     """Mean distance of faces in mm over problems: of both linear estimates, single samples, the mean of the samples."""
-    settings = SamplingSettings(sampler=sampler, steps=steps, device=next(denoiser.parameters()).device)
+    device = next(denoiser.parameters()).device
+    settings = SamplingSettings(sampler=sampler, steps=steps, device=device, alone=samples == 1)
     rows = []
     for problem in problems:
         drawn = [sampled_fields(stage, denoiser, problem, seed, settings) for seed in range(samples)]

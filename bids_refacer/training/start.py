@@ -11,7 +11,7 @@ from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.weights import WeightsError, load_model
 
-_SAMPLING = ("steps", "temperature")  # how faces are drawn, not what was learned
+_SAMPLING = ("steps", "temperature", "lone_temperature")  # how faces are drawn, not what was learned
 
 
 def initial_stages(model: str, stages: Mapping[str, StageConfig]) -> dict[str, Denoiser]:
