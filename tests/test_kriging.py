@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from tiny_models import fields_of, prior_around
 
-from bids_refacer.refacing.conditioning import Level, anchored_fields, as_tensor, linear_fields
+from bids_refacer.refacing.conditioning import SHARE, Level, anchored_fields, as_tensor, linear_fields
 from bids_refacer.volumes import kriging
 from bids_refacer.volumes.kriging import CARRY_MM, LENGTH_MM, NUGGET, VIEW_MM, krige
 
@@ -78,21 +78,38 @@ def block() -> np.ndarray:
     return values
 
 
-def test_the_estimate_moves_to_where_the_skin_is_seen() -> None:
-    """The prior's head ends 4 mm deeper than the real one: beside the cut this shows, and is carried into it."""
+def partly_air() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The block with skin 1 mm below the first voxels of air, which are a quarter tissue; its skin field; a hole."""
     values = block()
-    skin, tissue = fields_of(values)
-    prior = prior_around(np.roll(values, -1, axis=1), spread=1e-4)
+    skin = fields_of(values)[0] - 1 / 8
+    values[np.abs(skin - 1 / 8) < 1e-6] = -1 + 0.25 * 1.2
     unknown = np.zeros(values.shape, bool)
     unknown[8:16, 8:20, 4:16] = True
+    return values, skin, unknown
+
+
+@pytest.mark.parametrize(("share", "moved"), [(0.25, True), (0.25 + 0.9 * SHARE, True), (0.0, False), (0.5, False)])
+def test_a_surface_that_the_intensities_deny_is_no_anchor(share: float, moved: bool) -> None:
+    """1 mm outside the skin a voxel of 4 mm is a quarter tissue, whatever a smoothed surface says."""
+    values, skin, unknown = partly_air()
+    values[np.abs(skin - 1 / 8) < 1e-6] = -1 + share * 1.2
+    prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
     level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
-    linear, moved = linear_fields(prior, level)[0].numpy(), anchored_fields(prior, level, skin - 1 / 8)[0].numpy()
+    assert torch.equal(anchored_fields(prior, level, skin), linear_fields(prior, level)) != moved
+
+
+def test_the_estimate_moves_to_where_the_skin_is_seen() -> None:
+    """The prior's head ends 4 mm deeper than the real one: beside the cut this shows, and is carried into it."""
+    values, skin, unknown = partly_air()
+    prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
+    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
+    linear, moved = linear_fields(prior, level)[0].numpy(), anchored_fields(prior, level, skin)[0].numpy()
     face = unknown & (np.abs(skin) < 0.6)
-    before, after = (np.abs((f[0] - skin + 1 / 8)[face]).mean() * 8 for f in (linear, moved))
+    before, after = (np.abs((f[0] - skin)[face]).mean() * 8 for f in (linear, moved))
     assert before > 3.5 and after < 0.5 * before
     hidden = np.where(unknown, 0.9, values).astype(np.float32)
     other = anchored_fields(
-        prior, Level(as_tensor(hidden), as_tensor(~unknown), as_tensor(unknown)), np.where(unknown, 1.0, skin - 1 / 8)
+        prior, Level(as_tensor(hidden), as_tensor(~unknown), as_tensor(unknown)), np.where(unknown, 1.0, skin)
     )
     assert torch.equal(other[0], torch.from_numpy(moved)), "what is hidden does not count"
 
@@ -104,10 +121,11 @@ def test_what_cannot_be_skin_is_no_anchor() -> None:
     prior = prior_around(values, spread=1e-4)
     unknown = np.zeros(values.shape, bool)
     unknown[8:16, 8:20, 4:16] = True
-    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
-    linear = linear_fields(prior, level)[0, 0].numpy()
     beside = np.zeros(values.shape, bool)
     beside[6:8, 11:13, 8:12] = True  # a wall under the skin, next to the unknown region
+    values[beside] = -0.6  # half of the tissue that is assumed where none is near
+    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
+    linear = linear_fields(prior, level)[0, 0].numpy()
     for depth, moved in ((0.6, True), (0.9, False)):
         assert not (beside & (np.abs(skin) < 0.2)).any()
         shallow = prior_around(values, spread=1e-4)

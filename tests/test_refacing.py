@@ -208,6 +208,19 @@ def test_every_sampler_paints(sampler: str, tmp_path: Path, brain: np.ndarray, m
     assert seen[: len(seen) // 2] == [(0, step, 4) for step in (1, 2, 3, 4)]
 
 
+def test_a_single_face_is_drawn_alone_and_several_are_not(
+    tmp_path: Path, brain: np.ndarray, model: AttackModel
+) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    stages = [(replace(config, lone_temperature=0.0), denoiser) for config, denoiser in model.stages]
+    stages = [stage for stage in stages if stage[0].augmentation == 0]
+    of = replace(model, stages=stages)
+    one, two = (run(scan, brain, of, seeds=(seed,)).samples[0] for seed in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    first, second = run(scan, brain, of, seeds=(1, 2)).samples
+    assert (first != second).any() and (first != one).any()
+
+
 def test_temperature_narrows_the_samples(tmp_path: Path, brain: np.ndarray, model: AttackModel) -> None:
     scan = defaced_scan(tmp_path, 1, brain)
     spread = {}

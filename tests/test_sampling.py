@@ -11,16 +11,19 @@ from tiny_models import fields_of, prior_around, tiny_stage
 from torch import Tensor, nn
 
 from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.diffusion.denoiser import sampling_denoiser
 from bids_refacer.refacing.canonical import Canonical
 from bids_refacer.refacing.conditioning import (
     SCALE_FLOOR,
     anchored_fields,
     as_tensor,
+    condition_volume,
     image_of,
     linear_fields,
     pyramid,
     render,
     upsample,
+    working_box,
 )
 from bids_refacer.refacing.sampling import CONDITION_NOISE, Draw, SamplingSettings, sample_cascade
 from bids_refacer.volumes.grid import pool
@@ -116,6 +119,56 @@ def test_the_working_box_does_not_change_the_noise(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("bids_refacer.refacing.sampling.working_box", lambda *_: small)
     part = draw((config, Echo())).residual(level, fields, 2)
     assert whole[small].any() and torch.equal(part[small], whole[small])
+
+
+def blind(config: StageConfig, **changes: float | None) -> StageConfig:
+    return replace(config, noise=replace(config.noise, blind=0.5), **changes)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.25, 1.0])
+def test_a_sample_lies_between_the_learned_mean_and_a_fair_draw(temperature: float) -> None:
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, (config, denoiser) = linear_fields(prior(), level), tiny_stage(4, 0.0, 1)
+    condition = condition_volume(level.values, level.known, fields)
+    box = working_box(level.unknown, config.network.multiple)
+    zero, sigma = torch.zeros_like(fields[box]), torch.tensor([config.noise.sigma_max])
+    with torch.inference_mode():
+        mean = torch.zeros_like(fields)
+        mean[box] = sampling_denoiser(denoiser, condition[box], level.unknown[box], torch.zeros(1))(zero, sigma)
+    fair = draw((blind(config, temperature=1.0), denoiser)).residual(level, fields, 2)
+    got = draw((blind(config, temperature=temperature), denoiser)).residual(level, fields, 2)
+    assert (fair - mean).abs().max() > 0.01
+    torch.testing.assert_close(got, mean + temperature * (fair - mean), atol=1e-6, rtol=0)
+
+
+def test_at_temperature_0_the_network_is_asked_once_and_all_steps_are_counted() -> None:
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, network, steps = linear_fields(prior(), level), Constant(0.1, 0.2), []
+    config = blind(tiny_stage(4, 0.0, 1)[0], temperature=0.0)
+    Draw(config, network, torch.Generator(), CPU, steps.append).residual(level, fields, 2)
+    assert len(network.told) == 1 and steps == [config.steps - 1]
+
+
+def test_a_stage_that_did_not_learn_the_mean_gets_less_noise() -> None:
+    """Asked without noise at a level that it only knows with noise, a network says nothing sensible."""
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, (config, _) = linear_fields(prior(), level), tiny_stage(4, 0.0, 1)
+
+    class Echo(nn.Module):
+        def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+            return x
+
+    whole, part = (draw((replace(config, temperature=t), Echo())).residual(level, fields, 2) for t in (1.0, 0.25))
+    torch.testing.assert_close(part, 0.25 * whole)
+
+
+@pytest.mark.parametrize(("lone", "alone", "same_as"), [(0.25, True, 0.25), (0.25, False, 1.0), (None, True, 1.0)])
+def test_a_single_sample_has_a_temperature_of_its_own(lone: float | None, alone: bool, same_as: float) -> None:
+    config, denoiser = tiny_stage(4, 0.0, 1)
+    config = blind(config, temperature=1.0, lone_temperature=lone)
+    wanted = sample(model((blind(config, temperature=same_as, lone_temperature=None), denoiser)), cut_head())
+    got = sample(model((config, denoiser)), cut_head(), settings=replace(CPU, alone=alone))
+    np.testing.assert_array_equal(got, wanted)
 
 
 def test_known_voxels_come_back_bit_for_bit_and_unknown_ones_are_painted() -> None:
