@@ -59,7 +59,7 @@ COARSE = StageConfig(
     noise=NoiseConfig(sigma_data=0.25, sigma_min=0.004, sigma_max=8.0, log_mean=-0.9, log_std=1.3, blind=0.5),
     augmentation=0.0,
     steps=12,
-    temperature=0.6,
+    temperature=0.7,
     lone_temperature=0.1,
 )
 FINE = StageConfig(
