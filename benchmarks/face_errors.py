@@ -1,9 +1,10 @@
 """What the first stage adds to the linear estimate: `python -m benchmarks.face_errors CACHE [options]`.
 
 CACHE is the cache of heads that `bids_refacer train` makes (OUT/cache); only the participants named are read, and they
-must not have been trained on. Prints, for each temperature, how far removed points of the true skin lie from the skin
-of the linear estimate, of the kriged one, of single samples and of their mean (`training/face_validation.py`), in mm,
-for every sampler and number of steps; and the seconds that a sample takes (compare them within one run alone).
+must not have been trained on. Prints, for each temperature, the distance between the true skin and that of the linear
+estimate, of the kriged one, of single samples and of their mean where the face was removed (symmetric, mm:
+`training/face_validation.py`), for every sampler and number of steps; and the seconds that a sample takes (compare them
+within one run alone).
 """
 
 from __future__ import annotations
