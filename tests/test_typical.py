@@ -89,10 +89,12 @@ def test_a_sentence_names_the_measure_and_its_range(name: str, value: float, sai
         low, high = WIDE[name]
         for words in (
             "outside what the attack model was trained on",
-            f"{name} is {value:.3g}",
+            f"{name} {value:.3g}",
             f"{low:.3g} to {high:.3g}",
         ):
             assert words in sentence
+    (both,) = unusual({"brain_scale": 9.0, "shape": 99.0, "misfit": 1.0}, WIDE)
+    assert "brain_scale 9" in both and "shape 99" in both and "misfit" not in both, "one sentence for all"
     assert unusual({"brain_scale": 9.0, "shape": 99.0, "misfit": 99.0}, {}) == [], "a model that states no range"
 
 

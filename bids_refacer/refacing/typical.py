@@ -15,10 +15,9 @@ Ranges = Mapping[str, tuple[float, float]]
 """Measure -> lowest and highest value among the heads that a model was trained on."""
 
 WORDS = {
-    "brain_scale": "the size of the brain, by which it had to be stretched to be that of the average",
-    "shape": "how far the linear estimate is from the average head",
-    "misfit": "how badly the linear estimate fits the known voxels beside the cut: another contrast, pathology, or a "
-    "registration that went wrong",
+    "brain_scale": "size of the brain",
+    "shape": "distance of the linear estimate from the average head",
+    "misfit": "of the linear estimate to what lies beside the cut: another contrast or scanner, a wrong registration",
 }
 
 
@@ -53,16 +52,18 @@ def extremes(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
 
 
 def unusual(found: Mapping[str, float], ranges: Ranges) -> list[str]:
-    """A sentence for each measure outside its range; none where a model states no range.
+    """A sentence that names each measure outside its range; none where all are inside, or a model states no range.
 
     Of ``shape`` and ``misfit``, the high side alone: no head is too ordinary.
     """
-    sentences = []
+    outside = []
     for name, (low, high) in ranges.items():
         value = found[name]
         if value > high or (name == "brain_scale" and value < low):
-            sentences.append(
-                f"This head lies outside what the attack model was trained on: {name} is {value:.3g}, in training "
-                f"{low:.3g} to {high:.3g} ({WORDS[name]}). Its recovered face may be worse than others."
-            )
-    return sentences
+            outside.append(f"{name} {value:.3g}, in training {low:.3g} to {high:.3g} ({WORDS[name]})")
+    if not outside:
+        return []
+    return [
+        f"This head lies outside what the attack model was trained on: {'; '.join(outside)}. Its recovered face may be "
+        "worse than others."
+    ]
