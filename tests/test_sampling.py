@@ -25,7 +25,7 @@ from bids_refacer.refacing.conditioning import (
     upsample,
     working_box,
 )
-from bids_refacer.refacing.sampling import CONDITION_NOISE, Draw, SamplingSettings, sample_cascade
+from bids_refacer.refacing.sampling import CONDITION_NOISE, Draw, SamplingSettings, _smoothed, sample_cascade
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.weights import AttackModel
@@ -139,6 +139,20 @@ def test_a_sample_lies_between_the_learned_mean_and_a_fair_draw(temperature: flo
     got = draw((blind(config, temperature=temperature), denoiser)).residual(level, fields, 2)
     assert (fair - mean).abs().max() > 0.01
     torch.testing.assert_close(got, mean + temperature * (fair - mean), atol=1e-6, rtol=0)
+
+
+def test_what_a_draw_adds_to_the_mean_is_smooth_and_of_the_right_size() -> None:
+    """A deviation that is the same everywhere stays what it is, also at the border; speckle goes."""
+    inside = torch.zeros(1, 1, 12, 12, 12)
+    inside[..., 3:9, 3:9, 3:9] = 1
+    flat = torch.full((1, 2, 12, 12, 12), 0.5)
+    torch.testing.assert_close(_smoothed(flat, inside), flat * inside)
+    speckle = torch.randn(1, 2, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    got = _smoothed(speckle, inside)
+    assert not got[:, :, inside[0, 0] == 0].any()
+    assert got[:, :, inside[0, 0] > 0].std() < 0.4 * speckle.std()
+    hidden = torch.where(inside > 0, speckle, torch.tensor(99.0))
+    torch.testing.assert_close(_smoothed(hidden, inside), got, msg="what is outside leaks in")
 
 
 def test_at_temperature_0_the_network_is_asked_once_and_all_steps_are_counted() -> None:

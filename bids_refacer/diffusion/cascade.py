@@ -24,8 +24,8 @@ class StageConfig:
         0 for the first stage, which has none
     steps : default number of sampler steps
     temperature : of each of several samples: 1 draws from the model's distribution, less keeps nearer to its mean. In a
-        stage that learned the mean (`NoiseConfig.blind`) a sample is mean + temperature * (draw - mean), in others the
-        factor is on the sampler's noise
+        stage that learned the mean (`NoiseConfig.blind`) a sample is mean + temperature * (draw - mean), the deviation
+        smoothed; in others the factor is on the sampler's noise
     lone_temperature : of a single sample, `temperature` when None. Near 0 it is the closest guess, which is a stronger
         attack than a fair draw: that lies about sqrt(2) times as far from the truth as the mean does
     """
@@ -59,7 +59,7 @@ COARSE = StageConfig(
     noise=NoiseConfig(sigma_data=0.25, sigma_min=0.004, sigma_max=8.0, log_mean=-0.9, log_std=1.3, blind=0.5),
     augmentation=0.0,
     steps=12,
-    temperature=0.7,
+    temperature=1.0,
     lone_temperature=0.1,
 )
 FINE = StageConfig(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
@@ -32,6 +33,10 @@ from bids_refacer.weights import AttackModel
 
 CONDITION_NOISE = 0.03
 """Standard deviation of the noise added to a coarse volume before the next stage sees it (Ho et al. 2022, 4.2)."""
+
+DEVIATION_VOXELS = 1.0
+"""Standard deviation of the Gaussian by which a draw's deviation from the learned mean is smoothed. What is finer is
+noise that an imperfect denoiser left, and makes a face lumpy; the spread of the samples hardly shrinks by it."""
 
 Count = Callable[[int, int], None]
 
@@ -131,9 +136,16 @@ class Draw:
             drawn = SAMPLERS[self.settings.sampler](bound, start, sigmas, noise, self.tick)
             if knows_mean:
                 mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
-                drawn = mean + temperature * (drawn - mean)
+                drawn = mean + temperature * _smoothed(drawn - mean, unknown)
         residual[box] = (drawn * unknown).cpu()
         return residual
+
+
+def _smoothed(deviation: Tensor, inside: Tensor) -> Tensor:
+    """Gaussian mean over the voxels inside, (1, c, i, j, k); 0 elsewhere."""
+    width = (0, 0, *(DEVIATION_VOXELS,) * 3)
+    weight, total = (ndimage.gaussian_filter(part.cpu().numpy(), width) for part in (inside, deviation * inside))
+    return (torch.from_numpy(total / np.maximum(weight, 1e-3)) * inside.cpu()).to(deviation)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
