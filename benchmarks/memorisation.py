@@ -22,11 +22,17 @@ import torch
 
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.surfaces.distances import signed_distances
-from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.training.face_validation import REGIONS, drawn_skin, face_points, face_problem, sampled_fields, within
-from bids_refacer.training.heads import SPACING, Head, load_head
+from bids_refacer.training.face_validation import (
+    REGIONS,
+    drawn_skin,
+    face_points,
+    face_problem,
+    sampled_fields,
+    true_skin,
+    within,
+)
+from bids_refacer.training.heads import load_head
 from bids_refacer.training.split import TRAIN, VAL
-from bids_refacer.volumes.grid import CANONICAL
 from bids_refacer.weights import load_model
 
 _DRAWS = 2000
@@ -71,12 +77,6 @@ def _nearer(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(one[:, None] < other[None]))
 
 
-def _skin_points(head: Head) -> np.ndarray:
-    """(n, 3) mm, canonical frame: the skin of a head's face inside its field of view."""
-    skin = skin_surface(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
-    return within(face_points(skin), head.seen)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -87,7 +87,7 @@ def main() -> None:
     entries = json.loads((options.out / "heads.json").read_text())["heads"]
     heads = {entry["name"]: load_head(options.out / "cache" / f"{entry['name']}.npz") for entry in entries}
     trained = np.array([entry["split"] == TRAIN for entry in entries])
-    skins = [_skin_points(head) for head in heads.values()]
+    skins = [within(face_points(true_skin(head).mesh), head.seen) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))
     settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"), alone=True)
     own: list[int] = []

@@ -148,25 +148,28 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
 def summary(rows: Sequence[Row], plan: Plan, output_dir: Path) -> list[str]:
     """The end of a run: failures first, each with its sentence, then what was done and where it is."""
     failed = [row for row in rows if row["status"] != "ok"]
-    tools: dict[tuple[str, str, str], list[str]] = {}  # tools that failed alike share a line
-    for row in failed:
-        subject = row.get("image") or row["participant_id"]
-        tools.setdefault((subject, row["stage"], row["message"]), []).append(row.get("tool") or "")
     lines = [f"{len(failed)} failed or were not done:"] if failed else []
-    for (subject, stage, message), names in tools.items():
+    for (subject, stage, message), names in _alike(failed).items():
         lines.append(f"  {subject} {', '.join(names)} ({stage}): {message}".replace("  (", " ("))
-    warned: dict[tuple[str, str], list[str]] = {}
     audited = {(image.bids_path, tool) for image, tool, _ in _everything(plan)}
-    for row in rows:
-        if row["status"] == "ok" and row.get("message") and (row["image"], row["tool"]) in audited:
-            warned.setdefault((row["image"], row["message"]), []).append(row["tool"])
-    lines += [f"  Warning: {image} {', '.join(names)}: {said}" for (image, said), names in warned.items()]
+    said = [row for row in rows if row["status"] == "ok" and row.get("message")]
+    warned = [row for row in said if (row["image"], row["tool"]) in audited]
+    lines += [f"  Warning: {image} {', '.join(names)}: {text}" for (image, _, text), names in _alike(warned).items()]
     done = len(rows) - len(failed)
     before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
     lines.append(f"{done} image x tool done{before}; results in {output_dir}")
     if done:
         lines.append(f"Recovered faces are identifiable data: {identifiable_dir(output_dir)} is not for sharing.")
     return lines
+
+
+def _alike(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[str]]:
+    """(image or participant, stage, message) -> tools: those that fared alike share a line."""
+    tools: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        subject = row.get("image") or row["participant_id"]
+        tools.setdefault((subject, row["stage"], row["message"]), []).append(row.get("tool") or "")
+    return tools
 
 
 def _everything(plan: Plan) -> list[tuple[HeadImage, str, OutputNames]]:

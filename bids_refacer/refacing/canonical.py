@@ -31,6 +31,12 @@ class Canonical:
     fields: Tensor
 
 
+def completed(values: np.ndarray, unknown: np.ndarray, fields: Tensor, spacing: int, coarsest: int) -> np.ndarray:
+    """(i, j, k) float32, 0 to 255: model intensities with the image of fields where voxels are unknown."""
+    image = image_of(fields, coarsest, spacing)[0, 0].numpy()
+    return (np.where(unknown, image, values).clip(-1, 1) + 1) * _GREY
+
+
 def canonical_head(
     values: np.ndarray,
     known: np.ndarray,
@@ -68,6 +74,5 @@ def canonical_head(
         return Canonical(image, seen & ~paint, paint, linear_fields(prior, level))
     # the skin of the head completed by the image of the linear fields: so that the surface of the cut, and the air
     # spaces which it opened, are not taken for skin
-    whole = np.where(paint, image_of(fields, coarsest, spacing)[0, 0].numpy(), image).clip(-1, 1)
-    skin = skin_field(near_skin_distance((whole + 1) * _GREY, spacing, coarsest))
+    skin = skin_field(near_skin_distance(completed(image, paint, fields, spacing, coarsest), spacing, coarsest))
     return Canonical(image, seen & ~paint, paint, anchored_fields(prior, level, skin))

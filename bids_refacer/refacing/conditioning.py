@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, 
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.kriging import krige
 from bids_refacer.volumes.prior import SPACING, LinearPrior
+
+_Field = TypeVar("_Field", np.ndarray, Tensor)
 
 SCALE_FLOOR = 0.12
 AIR = -1.0
@@ -81,8 +84,8 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     errors = np.stack([skin, tissue]) - estimate
     anchors = (known > 0) & skin_certain(skin, known + unknown > 0, SPACING)
     anchors &= (np.abs(skin) * SKIN_UNIT_MM <= ANCHOR_MM) & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
-    share = np.clip(0.5 - skin * (SKIN_UNIT_MM / SPACING), 0, 1)
-    anchors &= np.abs((values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE) - share) < SHARE
+    seen = (values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE)
+    anchors &= np.abs(seen - tissue_share(skin, SPACING)) < SHARE
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
     moved = np.clip(estimate + krige(errors, anchors, unknown > 0, SPACING), -limits, limits)
     return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, moved, estimate))[None]
@@ -125,8 +128,12 @@ def render(skin: Tensor, tissue: Tensor, spacing: int) -> Tensor:
     -------
     (n, 1, i, j, k) model intensities; half of the tissue's signal where `skin` is 0
     """
-    share = (0.5 - skin * (SKIN_UNIT_MM / spacing)).clamp(0, 1)
-    return (tissue - AIR) * share + AIR
+    return (tissue - AIR) * tissue_share(skin, spacing) + AIR
+
+
+def tissue_share(skin: _Field, spacing: float) -> _Field:
+    """Share of tissue in voxels of `spacing` mm, 0 to 1, by the `skin` field there (any shape): a half at the skin."""
+    return (0.5 - skin * (SKIN_UNIT_MM / spacing)).clip(0, 1)
 
 
 def image_of(fields: Tensor, spacing: int, finest: int) -> Tensor:

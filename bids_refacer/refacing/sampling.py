@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -129,14 +130,15 @@ class Draw:
         bound = sampling_denoiser(self.denoiser, condition, unknown, augmentation)
         residual = torch.zeros_like(whole)
         start = noise()
-        if knows_mean and temperature == 0:
-            drawn = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
-            self.tick(steps - 1)
+        sample = partial(SAMPLERS[self.settings.sampler], bound, start, sigmas, noise, self.tick)
+        if not knows_mean:
+            drawn = sample()
         else:
-            drawn = SAMPLERS[self.settings.sampler](bound, start, sigmas, noise, self.tick)
-            if knows_mean:
-                mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
-                drawn = mean + temperature * _smoothed(drawn - mean, unknown)
+            drawn = mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
+            if temperature:
+                drawn = mean + temperature * _smoothed(sample() - mean, unknown)
+            else:
+                self.tick(steps - 1)
         residual[box] = (drawn * unknown).cpu()
         return residual
 

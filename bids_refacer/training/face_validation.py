@@ -18,8 +18,8 @@ from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.canonical import Canonical, canonical_head
-from bids_refacer.refacing.conditioning import Level, image_of, linear_fields, pyramid
+from bids_refacer.refacing.canonical import Canonical, canonical_head, completed
+from bids_refacer.refacing.conditioning import Level, linear_fields, pyramid
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import inside_view, part_of
@@ -35,7 +35,6 @@ REGIONS = {
     "skullstrip": skullstrip_region,
 }
 _IDENTITY = Alignment(np.eye(4), np.eye(4))
-_STORED = 127.5  # model intensities -1..1 as 0..255, the scale of the training cache
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,14 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
         head.values, head.seen & ~region, head.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
     )
     level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
-    skin = find_skin(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
+    skin = true_skin(head)
     points = within(face_points(skin.mesh), view.unknown)
     return FaceProblem(view, level, linear_fields(prior, level), view.fields, skin, points)
+
+
+def true_skin(head: Head) -> Skin:
+    """The skin of a head, canonical frame, mm."""
+    return find_skin(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
 
 
 def face_points(skin: trimesh.Trimesh) -> np.ndarray:
@@ -87,9 +91,8 @@ def within(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def drawn_skin(problem: FaceProblem, fields: Tensor) -> trimesh.Trimesh:
     """Skin of the head completed by the image of (1, 2, i, j, k) fields, cut at the level of the true head."""
-    image = image_of(fields, FIELD_SPACING, SPACING)[0, 0].numpy()
-    whole = np.where(problem.view.unknown, image, problem.view.values).clip(-1, 1)
-    return skin_surface((whole + 1) * _STORED, CANONICAL[SPACING].affine, problem.skin.level)
+    whole = completed(problem.view.values, problem.view.unknown, fields, SPACING, FIELD_SPACING)
+    return skin_surface(whole, CANONICAL[SPACING].affine, problem.skin.level)
 
 
 def face_distance_mm(problem: FaceProblem, fields: Tensor) -> float:

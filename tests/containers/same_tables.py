@@ -11,6 +11,8 @@ import gzip
 import sys
 from pathlib import Path
 
+from bids_refacer.dataset.names import default_work_dir
+
 TIMES = {"run_time_s", "deface_time_s", "run_time_median_s"}
 
 
@@ -26,8 +28,8 @@ def rows(path: Path, labels: list[str]) -> list[dict[str, str]]:
 def images(root: Path, labels: list[str]) -> dict[str, bytes]:
     """Content of every image and surface, by its path."""
     files = [path for path in root.rglob("*") if path.name.endswith((".nii.gz", ".gii"))]
-    names = {path.relative_to(root).as_posix(): path for path in files}
-    names = {name: path for name, path in names.items() if not name.startswith("identifiable/work/")}
+    work = default_work_dir(root)
+    names = {path.relative_to(root).as_posix(): path for path in files if not path.is_relative_to(work)}
     chosen = {n: p for n, p in names.items() if not labels or any(f"sub-{label}/" in n for label in labels)}
     return {n: gzip.decompress(p.read_bytes()) if n.endswith(".gz") else p.read_bytes() for n, p in chosen.items()}
 
