@@ -67,6 +67,29 @@ def test_the_expected_fields_are_those_of_the_gaussian(share: float, noise: floa
     assert got.dtype == np.float32 and got.shape == (2, *SHAPE)
 
 
+def test_the_covariance_is_of_what_the_known_voxels_leave_open() -> None:
+    """(I + modes weight^2 modes^T / noise)^-1, which is I where nothing is known; all of a mode that is not seen."""
+    prior, rng = make(noise=0.05), np.random.default_rng(1)
+    values, known = draw(prior, 1, rng)["intensity"][0], rng.random(SHAPE) < 0.3
+    got = prior.fitted(values, known, ~known).covariance
+    block, weight = prior.blocks["intensity"], known_weight(known, ~known)
+    modes = block.modes.astype(np.float64) * weight[block.support]
+    np.testing.assert_allclose(np.linalg.inv(got), np.eye(len(modes)) + modes @ modes.T / prior.noise, rtol=1e-4)
+    nothing = prior.fitted(values, np.zeros_like(known), known)
+    np.testing.assert_allclose(nothing.covariance, np.eye(len(modes)), atol=1e-12)
+
+
+def test_modes_at_voxels_are_those_of_the_support_and_0_elsewhere() -> None:
+    block = make().blocks["skin"]
+    voxels = np.argwhere(np.ones(SHAPE, bool))[::3]
+    got = block.modes_at(voxels)
+    for number in range(len(block.modes)):
+        whole = np.zeros(SHAPE, np.float32)
+        whole[block.support] = block.modes[number]
+        np.testing.assert_array_equal(got[number], whole[tuple(voxels.T)])
+    assert got.dtype == np.float32 and (got == 0).any() and not block.support.all()
+
+
 @pytest.mark.parametrize("where", ["nowhere", "outside the support", "one voxel", "a slab"])
 def test_any_mask_will_do(where: str) -> None:
     prior, rng = make(), np.random.default_rng(2)
@@ -90,9 +113,11 @@ def test_voxels_that_are_not_known_are_not_read(hidden: float) -> None:
     values, known = draw(prior, 1, rng)["intensity"][0], rng.random(SHAPE) < 0.5
     unknown = ~known & (rng.random(SHAPE) < 0.5)
     other = np.where(known, values, hidden).astype(np.float32)
-    np.testing.assert_array_equal(prior.scores(other, known, unknown), prior.scores(values, known, unknown))
+    np.testing.assert_array_equal(
+        prior.fitted(other, known, unknown).scores, prior.fitted(values, known, unknown).scores
+    )
     moved = np.where(known, values + 0.1, values).astype(np.float32)
-    assert (prior.scores(moved, known, unknown) != prior.scores(values, known, unknown)).all()
+    assert (prior.fitted(moved, known, unknown).scores != prior.fitted(values, known, unknown).scores).all()
 
 
 def test_a_known_voxel_counts_1_over_e_at_20_mm() -> None:
@@ -120,11 +145,11 @@ def test_what_lies_very_far_is_not_read_at_all() -> None:
     unknown = np.zeros(shape, bool)
     unknown[0] = True
     values = rng.normal(0, 0.1, shape).astype(np.float32)
-    before = prior.scores(values, ~unknown, unknown)
+    before = prior.fitted(values, ~unknown, unknown).scores
     for place, heard in ((24, False), (22, True)):
         other = values.copy()
         other[place] += 1
-        assert (prior.scores(other, ~unknown, unknown) != before).any() == heard
+        assert (prior.fitted(other, ~unknown, unknown).scores != before).any() == heard
 
 
 def test_the_prior_is_left_as_it_was() -> None:

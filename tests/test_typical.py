@@ -56,11 +56,10 @@ def test_the_misfit_and_the_shape_are_those_of_the_weighted_fit() -> None:
     block = prior.blocks["intensity"]
     values = block.at(np.array([2.0, 0.0]))
     known = np.ones(values.shape, bool)
-    scores, misfit = prior.fitted(values, known, np.zeros_like(known))
-    np.testing.assert_allclose(scores, [2, 0], atol=1e-3)
-    assert misfit < 1e-4
-    assert prior.fitted(values + 0.1, known, np.zeros_like(known))[1] > 0.01
-    np.testing.assert_array_equal(prior.scores(values, known, np.zeros_like(known)), scores)
+    fit = prior.fitted(values, known, np.zeros_like(known))
+    np.testing.assert_allclose(fit.scores, [2, 0], atol=1e-3)
+    assert fit.misfit < 1e-4
+    assert prior.fitted(values + 0.1, known, np.zeros_like(known)).misfit > 0.01
 
 
 def test_what_an_attack_does_not_see_does_not_count() -> None:

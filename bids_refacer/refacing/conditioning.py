@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, tissue_field
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.kriging import krige
-from bids_refacer.volumes.prior import SPACING, LinearPrior
+from bids_refacer.volumes.kriging import ErrorCovariance, krige
+from bids_refacer.volumes.prior import BLOCKS, SPACING, LinearPrior
 
 _Field = TypeVar("_Field", np.ndarray, Tensor)
 
@@ -78,8 +78,9 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     -------
     (1, 2, i, j, k): skin, tissue
     """
-    estimate = linear_fields(prior, level)[0].numpy()
     values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
+    fit = prior.fitted(values, known > 0, unknown > 0)
+    estimate = prior.fields_at(fit.scores)
     tissue = tissue_field(values, skin, known > 0)
     errors = np.stack([skin, tissue]) - estimate
     anchors = (known > 0) & skin_certain(skin, known + unknown > 0, SPACING)
@@ -87,7 +88,8 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     seen = (values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE)
     anchors &= np.abs(seen - tissue_share(skin, SPACING)) < SHARE
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
-    moved = np.clip(estimate + krige(errors, anchors, unknown > 0, SPACING), -limits, limits)
+    covariances = [ErrorCovariance(prior.blocks[name], fit.covariance) for name in BLOCKS[1:]]
+    moved = np.clip(estimate + krige(errors, anchors, unknown > 0, covariances), -limits, limits)
     return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, moved, estimate))[None]
 
 

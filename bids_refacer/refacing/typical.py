@@ -41,9 +41,9 @@ def measures(
     """
     level = pyramid(head.values, head.known, head.unknown, spacing, coarsest)[coarsest]
     values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
-    scores, misfit = prior.fitted(values, known > 0, unknown > 0)
+    fit = prior.fitted(values, known > 0, unknown > 0)
     scale = float(np.prod(alignment.scales) ** (1 / 3))
-    return {"brain_scale": scale, "shape": float(np.mean(scores**2)), "misfit": misfit}
+    return {"brain_scale": scale, "shape": float(np.mean(fit.scores**2)), "misfit": fit.misfit}
 
 
 def extremes(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:

@@ -55,6 +55,29 @@ class Block:
         result[self.support] += z.astype(np.float32) @ self.modes
         return result
 
+    def modes_at(self, voxels: np.ndarray) -> np.ndarray:
+        """(m, n) float32: the modes at (n, 3) int voxels, 0 outside the support."""
+        columns = np.full(self.support.shape, -1)
+        columns[self.support] = np.arange(self.modes.shape[1])
+        column = columns[tuple(voxels.T)]
+        return np.where(column < 0, np.float32(0), self.modes[:, column])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the known voxels say of the scores.
+
+    Attributes
+    ----------
+    scores : (m,) float64, expected
+    covariance : (m, m) float64, of what they leave open
+    misfit : weighted root mean square of what the scores leave of the known voxels, model intensities
+    """
+
+    scores: np.ndarray
+    covariance: np.ndarray
+    misfit: float
+
 
 @dataclass(frozen=True)
 class LinearPrior:
@@ -69,22 +92,13 @@ class LinearPrior:
     blocks: dict[str, Block]
     noise: float
 
-    def scores(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-        """Expected scores given the known voxels, (m,) float64; arguments as of `fitted`."""
-        return self.fitted(values, known, unknown)[0]
-
-    def fitted(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, float]:
-        """Expected scores given the known voxels: a weighted ridge regression on the modes.
+    def fitted(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> Fit:
+        """The scores given the known voxels: a weighted ridge regression on the modes.
 
         Parameters
         ----------
         values : (i, j, k) float, model intensities, used where `known`
         known, unknown : (i, j, k) bool; both False outside the field of view
-
-        Returns
-        -------
-        scores : (m,) float64
-        misfit : weighted root mean square of what they leave of the known voxels, model intensities
         """
         block = self.blocks["intensity"]
         weight = known_weight(known, unknown)[block.support]
@@ -95,13 +109,17 @@ class LinearPrior:
         normal = (basis @ basis.T).astype(np.float64) + self.noise * np.eye(len(basis))
         scores = np.linalg.solve(normal, (basis @ difference).astype(np.float64))
         left = difference - scores.astype(np.float32) @ basis
-        return scores, float(np.linalg.norm(left)) / max(float(np.linalg.norm(weight)), 1e-12)
+        misfit = float(np.linalg.norm(left)) / max(float(np.linalg.norm(weight)), 1e-12)
+        return Fit(scores, self.noise * np.linalg.inv(normal), misfit)
+
+    def fields_at(self, scores: np.ndarray) -> np.ndarray:
+        """`skin` and `tissue` at (m,) scores, within their limits: (2, i, j, k) float32."""
+        skin = np.clip(self.blocks["skin"].at(scores), -SKIN_LIMIT, SKIN_LIMIT)
+        return np.stack([skin, np.clip(self.blocks["tissue"].at(scores), -1, 1)])
 
     def conditional_fields(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-        """Expected `skin` and `tissue` given the known voxels: (2, i, j, k) float32; arguments as of `scores`."""
-        z = self.scores(values, known, unknown)
-        skin = np.clip(self.blocks["skin"].at(z), -SKIN_LIMIT, SKIN_LIMIT)
-        return np.stack([skin, np.clip(self.blocks["tissue"].at(z), -1, 1)])
+        """Expected `skin` and `tissue` given the known voxels: (2, i, j, k) float32; arguments as of `fitted`."""
+        return self.fields_at(self.fitted(values, known, unknown).scores)
 
 
 def known_weight(known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
