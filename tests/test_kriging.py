@@ -24,6 +24,7 @@ from bids_refacer.volumes.prior import SPACING, Block
 
 SHAPE = (16, 18, 20)
 MODES = 3
+EVERYWHERE = np.ones(SHAPE, bool)
 
 
 @pytest.fixture
@@ -40,24 +41,24 @@ def covariance(seed: int = 0, modes: float = 0.2, scores: np.ndarray | None = No
     support[0] = False
     values = rng.normal(0, modes, (MODES, int(support.sum()))).astype(np.float32)
     return ErrorCovariance(
-        Block(np.zeros(SHAPE, np.float32), values, support), np.eye(MODES) if scores is None else scores
+        [Block(np.zeros(SHAPE, np.float32), values, support)], np.eye(MODES) if scores is None else scores
     )
 
 
 def everywhere(mode: np.ndarray, scores: float = 1.0) -> ErrorCovariance:
     """One mode, (i, j, k)."""
     support = np.ones(SHAPE, bool)
-    return ErrorCovariance(Block(np.zeros(SHAPE, np.float32), mode[support][None], support), np.array([[scores]]))
+    return ErrorCovariance([Block(np.zeros(SHAPE, np.float32), mode[support][None], support)], np.array([[scores]]))
 
 
-def dense(model: ErrorCovariance, errors: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
+def dense(block: Block, scores: np.ndarray, errors: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
     """k(x, a) (k(a, a) + noise)^-1 e, spelled out voxel by voxel: (n,) for places (n, 3)."""
     modes = np.zeros((MODES, *SHAPE))
-    modes[:, model.block.support] = model.block.modes
+    modes[:, block.support] = block.modes
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         distance = 4.0 * float(np.sqrt(((a - b) ** 2).sum()))
-        common = float(modes[(slice(None), *a)] @ model.scores @ modes[(slice(None), *b)])
+        common = float(modes[(slice(None), *a)] @ scores @ modes[(slice(None), *b)])
         taper = np.exp(-((distance / TAPER_MM) ** 2) / 2)
         return common * taper + REMAINDER_STD**2 * float(np.exp(-distance / LENGTH_MM))
 
@@ -72,12 +73,12 @@ def test_it_is_the_conditional_mean_of_a_gaussian_process(unknown: np.ndarray, m
     anchors[tuple(rng.integers(0, 8, (3, 25)))] = True  # a corner that is known
     anchors &= ~unknown
     wide = rng.normal(0, 1, (MODES, MODES))
-    models = [covariance(1), covariance(2, scores=wide @ wide.T)]
-    got = krige(errors, anchors, unknown, models)
+    blocks, scores = [covariance(seed).blocks[0] for seed in (1, 2)], wide @ wide.T
+    got = krige(errors, anchors, unknown, EVERYWHERE, ErrorCovariance(blocks, scores))
     seen, places = np.argwhere(anchors), np.argwhere(unknown)[::17]
     assert len(seen) > 10 and (seen[:, 0] == 0).any(), "some lie where the modes do not reach"
-    for channel, model in enumerate(models):
-        wanted = dense(model, errors[channel][anchors], seen, places)
+    for channel, block in enumerate(blocks):
+        wanted = dense(block, scores, errors[channel][anchors], seen, places)
         np.testing.assert_allclose(got[channel][tuple(places.T)], wanted, atol=1e-3)
     assert got.shape == (2, *SHAPE) and got.dtype == np.float32 and np.abs(got[:, unknown]).max() > 0.2
 
@@ -86,8 +87,8 @@ def test_an_error_far_away_is_carried_along_the_modes_and_no_farther_than_their_
     """A mode that says that all voxels err alike is believed nearby, and at 3 standard deviations hardly."""
     anchors, alike = np.zeros(SHAPE, bool), np.ones(SHAPE, np.float32)
     anchors[4:12, 6:9, 5] = True
-    got = krige(np.ones((1, *SHAPE)), anchors, unknown, [everywhere(alike)])[0]
-    without = krige(np.ones((1, *SHAPE)), anchors, unknown, [everywhere(0 * alike)])[0]
+    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(alike))[0]
+    without = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(0 * alike))[0]
     near, far = (7, 11, 6), (7, 17, 14)
     assert got[near] > 0.9 and 0.1 < got[far] < 0.6
     assert without[near] < 0.7 and without[far] < 0.4 * got[far]
@@ -98,18 +99,27 @@ def test_what_is_known_of_the_scores_is_not_moved_again(unknown: np.ndarray) -> 
     anchors, mode = np.zeros(SHAPE, bool), np.ones(SHAPE, np.float32)
     anchors[4:12, 6:9, 5] = True
     errors = np.ones((1, *SHAPE))
-    known = krige(errors, anchors, unknown, [everywhere(mode, scores=0.0)])
-    np.testing.assert_array_equal(known, krige(errors, anchors, unknown, [everywhere(0 * mode)]))
-    assert (krige(errors, anchors, unknown, [everywhere(mode)])[0][unknown] > known[0][unknown]).all()
+    known = krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode, scores=0.0))
+    np.testing.assert_array_equal(known, krige(errors, anchors, unknown, EVERYWHERE, everywhere(0 * mode)))
+    assert (krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode))[0][unknown] > known[0][unknown]).all()
 
 
 def test_errors_are_carried_to_the_border_and_no_farther(unknown: np.ndarray) -> None:
     anchors = np.zeros(SHAPE, bool)
     anchors[7, 8, 9] = True
-    got = krige(np.ones((1, *SHAPE)), anchors, unknown, [everywhere(np.ones(SHAPE, np.float32))])[0]
+    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(np.ones(SHAPE, np.float32)))[0]
     distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
     assert (got[distance <= CARRY_MM] > 0).all() and not got[distance > CARRY_MM].any()
     assert (distance > CARRY_MM).any()
+
+
+def test_an_error_is_the_same_whatever_else_is_asked_for(unknown: np.ndarray) -> None:
+    errors, anchors = np.random.default_rng(0).normal(0, 1, (1, *SHAPE)), np.zeros(SHAPE, bool)
+    anchors[4:12, 6:9, 5] = True
+    moving = np.random.default_rng(1).random(SHAPE) < 0.3
+    whole, part = (krige(errors, anchors, unknown, some, covariance())[0] for some in (EVERYWHERE, moving))
+    np.testing.assert_allclose(part[moving], whole[moving], rtol=1e-4, atol=1e-6)
+    assert not part[~moving].any() and whole[unknown & ~moving].all()
 
 
 def test_nothing_is_moved_without_anchors_or_without_an_unknown_region(
@@ -117,20 +127,22 @@ def test_nothing_is_moved_without_anchors_or_without_an_unknown_region(
 ) -> None:
     some, none, errors = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool), np.ones((1, *SHAPE))
     some[7, 8, 9] = True
-    assert krige(errors, some, unknown, [covariance()]).any()
-    assert not krige(errors, none, unknown, [covariance()]).any()
-    assert not krige(errors, some, none, [covariance()]).any()
+    assert krige(errors, some, unknown, EVERYWHERE, covariance()).any()
+    assert not krige(errors, none, unknown, EVERYWHERE, covariance()).any()
+    assert not krige(errors, some, none, EVERYWHERE, covariance()).any()
     monkeypatch.setattr(kriging, "VIEW_MM", 8.0)
-    assert VIEW_MM > 8 and not krige(errors, some, unknown, [covariance()]).any(), "too far away to say anything"
+    assert VIEW_MM > 8 and not krige(errors, some, unknown, EVERYWHERE, covariance()).any(), (
+        "too far away to say anything"
+    )
 
 
 def test_many_anchors_are_thinned_evenly(unknown: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """A constant error is seen everywhere: half of the anchors say nearly the same as all."""
     errors, anchors = np.ones((1, *SHAPE)), ~unknown
-    model = [everywhere(np.ones(SHAPE, np.float32))]
-    whole = krige(errors, anchors, unknown, model)
+    model = everywhere(np.ones(SHAPE, np.float32))
+    whole = krige(errors, anchors, unknown, EVERYWHERE, model)
     monkeypatch.setattr(kriging, "MOST_ANCHORS", 400)
-    few = krige(errors, anchors, unknown, model)
+    few = krige(errors, anchors, unknown, EVERYWHERE, model)
     assert (whole != few).any()
     np.testing.assert_allclose(few[0][unknown], whole[0][unknown], atol=0.1)
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 from training_heads import FIELD_SHAPE, SHAPE
 
-from bids_refacer.training.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation, size_factor
+from bids_refacer.training.augment import (
+    Augmentation,
+    apply_intensity,
+    apply_pose,
+    draw_augmentation,
+    size_factor,
+    unchanged,
+)
 
 
 def plain_draw(**changes: object) -> Augmentation:
-    draw = Augmentation(
-        flip=False,
-        matrix=np.eye(3),
-        shift=np.zeros(3),
-        knots=np.linspace(0, 1, 9),
-        bias=np.zeros((3, 3, 3)),
-        blur=0.0,
-        noise=0.0,
-        seed=0,
-    )
-    return replace(draw, **changes)
+    return replace(unchanged(flip=False), **changes)
 
 
 def strong_draw() -> Augmentation:
@@ -147,6 +144,13 @@ def test_drawn_parameters_are_small_and_contrast_never_turns() -> None:
     assert 0.88 < np.min(stretches) and np.max(stretches) < 1.12
     assert np.max([np.abs(d.shift) for d in draws]) < 7, "mm"
     assert 0.4 < np.mean([d.flip for d in draws]) < 0.6
+    as_they_are = [d for d in draws if (d.matrix == np.eye(3)).all()]
+    assert 0.4 < len(as_they_are) / len(draws) < 0.6
+    for draw in as_they_are:
+        flipped, wanted = asdict(draw), asdict(unchanged(draw.flip))
+        assert all(np.array_equal(flipped[name], wanted[name]) for name in wanted)
+    assert 0.4 < np.mean([d.flip for d in as_they_are]) < 0.6
+    draws = [d for d in draws if (d.matrix != np.eye(3)).any()]
     plain = [not d.bias.any() for d in draws]
     assert 0.4 < np.mean(plain) < 0.6
     assert [not d.noise and np.allclose(np.diff(d.knots), 1 / 8) for d in draws] == plain

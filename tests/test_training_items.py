@@ -19,6 +19,7 @@ from bids_refacer.training.examples import (
     attacked,
     coarse_item,
     draw_example,
+    expected_precision,
     fine_crop,
     fine_item,
 )
@@ -87,11 +88,21 @@ def test_a_coarse_item_weighs_fields_where_the_estimate_says_that_they_show_in_a
     skin_weight, tissue_weight = coarse_item(cut).weight[0].numpy()
     skin, unknown, certain = cut.view.fields[0, 0].numpy()[box], cut.unknown[box], cut.truth.skin_seen[box]
     near, inside = np.where(np.abs(skin) < 1, 1, FAR_WEIGHT), np.where(skin < 0.5, 1, FAR_WEIGHT)
-    np.testing.assert_allclose(skin_weight, near * (unknown & certain), atol=1e-6)
-    np.testing.assert_allclose(tissue_weight, inside * unknown, atol=1e-6)
+    by_distance = expected_precision(cut)[0, 0].numpy()[box]
+    np.testing.assert_allclose(skin_weight, near * (unknown & certain) * by_distance, atol=1e-6)
+    np.testing.assert_allclose(tissue_weight, inside * unknown * by_distance, atol=1e-6)
     for place in (near, inside):
         assert len(np.unique(place[unknown])) == 2, "there is something to tell apart"
     assert (unknown & ~certain).any()
+
+
+def test_residuals_far_from_what_is_known_weigh_less(cut: Attacked) -> None:
+    """An error of 0.1 + d / 200 mm is expected at d mm; the weight is its inverse square, 1 at 20 mm."""
+    weight, known = expected_precision(cut)[0, 0].numpy(), np.argwhere(~cut.unknown)
+    for place in np.argwhere(cut.unknown)[::997]:
+        distance = 4 * np.sqrt(((known - place) ** 2).sum(1)).min()
+        assert weight[tuple(place)] == pytest.approx((0.2 / (0.1 + distance / 200)) ** 2, rel=1e-5)
+    assert weight[cut.unknown].max() > 2 * weight[cut.unknown].min() > 0
 
 
 def test_the_weights_do_not_follow_the_truth(cut: Attacked) -> None:

@@ -87,10 +87,11 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     anchors &= (np.abs(skin) * SKIN_UNIT_MM <= ANCHOR_MM) & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
     seen = (values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE)
     anchors &= np.abs(seen - tissue_share(skin, SPACING)) < SHARE
+    moving = np.abs(estimate[0]) < SKIN_LIMIT
+    covariance = ErrorCovariance([prior.blocks[name] for name in BLOCKS[1:]], fit.covariance)
+    moved = estimate + krige(errors, anchors, unknown > 0, moving, covariance)
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
-    covariances = [ErrorCovariance(prior.blocks[name], fit.covariance) for name in BLOCKS[1:]]
-    moved = np.clip(estimate + krige(errors, anchors, unknown > 0, covariances), -limits, limits)
-    return torch.from_numpy(np.where(np.abs(estimate[:1]) < SKIN_LIMIT, moved, estimate))[None]
+    return torch.from_numpy(np.clip(moved, -limits, limits))[None]
 
 
 def condition_volume(values: Tensor, known: Tensor, estimate: Tensor) -> Tensor:

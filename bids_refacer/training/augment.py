@@ -12,6 +12,10 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import CANONICAL
 
+UNCHANGED_SHARE = 0.5
+"""Share of the draws that mirror at most. Augmentation makes most of the linear estimate's error (3.9 mm rms over the
+skin field against 1.5 to 2 on heads as they are): a network that sees nothing else learns to mend augmentation."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -40,7 +44,9 @@ class Augmentation:
 
 
 def draw_augmentation(rng: np.random.Generator) -> Augmentation:
-    """Random parameters; half of the draws leave intensities as they are."""
+    """Random parameters; `UNCHANGED_SHARE` of the draws mirror at most, half of the others leave intensities alone."""
+    if rng.random() < UNCHANGED_SHARE:
+        return unchanged(flip=bool(rng.random() < 0.5))
     x, y, z = rng.normal(0, 0.02, 3)
     rotation = np.array([[1, -z, y], [z, 1, -x], [-y, x, 1]])
     matrix = rotation @ np.diag(1 + rng.normal(0, 0.02, 3))
@@ -58,6 +64,11 @@ def draw_augmentation(rng: np.random.Generator) -> Augmentation:
         noise=0.0 if plain else abs(rng.normal(0, 0.03)),
         seed=int(rng.integers(2**32)),
     )
+
+
+def unchanged(flip: bool) -> Augmentation:
+    """A head as it is, or mirrored."""
+    return Augmentation(flip, np.eye(3), np.zeros(3), np.linspace(0, 1, 9), np.zeros((3, 3, 3)), 0.0, 0.0, 0)
 
 
 def apply_pose(

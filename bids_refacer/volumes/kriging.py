@@ -36,30 +36,31 @@ VIEW_MM = 60.0
 MOST_ANCHORS = 1000
 CARRY_MM = 12.0
 """The estimate is moved as far as this into the known region, so that it does not jump at the border."""
-_AT_ONCE = 8192  # voxels
+_AT_ONCE = 2048  # voxels
 
 
 @dataclass(frozen=True)
 class ErrorCovariance:
-    """How the errors of one field at two voxels vary together.
+    """How the errors of fields at two voxels vary together.
 
-    block : of the field
-    scores : (m, m) covariance of the scores, given what is known (`volumes.prior.Fit`)
+    blocks : of each of c fields
+    scores : (m, m) covariance of their common scores, given what is known (`volumes.prior.Fit`)
     """
 
-    block: Block
+    blocks: list[Block]
     scores: np.ndarray
 
-    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """(n, p) float32, for voxels (n, 3) and (p, 3), int."""
+    def between(self, one: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
+        """(n, p) float32 for each field, for voxels (n, 3) and (p, 3), int."""
         distance = (cdist(one, other) * SPACING).astype(np.float32)
-        modes = self.block.modes_at(one).T @ (self.scores.astype(np.float32) @ self.block.modes_at(other))
         taper = np.exp(distance**2 * np.float32(-0.5 / TAPER_MM**2))
-        return np.asarray(modes * taper + np.float32(REMAINDER_STD**2) * np.exp(distance * np.float32(-1 / LENGTH_MM)))
+        remainder = np.float32(REMAINDER_STD**2) * np.exp(distance * np.float32(-1 / LENGTH_MM))
+        scores = self.scores.astype(np.float32)
+        return [(block.modes_at(one).T @ (scores @ block.modes_at(other))) * taper + remainder for block in self.blocks]
 
 
 def krige(
-    errors: np.ndarray, anchors: np.ndarray, unknown: np.ndarray, covariances: list[ErrorCovariance]
+    errors: np.ndarray, anchors: np.ndarray, unknown: np.ndarray, moving: np.ndarray, covariance: ErrorCovariance
 ) -> np.ndarray:
     """Expected errors in and around the unknown region, given those at the anchors.
 
@@ -68,11 +69,12 @@ def krige(
     errors : (c, i, j, k) float, errors of c fields on the prior's grid, used at the anchors
     anchors : (i, j, k) bool, voxels where the errors are seen
     unknown : (i, j, k) bool
-    covariances : one for each field
+    moving : (i, j, k) bool, voxels whose errors are asked for
 
     Returns
     -------
-    (c, i, j, k) float32, 0 farther than `CARRY_MM` from the unknown region and everywhere without anchors
+    (c, i, j, k) float32, 0 farther than `CARRY_MM` from the unknown region, where nothing is asked for, and everywhere
+    without anchors
     """
     result = np.zeros(errors.shape, np.float32)
     distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
@@ -81,11 +83,14 @@ def krige(
         return result
     # evenly thinned in the order of the grid: the same anchors for the same image, whatever else is computed
     seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), MOST_ANCHORS)).round().astype(int)]
-    wanted = np.argwhere(distance <= CARRY_MM)
-    for channel, error, covariance in zip(result, errors, covariances, strict=True):
-        noisy = covariance.between(seen, seen).astype(np.float64) + ANCHOR_STD**2 * np.eye(len(seen))
-        weights = np.linalg.solve(noisy, error[tuple(seen.T)].astype(np.float64))
-        for first in range(0, len(wanted), _AT_ONCE):
-            some = wanted[first : first + _AT_ONCE]
-            channel[tuple(some.T)] = covariance.between(some, seen) @ weights
+    noise = ANCHOR_STD**2 * np.eye(len(seen))
+    weights = [
+        np.linalg.solve(among + noise, error[tuple(seen.T)].astype(np.float64)).astype(np.float32)
+        for among, error in zip(covariance.between(seen, seen), errors, strict=True)
+    ]
+    wanted = np.argwhere(moving & (distance <= CARRY_MM))
+    for first in range(0, len(wanted), _AT_ONCE):
+        some = wanted[first : first + _AT_ONCE]
+        for channel, with_seen, weight in zip(result, covariance.between(some, seen), weights, strict=True):
+            channel[tuple(some.T)] = with_seen @ weight
     return result
