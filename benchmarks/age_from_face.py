@@ -35,7 +35,7 @@ def main() -> None:
     with options.participants.open() as file:
         rows = {row["participant_id"]: row for row in csv.DictReader(file, delimiter="\t")}
     known = {name for name, row in rows.items() if "n/a" not in (row["age"], row["sex"])}
-    heads = [path for path in sorted(options.cache.glob("*.npz")) if path.stem in known]
+    heads = [path for path in sorted(options.cache.glob("*.npy")) if path.stem in known]
     for path in heads:
         target = options.work / path.name
         if target.exists():

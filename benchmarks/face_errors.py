@@ -19,7 +19,7 @@ import torch
 
 from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
-from bids_refacer.training.heads import load_head
+from bids_refacer.training.heads import head_file, load_head
 from bids_refacer.weights import load_model
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.model, torch.device("cpu"))
     stage, denoiser = model.stages[0]
-    heads = [load_head(options.cache / f"{name}.npz") for name in options.heads]
+    heads = [load_head(head_file(options.cache, name)) for name in options.heads]
     problems = [face_problem(head, model.prior, REGIONS[options.region](head)) for head in heads]
     print("| temperature | sampler | steps | linear mm | kriged mm | one sample mm | mean of samples mm | s a sample |")
     print("|---|---|---|---|---|---|---|---|")

@@ -18,7 +18,7 @@ from bids_refacer.interfaces.brain import extract_brain
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, true_face
-from bids_refacer.training.heads import load_head
+from bids_refacer.training.heads import head_file, load_head
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import align_brain
@@ -49,7 +49,7 @@ def main() -> None:
         names = OutputNames(output_dir=options.out_dir, entities=image.entities, suffix=image.suffix)
         if not names.face_map(None, "original").exists():
             started = time.perf_counter()
-            head = options.cache and options.cache / f"{image.path.name.split(f'_{image.suffix}.')[0]}.npz"
+            head = options.cache and head_file(options.cache, image.path.name.split(f"_{image.suffix}.")[0])
             add_face(image.path, names, load_head(head).alignment if head and head.is_file() else None)
             print(f"{image.participant}: {time.perf_counter() - started:.0f} s", flush=True)
 

@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     known = people(options.participants, "train")
-    paths = [path for path in sorted(options.heads.glob("*.npz")) if path.stem in known]
+    paths = [path for path in sorted(options.heads.glob("*.npy")) if path.stem in known]
     start_file = options.work / "average.npy"
     if not start_file.exists():
         _save(start_file, first_average([load_head(path) for path in paths[:FIRST]]).values)

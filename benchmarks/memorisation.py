@@ -31,7 +31,7 @@ from bids_refacer.training.face_validation import (
     true_skin,
     within,
 )
-from bids_refacer.training.heads import load_head
+from bids_refacer.training.heads import head_file, load_head
 from bids_refacer.training.split import TRAIN, VAL
 from bids_refacer.weights import load_model
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
     entries = json.loads((options.out / "heads.json").read_text())["heads"]
-    heads = {entry["name"]: load_head(options.out / "cache" / f"{entry['name']}.npz") for entry in entries}
+    heads = {entry["name"]: load_head(head_file(options.out / "cache", entry["name"])) for entry in entries}
     trained = np.array([entry["split"] == TRAIN for entry in entries])
     skins = [within(face_points(true_skin(head).mesh), head.seen) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))

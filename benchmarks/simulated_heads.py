@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("participants", type=Path)
     parser.add_argument("--heads", type=int, default=40)
     options = parser.parse_args()
-    model, cached = head_model(), sorted(options.cache.glob("*.npz"))
+    model, cached = head_model(), sorted(options.cache.glob("*.npy"))
     splits = [people(options.participants, split) for split in ("train", "val")]
     paths = [[path for path in cached if path.stem in split] for split in splits]
     (skin, tissue, seen), (val_skin, val_tissue, _) = (real(group) for group in paths)

@@ -188,7 +188,7 @@ def test_a_model_that_is_not_there_is_named(out: Path, bids: Path, capsys: pytes
 
 
 def test_a_damaged_cached_head_is_made_anew(out: Path, bids: Path, capsys: pytest.CaptureFixture) -> None:
-    path = out / "cache" / "sub-03.npz"
+    path = out / "cache" / "sub-03.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:500])
     assert main(["train", str(bids), str(out), *OPTIONS]) == 1
@@ -202,7 +202,7 @@ def test_preparation_trains_nothing_and_takes_up_what_a_killed_one_has_done(
 ) -> None:
     cache = Path(shutil.copytree(done / "cache", tmp_path / "o" / "cache"))
     (cache / "sub-04.json").unlink()  # killed between the two files of a head
-    (cache / "sub-05.npz").unlink()
+    (cache / "sub-05.npy").unlink()
     measured: list[str] = []
     measure = train_data._measure
     monkeypatch.setattr(

@@ -9,9 +9,11 @@ import pytest
 from training_heads import FIELD_SHAPE, SHAPE, average_heads
 
 from bids_refacer.surfaces.canonical import FAR_MM, near_skin_distance, skin_distance
-from bids_refacer.training.heads import Head, load_head, save_head
+from bids_refacer.training.heads import Head, head_file, load_head, save_head
 from bids_refacer.volumes.grid import CANONICAL, pool
 from bids_refacer.volumes.templates import asset
+
+VOLUMES = ("stored", "seen", "brain", "skin_mm")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,30 @@ def test_a_cut_field_of_view_is_not_seen_and_holds_air(heads: list[Head]) -> Non
 
 def test_a_head_survives_the_disk(heads: list[Head], tmp_path: Path) -> None:
     save_head(heads[1], tmp_path)
-    again = load_head(tmp_path / "narrow.npz")
-    assert again.name == "narrow" and [p.name for p in tmp_path.iterdir()] == ["narrow.npz"]
-    for name in ("stored", "seen", "brain", "skin_mm"):
+    again = load_head(head_file(tmp_path, "narrow"))
+    assert again.name == "narrow" and [p.name for p in tmp_path.iterdir()] == ["narrow.npy"]
+    for name in VOLUMES:
         np.testing.assert_array_equal(getattr(again, name), getattr(heads[1], name))
         assert getattr(again, name).dtype == getattr(heads[1], name).dtype
     np.testing.assert_array_equal(again.alignment.affine, heads[1].alignment.affine)
     np.testing.assert_array_equal(again.alignment.rigid, heads[1].alignment.rigid)
+
+
+def test_a_cached_head_is_mapped_into_memory_and_cannot_be_changed(heads: list[Head], tmp_path: Path) -> None:
+    save_head(heads[1], tmp_path)
+    head = load_head(head_file(tmp_path, "narrow"))
+    for name in VOLUMES:
+        volume = getattr(head, name)
+        assert isinstance(volume, np.memmap) and not volume.flags.writeable
+    assert head_file(tmp_path, "narrow").stat().st_size < 5.2e6, "three bytes a voxel of 2 mm"
+
+
+def test_another_file_is_no_cached_head(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(ValueError, match="no cached head of this version"):
+        load_head(tmp_path / "a.npy")
+    with pytest.raises(FileNotFoundError):
+        load_head(tmp_path / "b.npy")
 
 
 def test_the_skin_of_a_ball_is_where_it_is() -> None:

@@ -16,7 +16,7 @@ from bids_refacer.cli.environment import make_private
 from bids_refacer.dataset.images import HeadImage, find_images, participant_labels
 from bids_refacer.interfaces.brain import extract_brain, require_face
 from bids_refacer.settings import TrainSettings
-from bids_refacer.training.heads import Head, load_head, make_head, save_head
+from bids_refacer.training.heads import Head, head_file, load_head, make_head, save_head
 from bids_refacer.training.preflight import (
     Dropped,
     Facts,
@@ -138,7 +138,7 @@ def examine(image: HeadImage, cache: Path) -> Facts:
     file_sha256 = _sha256(image.path)
     if note.exists():
         known = Facts.read(note)
-        if known.file_sha256 == file_sha256 and (known.problem or (cache / f"{name}.npz").exists()):
+        if known.file_sha256 == file_sha256 and (known.problem or head_file(cache, name).exists()):
             return known
     facts = _measure(told, image.path, file_sha256, cache)
     facts.write(note)
@@ -170,7 +170,7 @@ def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
     heads = []
     for entry in entries:
         if entry.split == split:
-            path = out / "cache" / f"{entry.name}.npz"
+            path = head_file(out / "cache", entry.name)
             try:
                 heads.append(load_head(path))
             except Exception as error:  # a cut zip file, a missing key, a wrong shape: each reader has its own

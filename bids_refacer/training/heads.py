@@ -1,4 +1,8 @@
-"""The training cache: heads on the canonical 2 mm grid, 8 bits a voxel, and the distance to their skin at 4 mm."""
+"""The training cache: heads on the canonical 2 mm grid, 8 bits a voxel, and the distance to their skin at 4 mm.
+
+A file holds one head, uncompressed, and is mapped into memory: loader workers and the processes of a distributed run on
+one machine share what they read, and thousands of heads need no memory of their own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,13 @@ from bids_refacer.volumes.intensity import brain_scale, to_model
 
 SPACING = 2
 FIELD_SPACING = 4
+_GRID, _FIELD_GRID = CANONICAL[SPACING].shape, CANONICAL[FIELD_SPACING].shape
+_RECORD = np.dtype(
+    [
+        *(("stored", np.uint8, _GRID), ("seen", bool, _GRID), ("brain", bool, _GRID)),
+        *(("skin_mm", np.float16, _FIELD_GRID), ("rigid", np.float64, (4, 4)), ("affine", np.float64, (4, 4))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -59,20 +70,31 @@ def make_head(name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.
     return Head(name, stored, seen, brain, skin_mm, alignment)
 
 
+def head_file(folder: Path, name: str) -> Path:
+    """Where the head of that name is in a cache."""
+    return folder / f"{name}.npy"
+
+
 def save_head(head: Head, folder: Path) -> None:
-    """Write a head to `folder/<name>.npz`, atomically."""
-    target = folder / f"{head.name}.npz"
-    temporary = target.with_suffix(".tmp.npz")
-    masks = np.packbits(np.stack([head.seen, head.brain]))
-    rigid, affine = head.alignment.rigid, head.alignment.affine
-    np.savez_compressed(temporary, stored=head.stored, masks=masks, skin_mm=head.skin_mm, rigid=rigid, affine=affine)
+    """Write a head to `head_file`, atomically."""
+    target = head_file(folder, head.name)
+    temporary = target.with_suffix(".tmp.npy")
+    alignment = head.alignment
+    record = (head.stored, head.seen, head.brain, head.skin_mm, alignment.rigid, alignment.affine)
+    np.save(temporary, np.array(record, _RECORD))
     os.replace(temporary, target)
 
 
 def load_head(path: Path) -> Head:
-    """Read what `save_head` wrote."""
-    shape = CANONICAL[SPACING].shape
-    with np.load(path) as content:
-        masks = np.unpackbits(content["masks"]).astype(bool).reshape(2, *shape)
-        alignment = Alignment(content["rigid"], content["affine"])
-        return Head(path.stem, content["stored"], masks[0], masks[1], content["skin_mm"], alignment)
+    """What `save_head` wrote, its volumes read from the disk when they are used; they cannot be written to.
+
+    Raises
+    ------
+    OSError, ValueError
+        When there is no such file, or it holds something else.
+    """
+    record = np.load(path, mmap_mode="r")
+    if record.dtype != _RECORD or record.shape != ():
+        raise ValueError("it is no cached head of this version")
+    alignment = Alignment(np.array(record["rigid"]), np.array(record["affine"]))
+    return Head(path.stem, record["stored"], record["seen"], record["brain"], record["skin_mm"], alignment)
