@@ -36,8 +36,8 @@ def main() -> None:
         rows = {row["participant_id"]: row for row in csv.DictReader(file, delimiter="\t")}
     known = {name for name, row in rows.items() if "n/a" not in (row["age"], row["sex"])}
     heads = [path for path in sorted(options.cache.glob("*.npy")) if path.stem in known]
-    for path in heads:
-        target = options.work / path.name
+    voxel_files = [options.work / f"{path.stem}.npz" for path in heads]
+    for path, target in zip(heads, voxel_files, strict=True):
         if target.exists():
             continue
         began = time.process_time()
@@ -48,7 +48,7 @@ def main() -> None:
     age = np.array([float(rows[path.stem]["age"]) for path in heads])
     male = np.array([rows[path.stem]["sex"] == "M" for path in heads], float)
     design = np.column_stack([np.ones_like(male), male])
-    files = [np.load(options.work / path.name) for path in heads]
+    files = [np.load(path) for path in voxel_files]
     voxels = {kind: np.stack([file[kind] for file in files]) for kind in ("original", *TOOLS)}
     print(f"{len(age)} participants of {age.min():.0f} to {age.max():.0f} years (standard deviation {age.std():.1f})")
     for region in options.regions:

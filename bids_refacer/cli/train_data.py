@@ -173,7 +173,7 @@ def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
             path = head_file(out / "cache", entry.name)
             try:
                 heads.append(load_head(path))
-            except Exception as error:  # a cut zip file, a missing key, a wrong shape: each reader has its own
+            except Exception as error:  # numpy has one of its own for an empty, a cut and a foreign file
                 path.with_suffix(".json").unlink(missing_ok=True)
                 raise PreflightError(
                     f"The cached head {path} cannot be read ({error}): make it anew with --prepare-only."

@@ -14,7 +14,7 @@ from torch import Tensor
 from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, tissue_field
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.kriging import ErrorCovariance, krige
-from bids_refacer.volumes.prior import BLOCKS, SPACING, LinearPrior
+from bids_refacer.volumes.prior import FIELDS, SPACING, LinearPrior
 
 _Field = TypeVar("_Field", np.ndarray, Tensor)
 
@@ -88,7 +88,7 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     seen = (values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE)
     anchors &= np.abs(seen - tissue_share(skin, SPACING)) < SHARE
     moving = np.abs(estimate[0]) < SKIN_LIMIT
-    covariance = ErrorCovariance([prior.blocks[name] for name in BLOCKS[1:]], fit.covariance)
+    covariance = ErrorCovariance([prior.blocks[name] for name in FIELDS], fit.covariance)
     moved = estimate + krige(errors, anchors, unknown > 0, moving, covariance)
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
     return torch.from_numpy(np.clip(moved, -limits, limits))[None]

@@ -10,7 +10,8 @@ A covariance from few heads is wrong far away, where small correlations are chan
 distance, as ensemble Kalman filters do (localisation: Houtekamer & Mitchell 2001, Mon Weather Rev 129:123). On 12
 held-out heads cut in the canonical frame the distance of the surfaces falls from 1.51 mm (linear estimate) to 1.29
 (template region) and from 1.68 to 1.50 (a plane); with the smooth remainder alone it is 1.34 and 1.59, without the
-taper 1.93 and 1.90. What that is worth on images that tools really defaced is in docs/model-card.md.
+taper 1.93 and 1.90 (the prior not yet rounded to 8 bits). What that is worth on images that tools really defaced is in
+docs/model-card.md.
 """
 
 from __future__ import annotations

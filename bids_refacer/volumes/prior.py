@@ -21,7 +21,9 @@ from bids_refacer.volumes.fields import SKIN_LIMIT
 
 SPACING = 4
 """The prior lives on the canonical grid of this many mm."""
-BLOCKS = ("intensity", "skin", "tissue")
+FIELDS = ("skin", "tissue")
+"""What is to be found (`volumes.fields`)."""
+BLOCKS = ("intensity", *FIELDS)
 REACH_MM = 20.0
 """Distance from the unknown region over which the weight of a known voxel falls to 1/e."""
 TISSUE_REACH = 1.5
