@@ -3,7 +3,8 @@
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
 of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`).
+Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`) and, with several
+samples, how much of the true face lies within the intervals that their spread gives (`statistics/calibration.py`).
 A further model (`--models linear default FOLDER`) may be a cascade cut short.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
@@ -27,7 +28,7 @@ from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
-from bids_refacer.surfaces.score import Key, original_skin, score_candidates
+from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
@@ -69,9 +70,10 @@ def attack_rows(
     scan = defaced(original, tool, folder)
     brain, alignment = prepare(scan, folder / tool)
     candidates: dict[Key, np.ndarray] = {("defaced", None): scan.values}
-    seconds = {}
+    seconds: dict[str, float] = {}
+    several: dict[str, dict[Key, np.ndarray]] = {}
     for name, model in models.items():
-        seeds = tuple(range(options.num_samples if model.stages else 1))
+        seeds = tuple(number // 2 for number in range(options.num_samples if model.stages else 1))  # mirrored pairs
         settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=torch.device("cpu"))
         started = time.monotonic()
         refaced = reface(
@@ -89,13 +91,21 @@ def attack_rows(
         candidates[(f"{name} mean", None)] = refaced.mean * scan.slope + scan.inter
         if model.stages:
             candidates[(f"{name} single", None)] = refaced.samples[0] * scan.slope + scan.inter
+        if len(refaced.samples) > 1:
+            several[name] = {
+                (SAMPLE, number): sample * scan.slope + scan.inter for number, sample in enumerate(refaced.samples, 1)
+            }
     truth = prepare(original, folder)[1]
     skin = original_skin(original.values, original.affine)
     rows = score_candidates(skin, candidates, original.affine, truth).rows
     about = (skin.level, original.affine, refaced.unknown, truth)
     original_looks = asdict(face_quality(original.values, *about))
     looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
+    spreads = {name: score_candidates(skin, samples, original.affine, truth) for name, samples in several.items()}
     return [
+        {"tool": tool, "image_type": f"{name} samples", "part": "spread", "bins": found.calibration}
+        for name, found in spreads.items()
+    ] + [
         {
             "tool": tool,
             **row,
@@ -155,6 +165,26 @@ def print_looks(rows: list[dict]) -> None:
         print(f"| {tool} | {kind} | " + " | ".join(cells) + " |")
 
 
+def print_calibration(rows: list[dict]) -> None:
+    """Share of the true face inside the intervals of the samples, mean over heads; nothing with single samples."""
+    found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for row in rows:
+        if row["part"] == "spread":
+            bins = [part for part in row["bins"] if part["part"] == "face"]
+            area = np.array([part["area_mm2"] for part in bins])
+            squares = [[part[name] ** 2 for part in bins] for name in ("predicted_mm", "error_mm")]
+            shares = [[part[name] for part in bins] for name in ("covered_50", "covered_90")]
+            means = [float(np.average(values, weights=area)) for values in (*shares, *squares)]
+            found[row["tool"], row["image_type"]].append([*means[:2], *np.sqrt(means[2:])])
+    if found:
+        print(
+            "\n| tool | face | 50 % interval | 90 % interval | predicted error mm (rms) | error of the mean mm (rms) |"
+        )
+        print("|---" * 6 + "|")
+    for (tool, kind), figures in found.items():
+        print(f"| {tool} | {kind} | " + " | ".join(f"{figure:.2f}" for figure in np.mean(figures, axis=0)) + " |")
+
+
 def against(values: np.ndarray, baseline: np.ndarray) -> tuple[float, int, float]:
     """Mean ratio, number of heads closer to the truth, p of the paired Wilcoxon test (NaN under six heads)."""
     p = wilcoxon_paired(values, baseline).p_value if len(values) > 5 else np.nan
@@ -197,6 +227,7 @@ def main() -> None:
         rows = [row for path in options.table for row in json.loads(path.read_text())]
         print_table(rows)
         print_looks(rows)
+        print_calibration(rows)
         return
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -212,6 +243,7 @@ def main() -> None:
     (options.rows or options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
     print_table(rows)
     print_looks(rows)
+    print_calibration(rows)
 
 
 if __name__ == "__main__":

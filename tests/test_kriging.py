@@ -66,8 +66,21 @@ def dense(block: Block, scores: np.ndarray, errors: np.ndarray, seen: np.ndarray
     return np.array([[k(x, a) for a in seen] for x in places]) @ np.linalg.inv(among) @ errors
 
 
+def test_an_anchor_that_the_others_deny_counts_little(unknown: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, anchors = everywhere(np.ones(SHAPE, np.float32)), ~unknown
+    clean, wild = np.full((1, *SHAPE), 0.1), np.full((1, *SHAPE), 0.1)
+    distance = ndimage.distance_transform_edt(unknown == 0)
+    wild[0][anchors & (distance < 1.5) & (np.arange(SHAPE[0]) % 4 == 0)[:, None, None]] = 5.0
+    robust = [krige(errors, anchors, unknown, EVERYWHERE, model)[0][unknown].mean() for errors in (clean, wild)]
+    monkeypatch.setattr(kriging, "ANCHOR_FREEDOM", 1e12)
+    normal = krige(wild, anchors, unknown, EVERYWHERE, model)[0][unknown].mean()
+    assert robust[0] == pytest.approx(0.1, abs=0.01)
+    assert abs(robust[1] - robust[0]) < 0.1 * abs(normal - robust[0])
+
+
 def test_it_is_the_conditional_mean_of_a_gaussian_process(unknown: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kriging, "_AT_ONCE", 100)  # pieces, as in a large region
+    monkeypatch.setattr(kriging, "ANCHOR_FREEDOM", 1e12)  # Student's t as a normal distribution
     rng, anchors = np.random.default_rng(0), np.zeros(SHAPE, bool)
     errors = rng.normal(0, 1, (2, *SHAPE))
     anchors[tuple(rng.integers(0, 8, (3, 25)))] = True  # a corner that is known
@@ -169,6 +182,18 @@ def test_a_surface_that_the_intensities_deny_is_no_anchor(share: float, moved: b
     """1 mm outside the skin a voxel of 4 mm is a quarter tissue, whatever a smoothed surface says."""
     values, skin, unknown = partly_air()
     values[np.abs(skin - 1 / 8) < 1e-6] = -1 + share * 1.2
+    prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
+    level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
+    assert torch.equal(anchored_fields(prior, level, skin), linear_fields(prior, level)) != moved
+
+
+@pytest.mark.parametrize(("kept", "moved"), [(0.15, False), (0.3, True)])
+def test_few_anchors_among_many_that_intensities_deny_are_chance(kept: float, moved: bool) -> None:
+    """Where noise is taken for skin, a few voxels look right, and the estimate must not follow them."""
+    values, skin, unknown = partly_air()
+    surface = np.argwhere((np.abs(skin - 1 / 8) < 1e-6) & ~unknown)
+    denied = np.random.default_rng(0).permutation(surface)[round(kept * len(surface)) :]
+    values[tuple(denied.T)] = 0.2  # whole tissue, where a quarter is expected
     prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
     level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
     assert torch.equal(anchored_fields(prior, level, skin), linear_fields(prior, level)) != moved

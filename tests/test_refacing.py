@@ -112,6 +112,14 @@ def test_a_seed_decides_a_sample_whatever_else_is_drawn(tmp_path: Path, brain: n
     assert (together.samples[0] != together.samples[1]).any()
 
 
+def test_a_seed_given_twice_draws_the_other_side(tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    first, mirrored, other, again = run(scan, brain, model, seeds=(7, 7, 8, 7)).samples
+    np.testing.assert_array_equal(first, run(scan, brain, model, seeds=(7,)).samples[0])
+    np.testing.assert_array_equal(again, first)
+    assert (mirrored != first).any() and (mirrored != other).any()
+
+
 def test_zone_of_a_replacing_tool_is_unknown_whatever_it_holds(tmp_path: Path, brain: np.ndarray, model) -> None:
     scan = defaced_scan(tmp_path, 1, brain)
     zone = (asset("face_zone.nii.gz")[0] > 0) & ~brain

@@ -180,7 +180,8 @@ def test_distances(audit: Done) -> None:
 def test_sidecars(audit: Done) -> None:
     private = identifiable_dir(audit.settings.output_dir)
     sample = json.loads((private / f"{STEM}_desc-quickshearRefaced2_T1w.json").read_text())
-    assert sample["Seeds"] == [seed_for(0, GOOD, "quickshear", 2)]
+    assert sample["Seeds"] == [seed_for(0, GOOD, "quickshear", 1)], "that of sample 1"
+    assert sample["Description"].endswith("sample 2: the other side of sample 1, mirrored about the learned mean")
     assert sample["Synthetic"] is True and sample["WeightsSHA256"] == {"prior.safetensors": "0" * 64}
     assert sample["Sources"] == [f"bids:shareable:{STEM}_desc-quickshearDefaced_T1w.nii.gz"]
     assert sample["Options"]["Sampler"] == "dpmpp2m" and sample["RunTime"] > 0

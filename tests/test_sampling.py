@@ -265,6 +265,45 @@ def test_a_first_stage_is_told_the_anchored_fields_and_no_noise() -> None:
     assert torch.equal(condition[:, 2:], anchored_fields(prior(), level, skin()))
 
 
+@pytest.mark.parametrize("temperature", [0.25, 1.0])
+def test_the_mean_of_a_sample_and_its_mirror_is_the_learned_one(temperature: float) -> None:
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, (config, denoiser) = linear_fields(prior(), level), tiny_stage(4, 0.0, 1)
+    drawn = [
+        replace(draw((blind(config, temperature=warm), denoiser)), side=side).residual(level, fields, 2)
+        for warm, side in ((0.0, 1.0), (temperature, 1.0), (temperature, -1.0))
+    ]
+    assert (drawn[1] - drawn[2]).abs().max() > 0.02 * temperature
+    torch.testing.assert_close((drawn[1] + drawn[2]) / 2, drawn[0], atol=1e-6, rtol=0)
+
+
+def test_a_later_stage_takes_the_opposite_noise_for_a_mirrored_sample() -> None:
+    class Echo(nn.Module):
+        def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+            return x
+
+    config = tiny_stage(2, 0.1, 2)[0]
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 2)[2]
+    estimate = torch.zeros(1, 2, *level.known.shape[2:])
+    one, other = (replace(draw((config, Echo())), side=side).residual(level, estimate, 1) for side in (1.0, -1.0))
+    assert one.abs().max() > 0.1 and torch.equal(one, -other)
+
+
+def test_the_fields_that_a_later_stage_sees_are_mirrored_too() -> None:
+    """`Constant` stages draw no noise of their own: what is left is that of the conditioning."""
+    first, (config, _) = (tiny_stage(4, 0.0, 1)[0], Constant(0.0, 0.0)), tiny_stage(2, 0.1, 2)
+    told = []
+    for mirrored in (False, True):
+        last = Constant(0.0)
+        sample_cascade(model(first, (config, last)), cut_head(), 5, CPU, lambda *_: None, mirrored=mirrored)
+        told.append(last.told[0][0][:, 3:])
+    noise = told[0] - told[1]
+    assert noise.abs().max() > 0.01
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[2]
+    clean = upsample(cut_head().fields)[:, :1][working_box(level.unknown, config.network.multiple)]
+    torch.testing.assert_close(sum(told) / 2, clean, atol=1e-5, rtol=0)
+
+
 def test_a_seed_decides_a_sample_and_steps_are_counted_through_the_stages() -> None:
     head, of, calls = cut_head(), both(), []
     first = sample_cascade(of, head, 5, CPU, lambda *call: calls.append(call))

@@ -110,7 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tool", default="", help="the tool that defaced the image, as bids_refacer calls it")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")
     parser.add_argument("--attack", default="mask", choices=("mask", "naive", "secondary"), help="on replaced faces")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one per sample")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="one per sample; a seed given twice draws the other side of its sample",
+    )
     parser.add_argument("--num-samples", type=int, help="checked against the number of seeds")
     parser.add_argument("--sampler", default="dpmpp2m", choices=("heun", "dpmpp2m", "ddpm"))
     parser.add_argument("--steps", type=int, help="sampler steps of every stage (default: each stage's own)")

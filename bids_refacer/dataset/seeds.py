@@ -1,4 +1,4 @@
-"""The seed of each sample: a function of what it is about, never of when or beside what it is computed."""
+"""The seed of each pair of samples: a function of what it is about, never of when or beside what it is computed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import json
 
 
-def seed_for(run_seed: int, bids_path: str, tool: str, sample: int) -> int:
-    """The seed of one sample, 0 to 2**63 - 1.
+def seed_for(run_seed: int, bids_path: str, tool: str, number: int) -> int:
+    """The seed of one pair of samples (or of anything else that is numbered), 0 to 2**63 - 1.
 
     Order, parallelism and resumed runs do not change a face, and no two images share their noise.
 
@@ -16,8 +16,8 @@ def seed_for(run_seed: int, bids_path: str, tool: str, sample: int) -> int:
     run_seed : the run's ``--seed``
     bids_path : path of the original in its dataset, with forward slashes
     tool : name of the defacing tool
-    sample : number of the sample, from 1
+    number : of the pair, from 1
     """
     # JSON keeps the parts apart: ("a", "bc") and ("ab", "c") must not meet
-    text = json.dumps([run_seed, bids_path, tool, sample])
+    text = json.dumps([run_seed, bids_path, tool, number])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

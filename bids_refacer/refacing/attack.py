@@ -57,7 +57,8 @@ def reface(
     scan : the defaced image
     brain : (i, j, k) bool, extracted from the defaced image
     alignment : of the defaced image
-    seeds : one per sample
+    seeds : one per sample; where one occurs for the second time, the sample is the other side of the first
+        (`sample_cascade`, mirrored)
     zone : whether the tool replaced the face (then a public zone is unknown) instead of removing it
 
     Raises
@@ -73,7 +74,8 @@ def reface(
     target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
     painted = []
     for number, seed in enumerate(seeds):
-        volume = sample_cascade(model, head, seed, settings, partial(progress, number))
+        mirrored = seeds[:number].count(seed) % 2 == 1
+        volume = sample_cascade(model, head, seed, settings, partial(progress, number), mirrored=mirrored)
         painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
     samples = [compose(scan, volume, target, ~unknown) for volume in painted]
     mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)

@@ -61,7 +61,7 @@ class SamplingSettings:
 
 
 def sample_cascade(
-    model: AttackModel, head: Canonical, seed: int, settings: SamplingSettings, count: Count
+    model: AttackModel, head: Canonical, seed: int, settings: SamplingSettings, count: Count, *, mirrored: bool = False
 ) -> np.ndarray:
     """Draw one head.
 
@@ -70,22 +70,25 @@ def sample_cascade(
     head : on the canonical grid of `model.finest` mm
     seed : decides the sample, whatever else is sampled with it
     count : called with (steps done, steps in all)
+    mirrored : draw the other side of the sample of this seed, which deviates from the learned mean by the opposite
+        (antithetic variates, Hammersley & Morton 1956): the mean of both then has next to none of the noise of either
 
     Returns
     -------
     (i, j, k) float32 model intensities; equal to `head.values` where known
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, side = torch.Generator().manual_seed(seed), -1.0 if mirrored else 1.0
     levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
     done, spacing, fields = 0, model.coarsest, head.fields
     image: Tensor | None = None
     for config, denoiser in model.stages:
-        level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _ticker(count, done, total))
+        tick = _ticker(count, done, total)
+        level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, tick, side)
         if config.augmentation == 0:
             fields = fields + draw.residual(level, fields, 2)
         else:
-            fields = upsample(fields + CONDITION_NOISE * _noise(fields, generator) * levels[spacing].unknown)
+            fields = upsample(fields + side * CONDITION_NOISE * _noise(fields, generator) * levels[spacing].unknown)
             skin, tissue = fields.split(1, 1)
             base = render(skin, tissue, config.spacing) if image is None else upsample(image)
             painted = base + residual_scale(skin) * draw.residual(level, torch.cat([base, skin], 1), 1)
@@ -98,13 +101,14 @@ def sample_cascade(
 
 @dataclass(frozen=True)
 class Draw:
-    """One stage, ready to be sampled."""
+    """One stage, ready to be sampled; `side` is 1, or -1 for mirrored samples."""
 
     config: StageConfig
     denoiser: Denoiser
     generator: torch.Generator
     settings: SamplingSettings
     tick: Callable[[int], None]
+    side: float = 1.0
 
     def residual(self, level: Level, estimate: Tensor, channels: int) -> Tensor:
         """Sample a residual over an estimate, (1, channels, i, j, k), in the box of the unknown voxels; 0 elsewhere.
@@ -122,7 +126,8 @@ class Draw:
         whole = estimate[:, :channels]  # noise is drawn on the whole grid: the box must not change a sample
 
         def noise(step: int = 0) -> Tensor:
-            return (1.0 if knows_mean else temperature) * _noise(whole, self.generator)[box].to(device)
+            scale = 1.0 if knows_mean else self.side * temperature
+            return scale * _noise(whole, self.generator)[box].to(device)
 
         condition = condition_volume(level.values, level.known, estimate)[box].to(device)
         unknown = level.unknown[box].to(device)
@@ -136,7 +141,7 @@ class Draw:
         else:
             drawn = mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
             if temperature:
-                drawn = mean + temperature * _smoothed(sample() - mean, unknown)
+                drawn = mean + self.side * temperature * _smoothed(sample() - mean, unknown)
             else:
                 self.tick(steps - 1)
         residual[box] = (drawn * unknown).cpu()

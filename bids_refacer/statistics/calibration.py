@@ -29,29 +29,35 @@ class CalibrationBins:
 
 
 def predicted_error(guesses: np.ndarray) -> np.ndarray:
-    """Error expected of the mean of k guesses if the truth were one guess more: s * sqrt(1 + 1/k).
+    """Error expected of the mean of k mirrored guesses if the truth were one guess more: s * sqrt(1 + u / k^2).
+
+    Guesses come in pairs centre + d, centre - d; of an odd number, the last is without its other side (u = 1, else 0).
+    The mean of a pair is the centre: only the one without adds an error, of its own variance over k^2. Squared
+    differences from the mean add up to k - u / k times the variance, which gives s^2.
 
     Parameters
     ----------
-    guesses : (k, n) float, k >= 2 guesses at each of n places
+    guesses : (k, n) float, k >= 2 guesses at each of n places; the second mirrors the first, the fourth the third, ...
 
     Returns
     -------
-    (n,) float64, in the units of the guesses; s is the standard deviation with k - 1 degrees of freedom
+    (n,) float64, in the units of the guesses
     """
-    count = len(guesses)
-    return np.std(guesses, axis=0, ddof=1, dtype=np.float64) * np.sqrt(1 + 1 / count)
+    count, unpaired = len(guesses), len(guesses) % 2
+    squares = np.var(guesses, axis=0, dtype=np.float64) * count
+    return np.sqrt(squares / (count - unpaired / count) * (1 + unpaired / count**2))
 
 
 def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Whether the truth lies inside the prediction interval of `LEVELS` around the mean guess.
 
-    The interval is that for one more draw from a normal distribution of unknown mean and variance,
-    mean +- t(k - 1) * s * sqrt(1 + 1/k) (Hahn 1969, doi:10.1080/01621459.1969.10501027): right for any k >= 2.
+    The interval is that for one more draw from a normal distribution of unknown variance: mean +- t * `predicted_error`
+    (Hahn 1969, doi:10.1080/01621459.1969.10501027), with as many degrees of freedom as there are independent draws, the
+    pairs and the guess without its other side. Exact for an even number of guesses.
 
     Parameters
     ----------
-    guesses : (k, n) float
+    guesses : (k, n) float, as of `predicted_error`
     truth : (n,) float
 
     Returns
@@ -59,7 +65,7 @@ def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     (n, len(LEVELS)) bool
     """
     error = np.abs(np.mean(guesses, axis=0, dtype=np.float64) - truth)
-    reach = stats.t.ppf((1 + np.array(LEVELS)) / 2, len(guesses) - 1)
+    reach = stats.t.ppf((1 + np.array(LEVELS)) / 2, (len(guesses) + 1) // 2)
     return error[:, None] <= predicted_error(guesses)[:, None] * reach
 
 
@@ -68,7 +74,7 @@ def calibration_bins(guesses: np.ndarray, truth: np.ndarray, weights: np.ndarray
 
     Parameters
     ----------
-    guesses : (k, n) float
+    guesses : (k, n) float, as of `predicted_error`
     truth : (n,) float, in the units of the guesses
     weights : (n,) float, how much each place counts, such as its area
 

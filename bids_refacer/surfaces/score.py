@@ -134,7 +134,7 @@ def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray)
 
     Parameters
     ----------
-    samples : (k, n) float, mm, signed distance of every true vertex to each sample's surface
+    samples : (k, n) float, mm, signed distance of every true vertex to each sample's surface; in mirrored pairs
     labels : (n,) int8, parts of the vertices (`region.part_of`)
     areas : (n,) float, mm^2 that each vertex stands for
 

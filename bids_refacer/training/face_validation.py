@@ -104,10 +104,15 @@ def face_distance_mm(problem: FaceProblem, fields: Tensor) -> float:
 
 
 def sampled_fields(
-    stage: StageConfig, denoiser: Denoiser, problem: FaceProblem, seed: int, settings: SamplingSettings
+    stage: StageConfig,
+    denoiser: Denoiser,
+    problem: FaceProblem,
+    seed: int,
+    settings: SamplingSettings,
+    side: float = 1.0,
 ) -> Tensor:
-    """(1, 2, i, j, k): one sample of the fields."""
-    draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None)
+    """(1, 2, i, j, k): one sample of the fields; with side -1 the mirrored one."""
+    draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None, side)
     return problem.base + draw.residual(problem.level, problem.base, 2)
 
 
@@ -119,12 +124,18 @@ def face_errors(
     steps: int | None = None,
     sampler: str = "dpmpp2m",
 ) -> dict[str, float]:
-    """Mean distance of faces in mm over problems: of both linear estimates, single samples, the mean of the samples."""
+    """Mean distance of faces in mm over problems: of both linear estimates, single samples, the mean of the samples.
+
+    Samples are drawn in mirrored pairs, as in an attack.
+    """
     device = next(denoiser.parameters()).device
     settings = SamplingSettings(sampler=sampler, steps=steps, device=device, alone=samples == 1)
     rows = []
     for problem in problems:
-        drawn = [sampled_fields(stage, denoiser, problem, seed, settings) for seed in range(samples)]
+        drawn = [
+            sampled_fields(stage, denoiser, problem, number // 2, settings, 1.0 - 2 * (number % 2))
+            for number in range(samples)
+        ]
         every = [problem.linear, problem.base, *drawn, torch.stack(drawn).mean(0)]
         rows.append([face_distance_mm(problem, fields) for fields in every])
     linear, base, *singles, mean = np.mean(rows, axis=0)

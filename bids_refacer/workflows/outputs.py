@@ -81,7 +81,10 @@ def refaced_entries(job: ImageJob, tool: ToolJob, attack: Attack) -> Entries:
     several = len(tool.seeds) > 1
     entries = {
         f"sample-{number}.nii.gz": entry(
-            job.names.refaced(tool.tool, number), f"Face painted back by a diffusion model, sample {number}", (seed,)
+            job.names.refaced(tool.tool, number),
+            f"Face painted back by a diffusion model, sample {number}"
+            + ("" if number % 2 else f": the other side of sample {number - 1}, mirrored about the learned mean"),
+            (seed,),
         )
         for number, seed in enumerate(tool.seeds, start=1)
     }
