@@ -178,7 +178,7 @@ def print_calibration(rows: list[dict]) -> None:
             found[row["tool"], row["image_type"]].append([*means[:2], *np.sqrt(means[2:])])
     if found:
         print(
-            "\n| tool | face | 50 % interval | 90 % interval | predicted error mm (rms) | error of the mean mm (rms) |"
+            "\n| tool | face | 50 % interval | 90 % interval | predicted error mm | error of the mean mm (both rms) |"
         )
         print("|---" * 6 + "|")
     for (tool, kind), figures in found.items():

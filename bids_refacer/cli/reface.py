@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         nargs="+",
         default=[0],
-        help="one per sample; a seed given twice draws the other side of its sample",
+        help="one per sample; given twice, it draws both sides of its sample",
     )
     parser.add_argument("--num-samples", type=int, help="checked against the number of seeds")
     parser.add_argument("--sampler", default="dpmpp2m", choices=("heun", "dpmpp2m", "ddpm"))

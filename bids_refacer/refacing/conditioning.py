@@ -30,10 +30,9 @@ The surface that was measured was smoothed, and mixes what is known with what is
 millimetres off. On 12 held-out heads cut by a plane, anchors chosen so bring the skin from 1.79 to 1.59 mm (the linear
 estimate: 1.68), with the template region from 1.35 to 1.34 (1.51)."""
 LEAST_REAL = 0.2
-"""With a smaller share of such voxels, the surface beside the unknown region is that of noise, and the few that agree do
-so by chance: the linear estimate is not moved. On held-out heads as they are the share is above 0.6; under a bias field
-and as much noise as leaves the brain seven times its standard deviation it is 0.02 to 0.15, and moving made all of these
-worse."""
+"""With a smaller share of such voxels, the surface beside the unknown region is that of noise, and the few that agree
+do so by chance: the linear estimate is not moved. On held-out heads as they are the share is above 0.6. Under a bias
+field and noise of a seventh of the brain's intensity it is 0.02 to 0.15, and moving made all of these worse."""
 _LEAST_TISSUE = 0.2  # above air, model intensities
 
 LEAST_SIDE = 24

@@ -4,14 +4,15 @@ The error of the linear estimate is seen at known skin and says something of the
 nearby, as errors are smooth along the skin, and of that farther away, as faces vary in certain ways (a jaw that is
 wider than expected where it is known is so in front of that, too). Simple kriging (Gaussian process regression,
 Rasmussen & Williams 2006, equation 2.23) carries it over. The covariance of the errors is the prior's own, of what the
-known voxels leave open of its scores, and a smooth remainder that the modes do not hold. What is wrong with an anchor itself has heavy tails: a few lie on an ear, in hair, or on noise.
+known voxels leave open of its scores, and a smooth remainder that the modes do not hold. What is wrong with an anchor
+itself has heavy tails: some lie on an ear, in hair, or on noise.
 
 A covariance from few heads is wrong far away, where small correlations are chance. It is therefore tapered with the
 distance, as ensemble Kalman filters do (localisation: Houtekamer & Mitchell 2001, Mon Weather Rev 129:123). On 12
-held-out heads cut in the canonical frame the distance of the surfaces falls from 1.51 mm (linear estimate) to 1.29
-(template region) and from 1.68 to 1.50 (a plane); with the smooth remainder alone it is 1.34 and 1.59, without the
-taper 1.93 and 1.90 (the prior not yet rounded to 8 bits). What that is worth on images that tools really defaced is in
-docs/model-card.md.
+held-out heads cut in the canonical frame the distance of the surfaces falls from 1.52 mm (linear estimate) to 1.25
+(template region) and from 1.70 to 1.48 (a plane). With anchors whose noise is normal it is 1.28 and 1.49; with the
+smooth remainder alone besides 1.34 and 1.59, without the taper 1.93 and 1.90 (the prior not yet rounded to 8 bits).
+What that is worth on images that tools really defaced is in docs/model-card.md.
 """
 
 from __future__ import annotations
