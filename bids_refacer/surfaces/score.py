@@ -15,6 +15,7 @@ from bids_refacer.volumes.grid import Alignment, Grid
 Key = tuple[str, int | None]
 """Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
 
+TOLD_APART_MM = 1e-3
 SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
 
 
@@ -132,6 +133,9 @@ def score_candidates(
 def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray) -> list[Row]:
     """Predicted and real error of the recovered skin at the vertices of the true face, part by part.
 
+    Only of vertices that samples tell apart (`TOLD_APART_MM`): skin that the tool left is the same in all of them, and
+    says nothing of how sure they are.
+
     Parameters
     ----------
     samples : (k, n) float, mm, signed distance of every true vertex to each sample's surface; in mirrored pairs
@@ -145,8 +149,9 @@ def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray)
         ``error_mm`` of the real error of the samples' mean; ``covered_50``, ``covered_90`` shares of the area.
     """
     rows: list[Row] = []
+    painted = np.ptp(samples, axis=0) > TOLD_APART_MM
     for part in PARTS:
-        here = in_part(labels, part)
+        here = in_part(labels, part) & painted
         if not here.any():
             continue
         found = calibration_bins(samples[:, here], np.zeros(int(here.sum())), areas[here])
