@@ -51,8 +51,10 @@ def everywhere(mode: np.ndarray, scores: float = 1.0) -> ErrorCovariance:
     return ErrorCovariance([Block(np.zeros(SHAPE, np.float32), mode[support][None], support)], np.array([[scores]]))
 
 
-def dense(block: Block, scores: np.ndarray, errors: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """k(x, a) (k(a, a) + noise)^-1 e, spelled out voxel by voxel: (n,) for places (n, 3)."""
+def dense(
+    block: Block, scores: np.ndarray, errors: np.ndarray, seen: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """k(x, a) (k(a, a) + noise)^-1 e and what is left of k(x, x), voxel by voxel: (n,) for places (n, 3)."""
     modes = np.zeros((MODES, *SHAPE))
     modes[:, block.support] = block.modes
 
@@ -63,7 +65,9 @@ def dense(block: Block, scores: np.ndarray, errors: np.ndarray, seen: np.ndarray
         return common * taper + REMAINDER_STD**2 * float(np.exp(-distance / LENGTH_MM))
 
     among = np.array([[k(a, b) for b in seen] for a in seen]) + ANCHOR_STD**2 * np.eye(len(seen))
-    return np.array([[k(x, a) for a in seen] for x in places]) @ np.linalg.inv(among) @ errors
+    gain = np.array([[k(x, a) for a in seen] for x in places]) @ np.linalg.inv(among)
+    left = [1 - gain[n] @ [k(x, a) for a in seen] / k(x, x) for n, x in enumerate(places)]
+    return gain @ errors, np.array(left)
 
 
 def test_an_anchor_that_the_others_deny_counts_little(unknown: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +75,9 @@ def test_an_anchor_that_the_others_deny_counts_little(unknown: np.ndarray, monke
     clean, wild = np.full((1, *SHAPE), 0.1), np.full((1, *SHAPE), 0.1)
     distance = ndimage.distance_transform_edt(unknown == 0)
     wild[0][anchors & (distance < 1.5) & (np.arange(SHAPE[0]) % 4 == 0)[:, None, None]] = 5.0
-    robust = [krige(errors, anchors, unknown, EVERYWHERE, model)[0][unknown].mean() for errors in (clean, wild)]
+    robust = [krige(errors, anchors, unknown, EVERYWHERE, model)[0][0][unknown].mean() for errors in (clean, wild)]
     monkeypatch.setattr(kriging, "ANCHOR_FREEDOM", 1e12)
-    normal = krige(wild, anchors, unknown, EVERYWHERE, model)[0][unknown].mean()
+    normal = krige(wild, anchors, unknown, EVERYWHERE, model)[0][0][unknown].mean()
     assert robust[0] == pytest.approx(0.1, abs=0.01)
     assert abs(robust[1] - robust[0]) < 0.1 * abs(normal - robust[0])
 
@@ -87,12 +91,14 @@ def test_it_is_the_conditional_mean_of_a_gaussian_process(unknown: np.ndarray, m
     anchors &= ~unknown
     wide = rng.normal(0, 1, (MODES, MODES))
     blocks, scores = [covariance(seed).blocks[0] for seed in (1, 2)], wide @ wide.T
-    got = krige(errors, anchors, unknown, EVERYWHERE, ErrorCovariance(blocks, scores))
+    got, left_open = krige(errors, anchors, unknown, EVERYWHERE, ErrorCovariance(blocks, scores))
     seen, places = np.argwhere(anchors), np.argwhere(unknown)[::17]
     assert len(seen) > 10 and (seen[:, 0] == 0).any(), "some lie where the modes do not reach"
     for channel, block in enumerate(blocks):
-        wanted = dense(block, scores, errors[channel][anchors], seen, places)
+        wanted, left = dense(block, scores, errors[channel][anchors], seen, places)
         np.testing.assert_allclose(got[channel][tuple(places.T)], wanted, atol=1e-3)
+        np.testing.assert_allclose(left_open[channel][tuple(places.T)], left, atol=1e-3)
+        assert left.min() < 0.3 and left.max() > 0.7
     assert got.shape == (2, *SHAPE) and got.dtype == np.float32 and np.abs(got[:, unknown]).max() > 0.2
 
 
@@ -100,8 +106,8 @@ def test_an_error_far_away_is_carried_along_the_modes_and_no_farther_than_their_
     """A mode that says that all voxels err alike is believed nearby, and at 3 standard deviations hardly."""
     anchors, alike = np.zeros(SHAPE, bool), np.ones(SHAPE, np.float32)
     anchors[4:12, 6:9, 5] = True
-    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(alike))[0]
-    without = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(0 * alike))[0]
+    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(alike))[0][0]
+    without = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(0 * alike))[0][0]
     near, far = (7, 11, 6), (7, 17, 14)
     assert got[near] > 0.9 and 0.1 < got[far] < 0.6
     assert without[near] < 0.7 and without[far] < 0.4 * got[far]
@@ -112,15 +118,15 @@ def test_what_is_known_of_the_scores_is_not_moved_again(unknown: np.ndarray) -> 
     anchors, mode = np.zeros(SHAPE, bool), np.ones(SHAPE, np.float32)
     anchors[4:12, 6:9, 5] = True
     errors = np.ones((1, *SHAPE))
-    known = krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode, scores=0.0))
-    np.testing.assert_array_equal(known, krige(errors, anchors, unknown, EVERYWHERE, everywhere(0 * mode)))
-    assert (krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode))[0][unknown] > known[0][unknown]).all()
+    known = krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode, scores=0.0))[0]
+    np.testing.assert_array_equal(known, krige(errors, anchors, unknown, EVERYWHERE, everywhere(0 * mode))[0])
+    assert (krige(errors, anchors, unknown, EVERYWHERE, everywhere(mode))[0][0][unknown] > known[0][unknown]).all()
 
 
 def test_errors_are_carried_to_the_border_and_no_farther(unknown: np.ndarray) -> None:
     anchors = np.zeros(SHAPE, bool)
     anchors[7, 8, 9] = True
-    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(np.ones(SHAPE, np.float32)))[0]
+    got = krige(np.ones((1, *SHAPE)), anchors, unknown, EVERYWHERE, everywhere(np.ones(SHAPE, np.float32)))[0][0]
     distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
     assert (got[distance <= CARRY_MM] > 0).all() and not got[distance > CARRY_MM].any()
     assert (distance > CARRY_MM).any()
@@ -130,7 +136,7 @@ def test_an_error_is_the_same_whatever_else_is_asked_for(unknown: np.ndarray) ->
     errors, anchors = np.random.default_rng(0).normal(0, 1, (1, *SHAPE)), np.zeros(SHAPE, bool)
     anchors[4:12, 6:9, 5] = True
     moving = np.random.default_rng(1).random(SHAPE) < 0.3
-    whole, part = (krige(errors, anchors, unknown, some, covariance())[0] for some in (EVERYWHERE, moving))
+    whole, part = (krige(errors, anchors, unknown, some, covariance())[0][0] for some in (EVERYWHERE, moving))
     np.testing.assert_allclose(part[moving], whole[moving], rtol=1e-4, atol=1e-6)
     assert not part[~moving].any() and whole[unknown & ~moving].all()
 
@@ -140,11 +146,12 @@ def test_nothing_is_moved_without_anchors_or_without_an_unknown_region(
 ) -> None:
     some, none, errors = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool), np.ones((1, *SHAPE))
     some[7, 8, 9] = True
-    assert krige(errors, some, unknown, EVERYWHERE, covariance()).any()
-    assert not krige(errors, none, unknown, EVERYWHERE, covariance()).any()
-    assert not krige(errors, some, none, EVERYWHERE, covariance()).any()
+    assert krige(errors, some, unknown, EVERYWHERE, covariance())[0].any()
+    assert (krige(errors, none, unknown, EVERYWHERE, covariance())[1] == 1).all(), "nothing is any surer"
+    assert not krige(errors, none, unknown, EVERYWHERE, covariance())[0].any()
+    assert not krige(errors, some, none, EVERYWHERE, covariance())[0].any()
     monkeypatch.setattr(kriging, "VIEW_MM", 8.0)
-    assert VIEW_MM > 8 and not krige(errors, some, unknown, EVERYWHERE, covariance()).any(), (
+    assert VIEW_MM > 8 and not krige(errors, some, unknown, EVERYWHERE, covariance())[0].any(), (
         "too far away to say anything"
     )
 
@@ -153,9 +160,9 @@ def test_many_anchors_are_thinned_evenly(unknown: np.ndarray, monkeypatch: pytes
     """A constant error is seen everywhere: half of the anchors say nearly the same as all."""
     errors, anchors = np.ones((1, *SHAPE)), ~unknown
     model = everywhere(np.ones(SHAPE, np.float32))
-    whole = krige(errors, anchors, unknown, EVERYWHERE, model)
+    whole = krige(errors, anchors, unknown, EVERYWHERE, model)[0]
     monkeypatch.setattr(kriging, "MOST_ANCHORS", 400)
-    few = krige(errors, anchors, unknown, EVERYWHERE, model)
+    few = krige(errors, anchors, unknown, EVERYWHERE, model)[0]
     assert (whole != few).any()
     np.testing.assert_allclose(few[0][unknown], whole[0][unknown], atol=0.1)
 
@@ -184,7 +191,7 @@ def test_a_surface_that_the_intensities_deny_is_no_anchor(share: float, moved: b
     values[np.abs(skin - 1 / 8) < 1e-6] = -1 + share * 1.2
     prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
     level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
-    assert torch.equal(anchored_fields(prior, level, skin), linear_fields(prior, level)) != moved
+    assert torch.equal(anchored_fields(prior, level, skin)[0], linear_fields(prior, level)) != moved
 
 
 @pytest.mark.parametrize(("kept", "moved"), [(0.15, False), (0.3, True)])
@@ -196,7 +203,7 @@ def test_few_anchors_among_many_that_intensities_deny_are_chance(kept: float, mo
     values[tuple(denied.T)] = 0.2  # whole tissue, where a quarter is expected
     prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
     level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
-    assert torch.equal(anchored_fields(prior, level, skin), linear_fields(prior, level)) != moved
+    assert torch.equal(anchored_fields(prior, level, skin)[0], linear_fields(prior, level)) != moved
 
 
 def test_the_estimate_moves_to_where_the_skin_is_seen() -> None:
@@ -204,12 +211,12 @@ def test_the_estimate_moves_to_where_the_skin_is_seen() -> None:
     values, skin, unknown = partly_air()
     prior = prior_around(np.roll(block(), -1, axis=1), spread=1e-4)
     level = Level(as_tensor(values), as_tensor(~unknown), as_tensor(unknown))
-    linear, moved = linear_fields(prior, level)[0].numpy(), anchored_fields(prior, level, skin)[0].numpy()
+    linear, moved = linear_fields(prior, level)[0].numpy(), anchored_fields(prior, level, skin)[0][0].numpy()
     face = unknown & (np.abs(skin) < 0.6)
     before, after = (np.abs((f[0] - skin)[face]).mean() * 8 for f in (linear, moved))
     assert before > 3.5 and after < 0.5 * before
     hidden = np.where(unknown, 0.9, values).astype(np.float32)
-    other = anchored_fields(
+    other, _ = anchored_fields(
         prior, Level(as_tensor(hidden), as_tensor(~unknown), as_tensor(unknown)), np.where(unknown, 1.0, skin)
     )
     assert torch.equal(other[0], torch.from_numpy(moved)), "what is hidden does not count"
@@ -232,6 +239,6 @@ def test_what_cannot_be_skin_is_no_anchor() -> None:
         shallow = prior_around(values, spread=1e-4)
         shallow.blocks["skin"].mean[beside] = -depth
         seen = np.where(beside, 0.0, 2.0).astype(np.float32)  # no other surface is seen
-        got = anchored_fields(shallow, level, seen)[0, 0].numpy()
+        got = anchored_fields(shallow, level, seen)[0][0, 0].numpy()
         assert bool(np.abs(got - linear_fields(shallow, level)[0, 0].numpy())[unknown].max() > 0.1) == moved
     assert np.abs(linear).max() > 0

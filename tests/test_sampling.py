@@ -25,7 +25,14 @@ from bids_refacer.refacing.conditioning import (
     upsample,
     working_box,
 )
-from bids_refacer.refacing.sampling import CONDITION_NOISE, Draw, SamplingSettings, _smoothed, sample_cascade
+from bids_refacer.refacing.sampling import (
+    CONDITION_NOISE,
+    Draw,
+    SamplingSettings,
+    _smoothed,
+    mean_sample,
+    sample_cascade,
+)
 from bids_refacer.volumes.grid import pool
 from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.weights import AttackModel
@@ -61,7 +68,7 @@ def cut_head(hidden: float = -1.0) -> Canonical:
 
 def estimated(image: np.ndarray, known: np.ndarray, unknown: np.ndarray, spacing: int = 2) -> Canonical:
     level = pyramid(image, known, unknown, spacing, 4)[4]
-    return Canonical(image, known, unknown, anchored_fields(prior(), level, skin()))
+    return Canonical(image, known, unknown, *anchored_fields(prior(), level, skin()))
 
 
 def model(*stages: tuple[StageConfig, nn.Module]) -> AttackModel:
@@ -73,7 +80,7 @@ def both() -> AttackModel:
 
 
 def sample(of: AttackModel, head: Canonical, seed: int = 5, settings: SamplingSettings = CPU) -> np.ndarray:
-    return sample_cascade(of, head, seed, settings, lambda *_: None)
+    return sample_cascade(of, head, seed, settings, lambda *_: None).volume
 
 
 class Constant(nn.Module):
@@ -208,7 +215,7 @@ def test_a_sample_does_not_depend_on_what_the_removed_region_holds(stages: str) 
 def test_without_stages_the_image_is_that_of_the_linear_fields_on_the_finest_grid() -> None:
     head, of = cut_head(), model()
     assert (of.finest, of.coarsest) == (2, 4)
-    fields = upsample(anchored_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4], skin()))
+    fields = upsample(anchored_fields(prior(), pyramid(head.values, head.known, head.unknown, 2, 4)[4], skin())[0])
     image = render(fields[:, :1], fields[:, 1:], 2)[0, 0].numpy()
     np.testing.assert_array_equal(sample(of, head), np.where(head.known, head.values, image.clip(-1, 1)))
     np.testing.assert_array_equal(sample(of, head, seed=1), sample(of, head, seed=2))
@@ -248,7 +255,7 @@ def test_a_later_stage_sees_the_fields_upsampled_and_a_little_noisy_where_they_w
     np.testing.assert_array_equal(condition[0, 0].numpy(), np.where(head.known, head.values, 0))
     np.testing.assert_array_equal(condition[0, 1].numpy(), head.known)
     residual = torch.tensor([-0.3, 0.2]).reshape(1, 2, 1, 1, 1) * levels[4].unknown
-    clean = upsample(anchored_fields(prior(), levels[4], skin()) + residual)
+    clean = upsample(anchored_fields(prior(), levels[4], skin())[0] + residual)
     noise = condition[0, 3] - clean[0, 0]
     assert 0.4 * CONDITION_NOISE < noise[head.unknown].std() < CONDITION_NOISE
     far = ~(torch.nn.functional.max_pool3d(as_tensor(head.unknown), 17, 1, 8)[0, 0] > 0)
@@ -262,7 +269,7 @@ def test_a_first_stage_is_told_the_anchored_fields_and_no_noise() -> None:
     level = pyramid(head.values, head.known, head.unknown, 2, 4)[4]
     assert augmentation == 0
     assert torch.equal(unknown, level.unknown) and torch.equal(condition[:, 1:2], level.known)
-    assert torch.equal(condition[:, 2:], anchored_fields(prior(), level, skin()))
+    assert torch.equal(condition[:, 2:], anchored_fields(prior(), level, skin())[0])
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0])
@@ -275,6 +282,32 @@ def test_the_mean_of_a_sample_and_its_mirror_is_the_learned_one(temperature: flo
     ]
     assert (drawn[1] - drawn[2]).abs().max() > 0.02 * temperature
     torch.testing.assert_close((drawn[1] + drawn[2]) / 2, drawn[0], atol=1e-6, rtol=0)
+
+
+def test_beside_seen_skin_the_learned_mean_and_the_spread_count_less() -> None:
+    level = pyramid(cut_head().values, cut_head().known, cut_head().unknown, 2, 4)[4]
+    fields, (config, denoiser) = linear_fields(prior(), level), tiny_stage(4, 0.0, 1)
+
+    def residual(temperature: float, share: float) -> Tensor:
+        drawn = draw((blind(config, temperature=temperature), denoiser))
+        return drawn.residual(level, fields, 2, torch.full_like(fields, share))
+
+    mean, sample = residual(0.0, 1.0), residual(1.0, 1.0)
+    torch.testing.assert_close(residual(0.0, 0.25), 0.25 * mean)
+    torch.testing.assert_close(residual(1.0, 0.25), 0.25 * mean + 0.5 * (sample - mean), atol=1e-6, rtol=1e-4)
+    assert not residual(1.0, 0.0).any()
+
+
+def test_the_mean_of_samples_is_that_of_their_fields() -> None:
+    head, of = cut_head(), model(tiny_stage(4, 0.0, 1))
+    drawn = [sample_cascade(of, head, seed, CPU, lambda *_: None) for seed in (1, 2)]
+    mean = mean_sample(of, head, drawn, 1, CPU)
+    fields = (drawn[0].fields + drawn[1].fields) / 2
+    expected = image_of(fields, 4, 2)[0, 0].clamp(-1, 1).numpy()
+    np.testing.assert_allclose(mean, np.where(head.known, head.values, expected), atol=1e-6)
+    assert np.abs(mean - (drawn[0].volume + drawn[1].volume) / 2).max() > 0.01
+    np.testing.assert_array_equal(mean_sample(both(), head, drawn, 1, CPU), mean_sample(both(), head, drawn, 1, CPU))
+    assert (mean_sample(both(), head, drawn, 1, CPU) != mean).any(), "later stages draw over it"
 
 
 def test_a_later_stage_takes_the_opposite_noise_for_a_mirrored_sample() -> None:
@@ -306,7 +339,7 @@ def test_the_fields_that_a_later_stage_sees_are_mirrored_too() -> None:
 
 def test_a_seed_decides_a_sample_and_steps_are_counted_through_the_stages() -> None:
     head, of, calls = cut_head(), both(), []
-    first = sample_cascade(of, head, 5, CPU, lambda *call: calls.append(call))
+    first = sample_cascade(of, head, 5, CPU, lambda *call: calls.append(call)).volume
     torch.randn(3)
     np.testing.assert_array_equal(sample(of, head), first)
     assert (sample(of, head, seed=6) != first).any()

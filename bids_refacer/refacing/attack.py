@@ -11,7 +11,7 @@ import numpy as np
 from bids_refacer.refacing.average import average_in_native
 from bids_refacer.refacing.canonical import Canonical, canonical_head
 from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.sampling import SamplingSettings, sample_cascade
+from bids_refacer.refacing.sampling import SamplingSettings, mean_sample, sample_cascade
 from bids_refacer.refacing.typical import measures, unusual
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -27,7 +27,7 @@ Progress = Callable[[int, int, int], None]
 class Refaced:
     """What the attack made; all arrays on the native grid, of the on-disk dtype of the defaced image.
 
-    samples, mean (of the samples), average (population-average face); unknown (bool); details (for JSON)
+    samples, mean (of the samples: `mean_sample`), average (population-average face); unknown (bool); details (for JSON)
     """
 
     samples: list[np.ndarray]
@@ -72,13 +72,17 @@ def reface(
     settings = replace(settings, alone=len(seeds) == 1)
     native = Grid(scan.stored.shape, scan.affine)
     target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
-    painted = []
+
+    def in_native(volume: np.ndarray) -> np.ndarray:
+        painted = from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale)
+        return compose(scan, painted, target, ~unknown)
+
+    drawn = []
     for number, seed in enumerate(seeds):
         mirrored = seeds[:number].count(seed) % 2 == 1
-        volume = sample_cascade(model, head, seed, settings, partial(progress, number), mirrored=mirrored)
-        painted.append(from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale))
-    samples = [compose(scan, volume, target, ~unknown) for volume in painted]
-    mean = compose(scan, np.mean(painted, axis=0), target, ~unknown)
+        drawn.append(sample_cascade(model, head, seed, settings, partial(progress, number), mirrored=mirrored))
+    samples = [in_native(sample.volume) for sample in drawn]
+    mean = samples[0] if len(seeds) == 1 else in_native(mean_sample(model, head, drawn, seeds[0], settings))
     typical = measures(head, alignment, model.prior, model.finest, model.coarsest)
     warnings = unusual(typical, model.ranges)
     average = compose(scan, average_in_native(native, alignment, scale), target, ~unknown)

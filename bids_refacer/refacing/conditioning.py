@@ -71,7 +71,7 @@ def linear_fields(prior: LinearPrior, level: Level) -> Tensor:
     return torch.from_numpy(prior.conditional_fields(values, known > 0, unknown > 0))[None]
 
 
-def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tensor:
+def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> tuple[Tensor, Tensor]:
     """The linear estimate, moved to agree with the skin and the tissue seen beside the unknown region (`krige`).
 
     Not moved where that skin is lost in noise (`LEAST_REAL`).
@@ -82,7 +82,8 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
 
     Returns
     -------
-    (1, 2, i, j, k): skin, tissue
+    fields : (1, 2, i, j, k): skin, tissue
+    left_open : (1, 2, i, j, k), share of the estimate's variance that what was seen leaves, 1 where it was not moved
     """
     values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
     fit = prior.fitted(values, known > 0, unknown > 0)
@@ -94,13 +95,14 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> Tenso
     seen = (values - AIR) / np.maximum(tissue - AIR, _LEAST_TISSUE)
     real = near & (np.abs(seen - tissue_share(skin, SPACING)) < SHARE)
     if real.sum() < LEAST_REAL * near.sum():
-        return torch.from_numpy(estimate)[None]
+        return torch.from_numpy(estimate)[None], torch.ones(1, *estimate.shape)
     anchors = real & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
     moving = np.abs(estimate[0]) < SKIN_LIMIT
     covariance = ErrorCovariance([prior.blocks[name] for name in FIELDS], fit.covariance)
-    moved = estimate + krige(errors, anchors, unknown > 0, moving, covariance)
+    expected, left_open = krige(errors, anchors, unknown > 0, moving, covariance)
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
-    return torch.from_numpy(np.clip(moved, -limits, limits))[None]
+    moved = np.clip(estimate + expected, -limits, limits)
+    return torch.from_numpy(moved)[None], torch.from_numpy(left_open)[None]
 
 
 def condition_volume(values: Tensor, known: Tensor, estimate: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ every later one that of the image over what the stage before left: the image of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,9 +60,23 @@ class SamplingSettings:
     alone: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One draw of the cascade.
+
+    Attributes
+    ----------
+    volume : (i, j, k) float32 model intensities on the finest grid; equal to the head's values where known
+    fields : (1, 2, i, j, k) skin and tissue of the head on the coarsest grid, as the first stage drew them
+    """
+
+    volume: np.ndarray
+    fields: Tensor
+
+
 def sample_cascade(
     model: AttackModel, head: Canonical, seed: int, settings: SamplingSettings, count: Count, *, mirrored: bool = False
-) -> np.ndarray:
+) -> Sample:
     """Draw one head.
 
     Parameters
@@ -72,29 +86,57 @@ def sample_cascade(
     count : called with (steps done, steps in all)
     mirrored : draw the other side of the sample of this seed, which deviates from the learned mean by the opposite
         (antithetic variates, Hammersley & Morton 1956): the mean of both then has next to none of the noise of either
-
-    Returns
-    -------
-    (i, j, k) float32 model intensities; equal to `head.values` where known
     """
     generator, side = torch.Generator().manual_seed(seed), -1.0 if mirrored else 1.0
-    levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     total = sum(settings.steps or config.steps for config, _ in model.stages)
-    done, spacing, fields = 0, model.coarsest, head.fields
+    done, fields = 0, head.fields
+    for config, denoiser in model.stages[: _field_stages(model)]:
+        level = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)[config.spacing]
+        draw = Draw(config, denoiser, generator, settings, _ticker(count, done, total), side)
+        fields = fields + draw.residual(level, fields, 2, head.left_open)
+        done += settings.steps or config.steps
+    volume = _painted(model, head, fields, generator, settings, _ticker(count, done, total), side)
+    return Sample(volume=volume, fields=fields)
+
+
+def mean_sample(
+    model: AttackModel, head: Canonical, samples: Sequence[Sample], seed: int, settings: SamplingSettings
+) -> np.ndarray:
+    """The volume of the mean of samples: of their fields, painted once more.
+
+    The mean of distances to the skin is a face; the mean of images is a blurred one, whose skin lies elsewhere.
+    """
+    fields, generator = torch.stack([sample.fields for sample in samples]).mean(0), torch.Generator().manual_seed(seed)
+    return _painted(model, head, fields, generator, settings, lambda step: None, 1.0)
+
+
+def _field_stages(model: AttackModel) -> int:
+    """How many of the stages draw fields; the others, later, draw images."""
+    return sum(config.augmentation == 0 for config, _ in model.stages)
+
+
+def _painted(
+    model: AttackModel,
+    head: Canonical,
+    fields: Tensor,
+    generator: torch.Generator,
+    settings: SamplingSettings,
+    tick: Callable[[int], None],
+    side: float,
+) -> np.ndarray:
+    """The image of fields, (i, j, k) float32, and what the later stages draw over it."""
+    levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
+    spacing, done = model.coarsest, 0
     image: Tensor | None = None
-    for config, denoiser in model.stages:
-        tick = _ticker(count, done, total)
-        level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, tick, side)
-        if config.augmentation == 0:
-            fields = fields + draw.residual(level, fields, 2)
-        else:
-            fields = upsample(fields + side * CONDITION_NOISE * _noise(fields, generator) * levels[spacing].unknown)
-            skin, tissue = fields.split(1, 1)
-            base = render(skin, tissue, config.spacing) if image is None else upsample(image)
-            painted = base + residual_scale(skin) * draw.residual(level, torch.cat([base, skin], 1), 1)
-            image = torch.where(level.known > 0, level.values, painted)
-        done, spacing = done + (settings.steps or config.steps), config.spacing
-    if image is None:  # a model without a fine stage
+    for config, denoiser in model.stages[_field_stages(model) :]:
+        fields = upsample(fields + side * CONDITION_NOISE * _noise(fields, generator) * levels[spacing].unknown)
+        skin, tissue = fields.split(1, 1)
+        base = render(skin, tissue, config.spacing) if image is None else upsample(image)
+        level, draw = levels[config.spacing], Draw(config, denoiser, generator, settings, _shifted(tick, done), side)
+        painted = base + residual_scale(skin) * draw.residual(level, torch.cat([base, skin], 1), 1)
+        image, spacing = torch.where(level.known > 0, level.values, painted), config.spacing
+        done += settings.steps or config.steps
+    if image is None:  # a model without a later stage
         image = image_of(fields, spacing, model.finest)
     return np.where(head.known, head.values, image[0, 0].clamp(-1, 1).numpy()).astype(np.float32)
 
@@ -110,13 +152,16 @@ class Draw:
     tick: Callable[[int], None]
     side: float = 1.0
 
-    def residual(self, level: Level, estimate: Tensor, channels: int) -> Tensor:
+    def residual(self, level: Level, estimate: Tensor, channels: int, left_open: Tensor | None = None) -> Tensor:
         """Sample a residual over an estimate, (1, channels, i, j, k), in the box of the unknown voxels; 0 elsewhere.
 
         Parameters
         ----------
         level : what is known, on the grid of the stage
         estimate : (1, 2, i, j, k), as of `condition_volume`
+        left_open : (1, channels, i, j, k), share of the estimate's variance that is left where it was moved to agree
+            with what is seen: the learned mean counts by it, and the deviation from it by its root. Beside such skin
+            the moved estimate is surer than any that a network was trained over.
         """
         config, device = self.config, self.settings.device
         steps = self.settings.steps or config.steps
@@ -139,9 +184,11 @@ class Draw:
         if not knows_mean:
             drawn = sample()
         else:
-            drawn = mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
+            mean = bound(torch.zeros_like(start), sigmas[:1].to(device, torch.float32))
+            share = torch.ones_like(mean) if left_open is None else left_open[box].to(device)
+            drawn = mean * share
             if temperature:
-                drawn = mean + self.side * temperature * _smoothed(sample() - mean, unknown)
+                drawn = drawn + self.side * temperature * share.sqrt() * _smoothed(sample() - mean, unknown)
             else:
                 self.tick(steps - 1)
         residual[box] = (drawn * unknown).cpu()
@@ -162,3 +209,7 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 def _ticker(count: Count, before: int, total: int) -> Callable[[int], None]:
     """A sampler's step counter, shifted by the steps of earlier stages."""
     return lambda step: count(before + step + 1, total)
+
+
+def _shifted(tick: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda step: tick(before + step)

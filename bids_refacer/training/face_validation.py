@@ -113,7 +113,7 @@ def sampled_fields(
 ) -> Tensor:
     """(1, 2, i, j, k): one sample of the fields; with side -1 the mirrored one."""
     draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None, side)
-    return problem.base + draw.residual(problem.level, problem.base, 2)
+    return problem.base + draw.residual(problem.level, problem.base, 2, problem.view.left_open)
 
 
 def face_errors(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.linalg import cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
 from bids_refacer.volumes.prior import SPACING, Block
@@ -61,11 +62,16 @@ class ErrorCovariance:
         scores = self.scores.astype(np.float32)
         return [(block.modes_at(one).T @ (scores @ block.modes_at(other))) * taper + remainder for block in self.blocks]
 
+    def at(self, voxels: np.ndarray) -> list[np.ndarray]:
+        """(n,) float32 for each field: the variance at voxels, (n, 3) int."""
+        scores, modes = self.scores.astype(np.float32), [block.modes_at(voxels) for block in self.blocks]
+        return [np.einsum("mn,mn->n", part, scores @ part) + np.float32(REMAINDER_STD**2) for part in modes]
+
 
 def krige(
     errors: np.ndarray, anchors: np.ndarray, unknown: np.ndarray, moving: np.ndarray, covariance: ErrorCovariance
-) -> np.ndarray:
-    """Expected errors in and around the unknown region, given those at the anchors.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected errors in and around the unknown region, given those at the anchors, and how sure they are.
 
     Parameters
     ----------
@@ -76,36 +82,43 @@ def krige(
 
     Returns
     -------
-    (c, i, j, k) float32, 0 farther than `CARRY_MM` from the unknown region, where nothing is asked for, and everywhere
-    without anchors
+    expected : (c, i, j, k) float32, 0 farther than `CARRY_MM` from the unknown region, where nothing is asked for, and
+        everywhere without anchors
+    left_open : (c, i, j, k) float32, share of the variance that the anchors leave (equation 2.24), 0 to 1; 1 where
+        `expected` is not computed
     """
-    result = np.zeros(errors.shape, np.float32)
+    result, left_open = np.zeros(errors.shape, np.float32), np.ones(errors.shape, np.float32)
     distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
     seen = np.argwhere(anchors & (distance < VIEW_MM))
     if not len(seen) or not unknown.any():
-        return result
+        return result, left_open
     # evenly thinned in the order of the grid: the same anchors for the same image, whatever else is computed
     seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), MOST_ANCHORS)).round().astype(int)]
-    weights = [
+    solved = [
         _anchor_weights(among, error[tuple(seen.T)].astype(np.float64))
         for among, error in zip(covariance.between(seen, seen), errors, strict=True)
     ]
     wanted = np.argwhere(moving & (distance <= CARRY_MM))
     for first in range(0, len(wanted), _AT_ONCE):
         some = wanted[first : first + _AT_ONCE]
-        for channel, with_seen, weight in zip(result, covariance.between(some, seen), weights, strict=True):
-            channel[tuple(some.T)] = with_seen @ weight
-    return result
+        parts = zip(solved, covariance.between(some, seen), covariance.at(some), result, left_open, strict=True)
+        for (weights, root), with_seen, variance, expected, share in parts:
+            expected[tuple(some.T)] = with_seen @ weights
+            taken = (solve_triangular(root, with_seen.T, lower=True, check_finite=False) ** 2).sum(0)
+            share[tuple(some.T)] = np.clip(1 - taken / variance, 0, 1)
+    return result, left_open
 
 
-def _anchor_weights(among: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """(n,) float32: what each anchor adds, for (n, n) covariance among them and their (n,) errors.
+def _anchor_weights(among: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each anchor adds, (n,) float32, for (n, n) covariance among them and their (n,) errors; and the lower
+    triangular root of their covariance with its noise, (n, n) float32.
 
     With the noise of Student's t, by iterated reweighting: an anchor that the others deny counts less (Lange et al.
     1989, J Am Stat Assoc 84:881).
     """
     variance = np.full(len(errors), ANCHOR_STD**2)
     for _ in range(_ROUNDS):
-        weights = np.linalg.solve(among + np.diag(variance), errors)
+        noisy = among + np.diag(variance)
+        weights = np.linalg.solve(noisy, errors)
         variance = (ANCHOR_FREEDOM * ANCHOR_STD**2 + (variance * weights) ** 2) / (ANCHOR_FREEDOM + 1)
-    return weights.astype(np.float32)
+    return weights.astype(np.float32), cholesky(noisy, lower=True).astype(np.float32)
