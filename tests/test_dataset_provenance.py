@@ -106,7 +106,7 @@ def test_references_are_numbered_as_the_text_needs_them() -> None:
 def test_only_the_sampler_that_ran_is_named(sampler: str, words: str, reference: str) -> None:
     attack = AttackUse(card="c", sampler=sampler, steps=5, num_samples=4, seed=0)
     text = citation_text([QUICKSHEAR], attack, {})
-    assert f"4 faces were drawn with {words}" in text and reference in text
+    assert f"4 faces were drawn in mirrored pairs with {words}" in text and reference in text
     assert ("2211.01095" in text) == (sampler == "dpmpp2m")
     assert ("2006.11239" in text) == (sampler == "ddpm")
 

@@ -111,7 +111,8 @@ def _others(versions: Mapping[str, str], cite: _Cite) -> str:
 
 def _refacing(attack: AttackUse, versions: Mapping[str, str], cite: _Cite) -> str:
     sampler, reference = _SAMPLERS[attack.sampler]
-    samples = "one face was drawn" if attack.num_samples == 1 else f"{attack.num_samples} faces were drawn"
+    count = attack.num_samples
+    samples = "one face was drawn" if count == 1 else f"{count} faces were drawn in mirrored pairs"
     return (
         f"Faces were painted back from the defaced image alone, following {cite(_REFERENCES['gao'])}, with cascaded "
         f"diffusion models {cite(_REFERENCES['ho'])} in the formulation of {cite(_REFERENCES['karras'])} (weights: "
