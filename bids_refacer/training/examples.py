@@ -168,12 +168,15 @@ def expected_precision(found: Attacked) -> Tensor:
     return as_tensor(((LEAST_STD + 20 * STD_PER_MM) / (LEAST_STD + distance * STD_PER_MM)) ** 2)
 
 
-def fine_item(found: Attacked, rng: np.random.Generator, augmentation: float, crop: int) -> Item:
+def fine_item(
+    found: Attacked, rng: np.random.Generator, augmentation: float, crop: int, *, over_estimate: bool = False
+) -> Item:
     """A cube of `crop` voxels of 2 mm of the example with corrupted fields, for a later stage.
 
     The fields of an attack are a sample where voxels are unknown, sharp here and wrong there, and the linear estimate
     elsewhere. The sample is imitated by the true fields plus Gaussian noise of a random level (conditioning
-    augmentation, Ho et al. 2022, section 3), which the network is told.
+    augmentation, Ho et al. 2022, section 3), which the network is told. With `over_estimate`, there is no sample and
+    the estimate stands everywhere, for a network that has to do without a first stage.
     """
     example, box = found.truth, fine_crop(found, rng, crop)
     i, j, k = (slice(2 * part.start, 2 * part.stop) for part in box)
@@ -184,7 +187,8 @@ def fine_item(found: Attacked, rng: np.random.Generator, augmentation: float, cr
     level = float(augmentation * rng.random())
     estimate = found.view.fields[(slice(None), slice(None), *box)]
     truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
-    fields = torch.where(as_tensor(found.unknown[box]) > 0, truth + level * noise, estimate)
+    sample = (estimate if over_estimate else truth) + level * noise
+    fields = torch.where(as_tensor(found.unknown[box]) > 0, sample, estimate)
     skin, tissue = upsample(fields).split(1, 1)
     base = render(skin, tissue, SPACING)
     scale = residual_scale(skin)
