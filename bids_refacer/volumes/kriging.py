@@ -10,7 +10,7 @@ itself has heavy tails: some lie on an ear, in hair, or on noise.
 A covariance from few heads is wrong far away, where small correlations are chance. It is therefore tapered with the
 distance, as ensemble Kalman filters do (localisation: Houtekamer & Mitchell 2001, Mon Weather Rev 129:123). On 12
 held-out heads cut in the canonical frame the distance of the surfaces falls from 1.52 mm (linear estimate) to 1.25
-(template region) and from 1.70 to 1.48 (a plane). With anchors whose noise is normal it is 1.28 and 1.49; with the
+(template region) and from 1.70 to 1.49 (a plane). With anchors whose noise is normal it is 1.28 and 1.50; with the
 smooth remainder alone besides 1.34 and 1.59, without the taper 1.93 and 1.90 (the prior not yet rounded to 8 bits).
 What that is worth on images that tools really defaced is in docs/model-card.md.
 """
