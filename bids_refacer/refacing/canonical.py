@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bids_refacer.refacing.conditioning import anchored_fields, image_of, linear_fields, pyramid
@@ -24,14 +23,14 @@ class Canonical:
     values : float32 model intensities, used where known; -1 where removed
     known, unknown : bool, both False outside the field of view; `unknown` is to be painted
     fields : (1, 2, i, j, k) `linear_fields` or `anchored_fields`, over which the first stage draws a residual
-    left_open : (1, 2, i, j, k) share of the fields' variance that the skin beside the region leaves open; 1 if linear
+    left_open : (1, 2, i, j, k) share of the fields' variance that the skin beside the region leaves open; None: all
     """
 
     values: np.ndarray
     known: np.ndarray
     unknown: np.ndarray
     fields: Tensor
-    left_open: Tensor
+    left_open: Tensor | None = None
 
 
 def completed(values: np.ndarray, unknown: np.ndarray, fields: Tensor, spacing: int, coarsest: int) -> np.ndarray:
@@ -74,8 +73,7 @@ def canonical_head(
     image = np.where(known, values, -1).astype(np.float32)
     level = pyramid(image, seen & ~paint, paint, spacing, coarsest)[coarsest]
     if not anchored:
-        linear = linear_fields(prior, level)
-        return Canonical(image, seen & ~paint, paint, linear, torch.ones_like(linear))
+        return Canonical(image, seen & ~paint, paint, linear_fields(prior, level))
     # the skin of the head completed by the image of the linear fields: so that the surface of the cut, and the air
     # spaces which it opened, are not taken for skin
     skin = skin_field(near_skin_distance(completed(image, paint, fields, spacing, coarsest), spacing, coarsest))

@@ -89,13 +89,17 @@ def sample_cascade(
     """
     generator, side = torch.Generator().manual_seed(seed), -1.0 if mirrored else 1.0
     total = sum(settings.steps or config.steps for config, _ in model.stages)
+    levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     done, fields = 0, head.fields
+
+    def tick(step: int) -> None:
+        count(step + 1, total)
+
     for config, denoiser in model.stages[: _field_stages(model)]:
-        level = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)[config.spacing]
-        draw = Draw(config, denoiser, generator, settings, _ticker(count, done, total), side)
-        fields = fields + draw.residual(level, fields, 2, head.left_open)
+        draw = Draw(config, denoiser, generator, settings, _shifted(tick, done), side)
+        fields = fields + draw.residual(levels[config.spacing], fields, 2, head.left_open)
         done += settings.steps or config.steps
-    volume = _painted(model, head, fields, generator, settings, _ticker(count, done, total), side)
+    volume = _painted(model, head, levels, fields, generator, settings, _shifted(tick, done), side)
     return Sample(volume=volume, fields=fields)
 
 
@@ -107,7 +111,8 @@ def mean_sample(
     The mean of distances to the skin is a face; the mean of images is a blurred one, whose skin lies elsewhere.
     """
     fields, generator = torch.stack([sample.fields for sample in samples]).mean(0), torch.Generator().manual_seed(seed)
-    return _painted(model, head, fields, generator, settings, lambda step: None, 1.0)
+    levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
+    return _painted(model, head, levels, fields, generator, settings, lambda step: None, 1.0)
 
 
 def _field_stages(model: AttackModel) -> int:
@@ -118,6 +123,7 @@ def _field_stages(model: AttackModel) -> int:
 def _painted(
     model: AttackModel,
     head: Canonical,
+    levels: dict[int, Level],
     fields: Tensor,
     generator: torch.Generator,
     settings: SamplingSettings,
@@ -125,7 +131,6 @@ def _painted(
     side: float,
 ) -> np.ndarray:
     """The image of fields, (i, j, k) float32, and what the later stages draw over it."""
-    levels = pyramid(head.values, head.known, head.unknown, model.finest, model.coarsest)
     spacing, done = model.coarsest, 0
     image: Tensor | None = None
     for config, denoiser in model.stages[_field_stages(model) :]:
@@ -207,10 +212,6 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator)
 
 
-def _ticker(count: Count, before: int, total: int) -> Callable[[int], None]:
-    """A sampler's step counter, shifted by the steps of earlier stages."""
-    return lambda step: count(before + step + 1, total)
-
-
 def _shifted(tick: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """A sampler's step counter, shifted by the steps of earlier stages."""
     return lambda step: tick(before + step)

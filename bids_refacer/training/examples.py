@@ -143,8 +143,7 @@ def attacked(example: Example, prior: LinearPrior) -> Attacked:
     except NothingRemovedError:
         nowhere = np.zeros_like(example.known)
         level = pyramid(example.values, example.seen, nowhere, SPACING, FIELD_SPACING)[FIELD_SPACING]
-        linear = linear_fields(prior, level)
-        view = Canonical(example.values, example.seen, nowhere, linear, torch.ones_like(linear))
+        view = Canonical(example.values, example.seen, nowhere, linear_fields(prior, level))
     level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
     return Attacked(example, view, level)
 
