@@ -153,6 +153,7 @@ class TrainSettings:
     crop: int = 64  # side of the fine stage's training cubes, voxels of 2 mm
     batch: int = 2  # heads a step, over all processes
     noises: int = 2  # noise levels drawn for each head
+    examples: int | None = None  # of each stage, kept and used again; None: every step has new ones
     rate: float = 4e-4
     warmup: int = 100
     ema: float = 0.998
@@ -172,8 +173,8 @@ class TrainSettings:
         """Refuse values outside their choices and ranges."""
         _check_choices("precision", (self.precision,), PRECISIONS)
         _check_choices("export", (self.export,), EXPORTS)
-        ones = "modes coarse_steps fine_steps batch noises threads checkpoint_every keep_checkpoints validate_every"
-        for name in (*ones.split(), "validate_items"):
+        ones = "modes coarse_steps fine_steps batch noises examples threads checkpoint_every keep_checkpoints"
+        for name in (*ones.split(), "validate_every", "validate_items"):
             _check_at_least(name, getattr(self, name), 1)
         for name in ("seed", "split_seed", "warmup", "workers"):
             _check_at_least(name, getattr(self, name), 0)

@@ -132,6 +132,14 @@ def test_errors_are_carried_to_the_border_and_no_farther(unknown: np.ndarray) ->
     assert (distance > CARRY_MM).any()
 
 
+def test_what_is_left_open_is_not_computed_unasked(unknown: np.ndarray) -> None:
+    errors = np.random.default_rng(0).normal(0, 0.3, (1, *SHAPE))
+    asked = krige(errors, ~unknown, unknown, EVERYWHERE, covariance())
+    unasked = krige(errors, ~unknown, unknown, EVERYWHERE, covariance(), shares=False)
+    np.testing.assert_array_equal(unasked[0], asked[0])
+    assert asked[1].min() < 0.9 and (unasked[1] == 1).all()
+
+
 def test_an_error_is_the_same_whatever_else_is_asked_for(unknown: np.ndarray) -> None:
     errors, anchors = np.random.default_rng(0).normal(0, 1, (1, *SHAPE)), np.zeros(SHAPE, bool)
     anchors[4:12, 6:9, 5] = True

@@ -276,3 +276,21 @@ def test_float16_on_a_cpu_is_refused(bids: Path, out: Path, capsys: pytest.Captu
         pytest.skip("there is a GPU")
     assert main(["train", str(bids), str(out), *OPTIONS, "--precision", "float16"]) == 1
     assert "float16 needs a CUDA GPU" in capsys.readouterr().err
+
+
+def test_kept_examples_are_found_again_by_what_they_depend_on(bids: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = [*OPTIONS, "--examples", "2"]
+    assert main(["train", str(bids), str(out), *options]) == 0
+    folders = sorted((out / "examples").iterdir())
+    assert len(folders) == 2, "one for each stage"
+    assert {file.name for folder in folders for file in folder.iterdir()} == {"0.pt", "1.pt"}
+    before = {file: file.stat().st_mtime_ns for folder in folders for file in folder.iterdir()}
+    for stage in ("coarse", "fine"):
+        shutil.rmtree(out / stage)
+    assert main(["train", str(bids), str(out), *options, "--rate", "1e-4"]) == 0
+    assert {file: file.stat().st_mtime_ns for folder in folders for file in folder.iterdir()} == before
+    for stage in ("coarse", "fine"):
+        shutil.rmtree(out / stage)
+    assert main(["train", str(bids), str(out), *options, "--seed", "5"]) == 0
+    assert len(list((out / "examples").iterdir())) == 4, "other examples lie elsewhere"

@@ -239,7 +239,7 @@ def test_every_step_has_noise_of_its_own_and_levels_from_every_stratum(
     loss = loop.Denoiser.loss
 
     def record(model, target, condition, unknown, augmentation, weight, uniform, noise) -> torch.Tensor:
-        drawn.append((noise.flatten()[:50], uniform.item()))
+        drawn.extend(zip(noise.flatten(1)[:, :50], uniform.tolist(), strict=True))
         return loss(model, target, condition, unknown, augmentation, weight, uniform, noise)
 
     monkeypatch.setattr(loop.Denoiser, "loss", record)
@@ -259,6 +259,14 @@ def test_gradient_that_is_not_finite_stops_training_and_spares_the_checkpoint(
     assert not checkpoints(tmp_path)
 
 
+def test_noise_levels_of_an_item_go_through_the_network_together_and_count_as_if_alone() -> None:
+    item, noise, uniform = Loose()[0], normal(0, 0, 0, (3, *Loose()[0].target.shape[1:])), strata(0, 0, 3)
+    fresh = loop._Run(TINY_COARSE, settings(1), None, loop.join())
+    together = item_loss(fresh.model, item, uniform, noise, fresh.device)
+    alone = [item_loss(fresh.model, item, uniform[n : n + 1], noise[n : n + 1], fresh.device) for n in range(3)]
+    torch.testing.assert_close(together, torch.stack(alone).mean())
+
+
 def test_the_gradient_of_a_batch_is_the_mean_over_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accumulated item by item, it is what automatic differentiation of the mean gives."""
     plan = settings(1, batch=3, noises=1, precision="float32")
@@ -266,7 +274,7 @@ def test_the_gradient_of_a_batch_is_the_mean_over_its_items(monkeypatch: pytest.
     fresh = loop._Run(TINY_COARSE, plan, None, loop.join())
     noises = [normal(0, 0, place, item.target.shape) for place, item in enumerate(items)]
     terms = [
-        item_loss(fresh.model, item, share, noise, fresh.device)
+        item_loss(fresh.model, item, share[None], noise, fresh.device)
         for item, share, noise in zip(items, strata(0, 0, 3), noises, strict=True)
     ]
     mean = torch.stack(terms).mean()

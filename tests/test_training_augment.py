@@ -56,6 +56,14 @@ def test_a_draw_of_nothing_changes_nothing(values: np.ndarray, brain: np.ndarray
     np.testing.assert_array_equal(apply_pose(brain.astype(np.uint8), 4, plain_draw(), 4, order=0), brain)
 
 
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_head_that_is_only_mirrored_is_not_interpolated(values: np.ndarray, order: int) -> None:
+    hardly = replace(plain_draw(flip=True), shift=np.array([1e-9, 0, 0]))  # is
+    mirrored = apply_pose(values, 4, plain_draw(flip=True), 4, order=order)
+    np.testing.assert_array_equal(mirrored, values[::-1])
+    np.testing.assert_allclose(apply_pose(values, 4, hardly, 4, order=order)[1:-1], mirrored[1:-1], atol=1e-4)
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_flip_and_a_shift_of_whole_voxels_move_image_and_mask_alike(
     values: np.ndarray, brain: np.ndarray, flip: bool

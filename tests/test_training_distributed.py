@@ -40,7 +40,7 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_same_global_batch(tmp
     assert abs(curves["one"][0] - curves["one"][-1]) > 10 * TOLERANCE, "a curve that does not move proves nothing"
     weights = [read(checkpoints(tmp_path / run)[-1])["ema"] for run in ("one", "two")]
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(weights[1][name], value, atol=3e-4, rtol=1e-3)  # a tenth of a weight's way
     best = [best_weights(tmp_path / run) or {} for run in ("one", "two")]
     assert best[1]["value"] == pytest.approx(best[0]["value"], rel=TOLERANCE)
 
@@ -54,8 +54,8 @@ def test_a_training_may_go_on_with_another_number_of_processes(tmp_path: Path) -
     """What is drawn does not depend on who draws it: the shares of two are the whole of one."""
     whole = share(4, 3, Processes(0, 1, CPU))
     parts = [share(4, 3, Processes(rank, 2, CPU)) for rank in (0, 1)]
-    assert whole == list(range(12))
-    assert parts == [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]]
+    assert whole == [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]
+    assert parts == [[whole[0], whole[2]], [whole[1], whole[3]]]
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path: Path) -> None:

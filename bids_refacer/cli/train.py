@@ -124,6 +124,8 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     _add(group, "--fine-steps", int, "steps of the fine stage")
     _add(group, "--batch", int, "heads a step, over all processes")
     _add(group, "--noises", int, "noise levels drawn for each head")
+    again = "make so many examples for each stage, keep them in OUT and use them again, mirrored every other time"
+    _add(group, "--examples", int, f"{again} (default: new ones at every step)")
     _add(group, "--crop", int, "side of the fine stage's training cubes, voxels of 2 mm")
     _add(group, "--rate", float, "peak learning rate")
     _add(group, "--warmup", int, "steps until the learning rate has its peak")

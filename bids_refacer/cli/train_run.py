@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from bids_refacer import __version__
 from bids_refacer.cli.train_data import Entry, cached_priors, data_mark, load_heads, prepare
@@ -21,9 +23,10 @@ from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build, parameter_count
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.settings import TrainSettings
-from bids_refacer.training.batches import Items
-from bids_refacer.training.checkpoint import CheckpointError
+from bids_refacer.training.batches import Items, KeptItems
+from bids_refacer.training.checkpoint import CheckpointError, as_text
 from bids_refacer.training.distributed import Processes, agree, join, leave
+from bids_refacer.training.examples import Item
 from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
 from bids_refacer.training.heads import Head
 from bids_refacer.training.keeper import TrainingError, best_weights
@@ -85,6 +88,8 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
     priors = cached_priors(heads, mark, settings)
     initial = initial_stages(settings.init_from, STAGES) if settings.init_from else {}
     about = {"heads_sha256": mark, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
+    if settings.examples:
+        about["examples"] = settings.examples
     loops = {stage: loop_settings(settings, stage) for stage in STAGES}
     if processes.first:
         for stage, config in STAGES.items():  # all of them, before hours are spent on the first
@@ -92,7 +97,7 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
         _write_settings(settings, entries)
     trained = {}
     for stage, config in STAGES.items():
-        items = Items(heads, priors, config, settings.seed, settings.crop)
+        items = _items(heads, priors, config, settings, about)
         validate = _validation(config, settings, held_out, priors, processes)
         denoiser = train_stage(
             items,
@@ -108,6 +113,18 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
     if processes.first:
         ranges = training_ranges(heads, priors, list(REGIONS.values()))
         _export(settings, trained, priors[-1], len(heads), ranges)
+
+
+def _items(
+    heads: list[Head], priors: list[LinearPrior], config: StageConfig, settings: TrainSettings, about: Mapping[str, Any]
+) -> Dataset[Item]:
+    """The training examples of a stage, new ones or kept ones. Kept ones are found again by all that they depend on."""
+    items = Items(heads, priors, config, settings.seed, settings.crop)
+    if settings.examples is None:
+        return items
+    made_of = {**about, "stage": config.to_dict(), "seed": settings.seed, "version": __version__}
+    folder = settings.out / "examples" / hashlib.sha256(as_text(made_of).encode()).hexdigest()[:12]
+    return KeptItems(items, settings.examples, folder)
 
 
 def loop_settings(settings: TrainSettings, stage: str) -> LoopSettings:

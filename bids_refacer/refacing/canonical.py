@@ -48,6 +48,7 @@ def canonical_head(
     spacing: int,
     coarsest: int,
     anchored: bool,
+    shares: bool = True,
 ) -> Canonical:
     """The region to paint and the linear estimate of it; far removed voxels become known air.
 
@@ -60,6 +61,7 @@ def canonical_head(
     known, seen : (i, j, k) bool, what was not removed, and what is inside the field of view
     coarsest : mm, of the grid of the fields
     anchored : whether the estimate is moved to agree with the skin beside the region
+    shares : whether `Canonical.left_open` is asked for; training has no use for it
 
     Raises
     ------
@@ -77,4 +79,4 @@ def canonical_head(
     # the skin of the head completed by the image of the linear fields: so that the surface of the cut, and the air
     # spaces which it opened, are not taken for skin
     skin = skin_field(near_skin_distance(completed(image, paint, fields, spacing, coarsest), spacing, coarsest))
-    return Canonical(image, seen & ~paint, paint, *anchored_fields(prior, level, skin))
+    return Canonical(image, seen & ~paint, paint, *anchored_fields(prior, level, skin, shares=shares))

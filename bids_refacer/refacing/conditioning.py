@@ -71,7 +71,9 @@ def linear_fields(prior: LinearPrior, level: Level) -> Tensor:
     return torch.from_numpy(prior.conditional_fields(values, known > 0, unknown > 0))[None]
 
 
-def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> tuple[Tensor, Tensor]:
+def anchored_fields(
+    prior: LinearPrior, level: Level, skin: np.ndarray, *, shares: bool = True
+) -> tuple[Tensor, Tensor]:
     """The linear estimate, moved to agree with the skin and the tissue seen beside the unknown region (`krige`).
 
     Not moved where that skin is lost in noise (`LEAST_REAL`).
@@ -79,6 +81,7 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> tuple
     Parameters
     ----------
     skin : (i, j, k) float, the `skin` field of the head, used at known voxels next to the skin alone
+    shares : whether `left_open` is asked for (`krige`)
 
     Returns
     -------
@@ -99,7 +102,7 @@ def anchored_fields(prior: LinearPrior, level: Level, skin: np.ndarray) -> tuple
     anchors = real & (np.abs(errors[0]) * SKIN_UNIT_MM <= WORST_MM)
     moving = np.abs(estimate[0]) < SKIN_LIMIT
     covariance = ErrorCovariance([prior.blocks[name] for name in FIELDS], fit.covariance)
-    expected, left_open = krige(errors, anchors, unknown > 0, moving, covariance)
+    expected, left_open = krige(errors, anchors, unknown > 0, moving, covariance, shares=shares)
     limits = np.array([SKIN_LIMIT, 1], np.float32).reshape(-1, 1, 1, 1)
     moved = np.clip(estimate + expected, -limits, limits)
     return torch.from_numpy(moved)[None], torch.from_numpy(left_open)[None]

@@ -92,10 +92,12 @@ def apply_pose(
     (i, j, k) of the dtype of the volume for order 0, float32 otherwise
     """
     shape = CANONICAL[target].shape
+    source = volume if order == 0 else volume.astype(np.float32, copy=False)
+    if spacing == target and (draw.matrix == np.eye(3)).all() and not draw.shift.any():  # half of all draws
+        return np.ascontiguousarray(source[::-1] if draw.flip else source)
     mirror = np.diag([-1.0 if draw.flip else 1.0, 1.0, 1.0])
     to_source = mirror @ draw.matrix * (target / spacing)
     start = to_source @ ((1 - np.array(shape)) / 2) + mirror @ draw.shift / spacing + (np.array(volume.shape) - 1) / 2
-    source = volume if order == 0 else volume.astype(np.float32, copy=False)
     return ndimage.affine_transform(source, to_source, start, output_shape=shape, order=order, cval=cval)
 
 

@@ -67,13 +67,13 @@ def agree(value: Value, processes: Processes) -> Value:
     return box[0]
 
 
-def share(batch: int, noises: int, processes: Processes) -> list[int]:
-    """Places of this process's draws among the batch * noises of a step: its items, noise level after noise level.
+def share(batch: int, noises: int, processes: Processes) -> list[list[int]]:
+    """Places of this process's draws among the batch * noises of a step: of each of its items, one a noise level.
 
     Places are numbered over all processes, so that what is drawn does not depend on how many there are.
     """
     items = range(processes.rank, batch, processes.count)
-    return [repeat * batch + item for repeat in range(noises) for item in items]
+    return [[repeat * batch + item for repeat in range(noises)] for item in items]
 
 
 def sum_over(parameters: Iterable[nn.Parameter], loss: float, processes: Processes) -> float:

@@ -138,7 +138,14 @@ def attacked(example: Example, prior: LinearPrior) -> Attacked:
     """The example as an attack finds it; nothing is unknown where no tissue is missing."""
     try:
         view = canonical_head(
-            example.values, example.known, example.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
+            example.values,
+            example.known,
+            example.seen,
+            prior,
+            spacing=SPACING,
+            coarsest=FIELD_SPACING,
+            anchored=True,
+            shares=False,
         )
     except NothingRemovedError:
         nowhere = np.zeros_like(example.known)

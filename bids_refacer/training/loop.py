@@ -1,7 +1,7 @@
 """The training loop of one stage: averaged weights, autocast, clipping, a schedule, validation, exact resume.
 
-Every item is propagated back alone, as boxes differ in size, and gradients are accumulated over the batch: the memory
-of a step is that of one item, however large the batch.
+Every item is propagated back alone, as boxes differ in size, at all of its noise levels together, and gradients are
+accumulated over the batch: the memory of a step is that of one item, however large the batch.
 """
 
 from __future__ import annotations
@@ -135,10 +135,10 @@ def _step(run: _Run, batch: list[Item], step: int) -> tuple[float, float]:
         group["lr"] = learning_rate(step, settings)
     uniform = strata(settings.seed, step, count)
     total = torch.zeros((), device=run.device)
-    for item, place in zip(batch * settings.noises, share(settings.batch, settings.noises, run.processes), strict=True):
-        noise = normal(settings.seed, step, place, item.target.shape)
+    for item, places in zip(batch, share(settings.batch, settings.noises, run.processes), strict=True):
+        noise = torch.cat([normal(settings.seed, step, place, item.target.shape) for place in places])
         with run.autocast():
-            loss = item_loss(run.model, item, uniform[place], noise, run.device) / count
+            loss = item_loss(run.model, item, uniform[places], noise, run.device) * len(places) / count
         run.scaler.scale(loss).backward()
         total += loss.detach()
     loss_of_all = sum_over(run.model.parameters(), total.item(), run.processes)

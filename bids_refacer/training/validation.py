@@ -43,7 +43,7 @@ def held_out_loss(items: Dataset[Item], count: int, seed: int, dtype: torch.dtyp
         for place, item in enumerate(kept):
             noise = normal(seed, 0, place, item.target.shape)
             with autocast(dtype, device)():
-                total += item_loss(model, item, uniform[place], noise, device).item()
+                total += item_loss(model, item, uniform[place : place + 1], noise, device).item()
         return {EDM_LOSS: total / count}
 
     return validate
@@ -52,13 +52,15 @@ def held_out_loss(items: Dataset[Item], count: int, seed: int, dtype: torch.dtyp
 def item_loss(
     model: Denoiser, item: Item, uniform: torch.Tensor, noise: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """The loss of one item on a device: the one place where training meets `Denoiser.loss`.
+    """The loss of one item on a device, at n noise levels: the one place where training meets `Denoiser.loss`.
 
     Parameters
     ----------
-    uniform : scalar in (0, 1), draws the noise level
-    noise : standard normal, shape of the target
+    uniform : (n,) in (0, 1), draws the noise levels
+    noise : (n, t, i, j, k) standard normal, for a target of (1, t, i, j, k)
     """
-    level = torch.tensor([item.augmentation])
-    tensors = (item.target, item.condition, item.unknown, level, item.weight, uniform[None], noise)
-    return model.loss(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+    parts = (item.target, item.condition, item.unknown, torch.tensor([item.augmentation]), item.weight)
+    target, condition, unknown, level, weight = (
+        part.to(device, non_blocking=True).expand(len(uniform), *part.shape[1:]) for part in parts
+    )
+    return model.loss(target, condition, unknown, level, weight, uniform.to(device), noise.to(device))

@@ -69,7 +69,13 @@ class ErrorCovariance:
 
 
 def krige(
-    errors: np.ndarray, anchors: np.ndarray, unknown: np.ndarray, moving: np.ndarray, covariance: ErrorCovariance
+    errors: np.ndarray,
+    anchors: np.ndarray,
+    unknown: np.ndarray,
+    moving: np.ndarray,
+    covariance: ErrorCovariance,
+    *,
+    shares: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected errors in and around the unknown region, given those at the anchors, and how sure they are.
 
@@ -79,6 +85,7 @@ def krige(
     anchors : (i, j, k) bool, voxels where the errors are seen
     unknown : (i, j, k) bool
     moving : (i, j, k) bool, voxels whose errors are asked for
+    shares : whether `left_open` is asked for, which takes most of the time; 1 everywhere if not
 
     Returns
     -------
@@ -104,6 +111,8 @@ def krige(
         parts = zip(solved, covariance.between(some, seen), covariance.at(some), result, left_open, strict=True)
         for (weights, root), with_seen, variance, expected, share in parts:
             expected[tuple(some.T)] = with_seen @ weights
+            if not shares:
+                continue
             taken = (solve_triangular(root, with_seen.T, lower=True, check_finite=False) ** 2).sum(0)
             share[tuple(some.T)] = np.clip(1 - taken / variance, 0, 1)
     return result, left_open
