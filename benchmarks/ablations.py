@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig
 from bids_refacer.training import regions
-from bids_refacer.training.batches import Items
+from bids_refacer.training.batches import Items, KeptItems
 from bids_refacer.training.examples import Item, attacked, draw_example, fine_item
 from bids_refacer.training.heads import Head, head_file, load_head
 from bids_refacer.training.loop import train_stage
@@ -72,6 +73,7 @@ def main() -> None:
     what.add_argument("--without", nargs="*", choices=list(regions.KINDS), help="none: the same with all of them")
     parser.add_argument("--init-from", help="a model; its stage of the same name")
     parser.add_argument("--crop", type=int, default=48)
+    parser.add_argument("--examples", type=int, help="keep so many in NEW/examples and use them again; none: new ones")
     for item in fields(LoopSettings):
         if item.type in ("int", "float"):
             kind, default = (int if item.type == "int" else float), None if item.name == "steps" else item.default
@@ -103,8 +105,12 @@ def main() -> None:
         else None
     )
     about = {"single_stage": options.single_stage, "without": options.without, "crop": options.crop}
+    drawn: Dataset[Item] = items(train, priors, settings.seed)
+    if options.examples:
+        drawn = KeptItems(drawn, options.examples, options.new / "examples")
+        about["examples"] = options.examples
     trained = train_stage(
-        items(train, priors, settings.seed),
+        drawn,
         stage,
         settings,
         options.new / name,
