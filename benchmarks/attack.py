@@ -5,7 +5,8 @@ of face (average, linear attack, diffusion cascade), symmetric MASD of the face 
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
 Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`) and, with several
 samples, how much of the true face lies within the intervals that their spread gives (`statistics/calibration.py`).
-A further model (`--models linear default FOLDER`) may be a cascade cut short.
+Two more baselines travel with it: `--models coarse`, the cascade's first stage alone, and `--models single`, one
+network of 2 mm over the same estimate, trained beside the second stage and as long. A model's folder may be given, too.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -16,7 +17,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,20 @@ from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candid
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
-from bids_refacer.weights import AttackModel, load_model
+from bids_refacer.weights import AttackModel, load_model, load_stage
+
+SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
+
+
+def attack_model(name: str) -> AttackModel:
+    """A model as `--model` takes it, or a baseline made from the shipped one: `coarse`, `single`."""
+    cpu = torch.device("cpu")
+    if name not in ("coarse", "single"):
+        return load_model(name, cpu)
+    shipped = load_model("default", cpu)
+    return replace(
+        shipped, name=name, stages=shipped.stages[:1] if name == "coarse" else [load_stage(SINGLE_STAGE, cpu)]
+    )
 
 
 def brain_of(scan: Scan, folder: Path) -> np.ndarray:
@@ -231,7 +245,7 @@ def main() -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    models = {Path(name).name: load_model(name, torch.device("cpu")) for name in options.models}
+    models = {Path(name).name: attack_model(name) for name in options.models}
     rows = []
     for name in chosen(options):
         path = next((options.bids_dir / name).rglob("*_T1w.nii*"))

@@ -95,7 +95,7 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     sha256 = {
         file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)
     }
-    stages = [_load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
+    stages = [load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
     label = name if name in BARE else description["name"]
     ranges = {measure: (low, high) for measure, (low, high) in description.get("ranges", {}).items()}
     return AttackModel(label, _load_prior(folder), stages, sha256, anchored=name != "linear", ranges=ranges)
@@ -113,7 +113,8 @@ def verify(path: Path, expected: str | None) -> str:
     return digest
 
 
-def _load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser]:
+def load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser]:
+    """One stage from the file that `save_model` wrote for it."""
     tensors, metadata = _read(path)
     config = StageConfig.from_dict(json.loads(metadata["config"]))
     denoiser = build(config)
