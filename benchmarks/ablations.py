@@ -73,7 +73,7 @@ def main() -> None:
     what.add_argument("--without", nargs="*", choices=list(regions.KINDS), help="none: the same with all of them")
     parser.add_argument("--init-from", help="a model; its stage of the same name")
     parser.add_argument("--crop", type=int, default=48)
-    parser.add_argument("--examples", type=int, help="keep so many in NEW/examples and use them again; none: new ones")
+    parser.add_argument("--examples", type=int, help="keep so many in NEW and use them again; none: new ones")
     for item in fields(LoopSettings):
         if item.type in ("int", "float"):
             kind, default = (int if item.type == "int" else float), None if item.name == "steps" else item.default
@@ -107,7 +107,7 @@ def main() -> None:
     about = {"single_stage": options.single_stage, "without": options.without, "crop": options.crop}
     drawn: Dataset[Item] = items(train, priors, settings.seed)
     if options.examples:
-        drawn = KeptItems(drawn, options.examples, options.new / "examples")
+        drawn = KeptItems(drawn, options.examples, options.new / name / "examples")
         about["examples"] = options.examples
     trained = train_stage(
         drawn,

@@ -292,5 +292,9 @@ def test_kept_examples_are_found_again_by_what_they_depend_on(bids: Path, tmp_pa
     assert {file: file.stat().st_mtime_ns for folder in folders for file in folder.iterdir()} == before
     for stage in ("coarse", "fine"):
         shutil.rmtree(out / stage)
+    assert main(["train", str(bids), str(out), *OPTIONS, "--examples", "3"]) == 0
+    assert {file: file.stat().st_mtime_ns for file in before} == before, "more examples are these and others"
+    for stage in ("coarse", "fine"):
+        shutil.rmtree(out / stage)
     assert main(["train", str(bids), str(out), *options, "--seed", "5"]) == 0
     assert len(list((out / "examples").iterdir())) == 4, "other examples lie elsewhere"

@@ -49,8 +49,9 @@ def test_every_other_time_an_example_is_mirrored(tmp_path: Path) -> None:
         assert torch.equal(b, a.flip(2)) and torch.equal(c, a) and not torch.equal(a, b)
 
 
-def test_what_was_not_written_to_its_end_is_no_example(tmp_path: Path) -> None:
-    (tmp_path / "0.123.tmp").write_bytes(b"half")
+@pytest.mark.parametrize("name", ["0.123", "0.123.tmp", "0.pt"])
+def test_what_was_not_written_to_its_end_is_no_example(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"half")
     items = Counted()
     assert KeptItems(items, 1, tmp_path)[0].target.shape == Loose()[0].target.shape
     assert items.made == [0]
@@ -65,7 +66,7 @@ def test_examples_show_faces_and_are_their_owners_alone(tmp_path: Path) -> None:
 def test_a_training_on_kept_examples_is_the_same_whoever_made_them(tmp_path: Path, workers: int) -> None:
     weights = [
         train_stage(
-            KeptItems(Loose(), 3, tmp_path / "examples"),
+            KeptItems(Loose(), 3, tmp_path / f"examples-{number}"),
             TINY_COARSE,
             loop_settings(4, batch=2, workers=count),
             tmp_path / f"run-{number}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import platform
@@ -24,7 +23,7 @@ from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build, par
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.settings import TrainSettings
 from bids_refacer.training.batches import Items, KeptItems
-from bids_refacer.training.checkpoint import CheckpointError, as_text
+from bids_refacer.training.checkpoint import CheckpointError, digest
 from bids_refacer.training.distributed import Processes, agree, join, leave
 from bids_refacer.training.examples import Item
 from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
@@ -87,9 +86,8 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
     agree(None, processes)  # the others wait until the priors are on the disk
     priors = cached_priors(heads, mark, settings)
     initial = initial_stages(settings.init_from, STAGES) if settings.init_from else {}
-    about = {"heads_sha256": mark, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
-    if settings.examples:
-        about["examples"] = settings.examples
+    made_of = {"heads_sha256": mark, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
+    about = made_of if settings.examples is None else {**made_of, "examples": settings.examples}
     loops = {stage: loop_settings(settings, stage) for stage in STAGES}
     if processes.first:
         for stage, config in STAGES.items():  # all of them, before hours are spent on the first
@@ -97,7 +95,7 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
         _write_settings(settings, entries)
     trained = {}
     for stage, config in STAGES.items():
-        items = _items(heads, priors, config, settings, about)
+        items = _items(heads, priors, config, settings, made_of)
         validate = _validation(config, settings, held_out, priors, processes)
         denoiser = train_stage(
             items,
@@ -116,15 +114,18 @@ def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> N
 
 
 def _items(
-    heads: list[Head], priors: list[LinearPrior], config: StageConfig, settings: TrainSettings, about: Mapping[str, Any]
+    heads: list[Head],
+    priors: list[LinearPrior],
+    config: StageConfig,
+    settings: TrainSettings,
+    made_of: Mapping[str, Any],
 ) -> Dataset[Item]:
     """The training examples of a stage, new ones or kept ones. Kept ones are found again by all that they depend on."""
     items = Items(heads, priors, config, settings.seed, settings.crop)
     if settings.examples is None:
         return items
-    made_of = {**about, "stage": config.to_dict(), "seed": settings.seed, "version": __version__}
-    folder = settings.out / "examples" / hashlib.sha256(as_text(made_of).encode()).hexdigest()[:12]
-    return KeptItems(items, settings.examples, folder)
+    known_by = digest({**made_of, "stage": config.to_dict(), "seed": settings.seed, "version": __version__})
+    return KeptItems(items, settings.examples, settings.out / "examples" / known_by[:12])
 
 
 def loop_settings(settings: TrainSettings, stage: str) -> LoopSettings:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.training import checkpoint
 from bids_refacer.training.examples import Item, attacked, coarse_item, draw_example, fine_item
 from bids_refacer.training.heads import Head
 from bids_refacer.volumes.prior import LinearPrior
@@ -53,17 +54,22 @@ class KeptItems(Dataset):
     def __getitem__(self, index: int) -> Item:
         turn, number = divmod(index, self.count)
         file = self.folder / f"{number}.pt"
-        if not file.exists():
-            temporary = file.with_suffix(f".{os.getpid()}.tmp")  # loader processes may make the same one
-            torch.save([_half(part) for part in astuple(self.items[number])], temporary)
-            os.replace(temporary, file)
-        *tensors, augmentation = torch.load(file, weights_only=True)
-        target, condition, unknown, weight = (t.float().flip(2) if turn % 2 else t.float() for t in tensors)
-        return Item(target, condition, unknown, weight, augmentation)
+        try:
+            kept = checkpoint.read(file)
+        except checkpoint.CheckpointError:  # not made yet, or damaged
+            made = vars(self.items[number])
+            kept = {name: part.half() if isinstance(part, Tensor) else part for name, part in made.items()}
+            own = file.with_suffix(f".{os.getpid()}")  # loader processes may make the same one
+            checkpoint.write(own, kept)
+            os.replace(own, file)
+        seen: dict[str, Any] = {name: _as_seen(part, turn % 2 == 1) for name, part in kept.items()}
+        return Item(**seen)
 
 
-def _half(part: Tensor | float) -> Tensor | float:
-    return part.half() if isinstance(part, Tensor) else part
+def _as_seen(part: Tensor | float, mirrored: bool) -> Tensor | float:
+    if not isinstance(part, Tensor):
+        return part
+    return part.float().flip(2) if mirrored else part.float()
 
 
 def as_list(items: list[Item]) -> list[Item]:
