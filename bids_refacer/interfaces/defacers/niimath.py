@@ -39,7 +39,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
     command = [niimath.bin, str(source), "-deface", str(template), str(mask_file), str(output)]
     run_program(command, work_dir=work_dir, image=scan.path)
     removed_by_tool = np.asarray(nib.Nifti1Image.from_filename(output).dataobj) == 0
-    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)[1]
+    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)
     mask, mask_affine = load_mask(mask_file)
     sampled = ~sample_mask(mask, mask_affine, to_template, values.shape, scan.affine, outside=False)
     visible = values != 0

