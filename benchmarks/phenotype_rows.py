@@ -60,17 +60,18 @@ def comparisons(found: Mapping[str, Assessment]) -> dict[str, Difference]:
 
 
 def print_rows(found: Mapping[str, Assessment], unit: str) -> None:
-    """A line for each type of image: n, rho (interval), p, R2, error; what is lost: rho (interval), three p (Holm)."""
+    """A line for each image: n, rho (bootstrap interval; calibrated), p, R2, error; what is lost, with p (Holm)."""
     against = comparisons(found)
     for kind, one in found.items():
-        rho = one.rho
+        rho, wide = one.rho, one.calibrated
         lost = "- | - | - | -"
         if kind in against:
             that = against[kind]
             lost = f"{that.rho.estimate:.2f} ({that.rho.low:.2f} to {that.rho.high:.2f}) | {that.p_meng:.3f} | "
             lost += f"{that.p_permutation:.3f} | {that.p:.3f}"
         print(
-            f"| {kind} | {len(one.observed)} | {rho.estimate:.2f} ({rho.low:.2f} to {rho.high:.2f}) | "
-            f"{one.permutation_p:.3f} | {one.r2:.2f} | {one.mae:.1f} {unit} | {lost} |",
+            f"| {kind} | {len(one.observed)} | {rho.estimate:.2f} ({rho.low:.2f} to {rho.high:.2f}; "
+            f"{wide.low:.2f} to {wide.high:.2f}) | {one.permutation_p:.3f} | {one.r2:.2f} | {one.mae:.1f} {unit} | "
+            f"{lost} |",
             flush=True,
         )

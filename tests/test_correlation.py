@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bids_refacer.statistics.correlation import bootstrap_spearman, compare_dependent, meng, spearman
+from bids_refacer.statistics.correlation import (
+    bootstrap_spearman,
+    compare_dependent,
+    meng,
+    permutation_interval,
+    spearman,
+)
 
 
 def test_spearman_is_scipys_with_ties() -> None:
@@ -24,6 +30,36 @@ def test_replicates_are_correlations_of_resampled_participants() -> None:
     drawn = np.random.default_rng(7).integers(0, 20, (30, 20))
     assert found == pytest.approx([stats.spearmanr(observed[rows], predicted[rows]).statistic for rows in drawn])
     assert bootstrap_spearman(observed, -predicted, seed=7, resamples=30) == pytest.approx(-found), "paired"
+
+
+def test_an_interval_from_permutations_is_fishers_where_chance_is_normal() -> None:
+    null = np.tanh(stats.norm.ppf((np.arange(9999) + 0.5) / 9999) / np.sqrt(47))
+    low, high = permutation_interval(0.5, null)
+    half = 1.959964 / np.sqrt(47)
+    assert (low, high) == pytest.approx((np.tanh(np.arctanh(0.5) - half), np.tanh(np.arctanh(0.5) + half)), abs=2e-4)
+    assert permutation_interval(0.5, null, 0.5)[0] == pytest.approx(
+        np.tanh(np.arctanh(0.5) - 0.67449 / np.sqrt(47)), abs=2e-4
+    )
+
+
+def test_an_interval_from_permutations_holds_0_where_the_test_finds_nothing() -> None:
+    rng = np.random.default_rng(2)
+    null = rng.normal(-0.06, 0.12, 999)  # lopsided, as of cross-validation
+    for rho in np.linspace(-0.5, 0.5, 101):
+        low, high = permutation_interval(float(rho), null)
+        upper, lower = ((1 + np.sum(tail)) / 1000 for tail in (null >= rho, null <= rho))
+        if abs(min(upper, lower) - 0.025) > 0.002:  # but at the very bound, where quantiles are interpolated
+            assert (low <= 0 <= high) == (min(upper, lower) > 0.025), rho
+        assert low < high
+
+
+def test_an_interval_needs_permutations_beyond_both_bounds() -> None:
+    null = np.linspace(-0.2, 0.2, 39)
+    assert np.isfinite(permutation_interval(0.3, null)).all()
+    assert np.isnan(permutation_interval(0.3, null[:38])).all()
+    assert permutation_interval(0.0, np.zeros(39)) == (0.0, 0.0), "everyone looks the same"
+    low, high = permutation_interval(1.0, null)
+    assert 0.99 < low <= high <= 1
 
 
 def test_meng_has_the_example_of_its_paper() -> None:

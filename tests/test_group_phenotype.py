@@ -68,6 +68,7 @@ def test_what_defacing_takes_is_in_the_table(said: list[str], output: Path) -> N
     assert [defaced[name] for name in ("spearman_rho", "rho_ci_low", "rho_ci_high", "p_permutation")] == list("0001"), (
         "where the face was, everyone looks the same"
     )
+    assert (original["rho_calibrated_low"], original["rho_calibrated_high"]) == ("n/a", "n/a"), "19 permutations"
     assert float(defaced["p_holm"]) == 0.05 and float(defaced["rho_difference"]) > 0.3
     assert max(float(defaced["p_meng"]), float(defaced["p_permutation_difference"])) == float(defaced["p_value"])
     assert float(defaced["p_wilcoxon_replicates"]) < 1e-10 and float(original["rho_null_sd"]) > 0.05
@@ -78,7 +79,7 @@ def test_what_defacing_takes_is_in_the_table(said: list[str], output: Path) -> N
 def test_who_is_missing_is_said(said: list[str]) -> None:
     text = "\n".join(said)
     assert f"T1w {TARGET}: 23 participants; with a value but without facial voxels: 1 (sub-07)" in text
-    assert f"{TARGET} from the face, T1w original: rho" in text
+    assert f"{TARGET} from the face, T1w original: rho" in text and ", bootstrap), permutation p" in text
     assert any("original minus this" in line and "T1w quickshear defaced" in line for line in said)
     assert f"Phenotypes and covariates: {TARGET} (ct.tsv), age (ct.tsv), sex (participants.tsv)." in text
 

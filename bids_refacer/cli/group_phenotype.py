@@ -222,6 +222,8 @@ def _figures(result: Result) -> Row:
         "rho_bootstrap_mean": found.rho_mean,
         "rho_ci_low": found.rho.low,
         "rho_ci_high": found.rho.high,
+        "rho_calibrated_low": found.calibrated.low,
+        "rho_calibrated_high": found.calibrated.high,
         "p_permutation": found.permutation_p,
         "n_permutations": len(found.null_rho),
         "rho_null_mean": float(found.null_rho.mean()),
@@ -277,9 +279,11 @@ def phenotype_lines(rows: Sequence[Row]) -> list[str]:
             continue
         model = "by the network" if row["model"] == CNN else None
         words = " ".join(filter(None, (row["suffix"], row["tool"], row["image_type"], model)))
+        kind = "bootstrap" if np.isnan(row["rho_calibrated_low"]) else "calibrated"  # too few permutations
+        low, high = (row[f"rho_{'ci' if kind == 'bootstrap' else kind}_{end}"] for end in ("low", "high"))
         line = (
-            f"{row['target']} from the face, {words}: rho {row['spearman_rho']:.2f} (95 % CI {row['rho_ci_low']:.2f} "
-            f"to {row['rho_ci_high']:.2f}), permutation p {row['p_permutation']:.2g}, n {row['n_participants']}"
+            f"{row['target']} from the face, {words}: rho {row['spearman_rho']:.2f} (95 % CI {low:.2f} to {high:.2f}, "
+            f"{kind}), permutation p {row['p_permutation']:.2g}, n {row['n_participants']}"
         )
         if "p_holm" in row:
             line += f"; original minus this {row['rho_difference']:+.2f}, p (Holm) {row['p_holm']:.2g}"

@@ -9,7 +9,7 @@ import numpy as np
 from bids_refacer.muscle.models import Learner
 from bids_refacer.muscle.validation import Folds, cross_validate, left_by_covariates
 from bids_refacer.statistics.bootstrap import percentile_interval
-from bids_refacer.statistics.correlation import bootstrap_spearman, spearman
+from bids_refacer.statistics.correlation import bootstrap_spearman, permutation_interval, spearman
 from bids_refacer.statistics.paired import Interval
 
 PERMUTATIONS = 1000
@@ -24,6 +24,7 @@ class Assessment:
     ----------
     observed, predicted : (n,) float64, residual of each participant and its prediction, units of the target
     rho : Interval, Spearman's correlation of both, with its bootstrap interval over participants
+    calibrated : Interval, the same correlation with its interval from permutations (`permutation_interval`)
     rho_mean : float, mean of the bootstrap replicates
     null_rho : (p,) float64, correlation in each permutation
     permutation_p : float, one-sided (more than chance), of the whole procedure
@@ -34,6 +35,7 @@ class Assessment:
     observed: np.ndarray
     predicted: np.ndarray
     rho: Interval
+    calibrated: Interval
     rho_mean: float
     null_rho: np.ndarray
     permutation_p: float
@@ -92,6 +94,7 @@ def assess(
         observed=ours,
         predicted=theirs,
         rho=Interval(float(rho[0]), float(low), float(high)),
+        calibrated=Interval(float(rho[0]), *permutation_interval(float(rho[0]), rho[1:])),
         rho_mean=float(np.mean(drawn)),
         null_rho=rho[1:],
         permutation_p=float((1 + np.sum(rho[1:] >= rho[0])) / len(rho)),

@@ -142,8 +142,8 @@ def _roc(tables: Tables) -> Plot:
 def _phenotypes(tables: Tables) -> Plot:
     plot = Plot("phenotypes", "What science is left in the face", "group_phenotype",
                 "Rank correlation of predicted and observed phenotype, from facial voxels (ridge regression), with its "
-                "95 % bootstrap interval, which is too narrow: whether anything is predicted is said by the "
-                "permutation test in the table.", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
+                "95 % interval, calibrated by permutation (a bootstrap interval, which is too narrow, where there were "
+                "fewer than 39 permutations).", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
     rows = from_faces(tables["group_phenotype"])
     if any(row["model"] == "cnn" for row in rows):
         plot.caption = plot.caption.replace("ridge regression", "convolutional network")
@@ -154,8 +154,9 @@ def _phenotypes(tables: Tables) -> Plot:
         for row in known:
             kind = {"original": "original", **_PROBES}[str(row["image_type"])]
             name = " ".join(filter(None, (row["tool"], str(row["image_type"]).replace("_", " "))))
-            rho, low, high = (float(row[cell] or "nan") for cell in ("spearman_rho", "rho_ci_low", "rho_ci_high"))
-            estimates.append((name, kind, rho, low, high))
+            interval = "ci" if value(row, "rho_calibrated_low") is None else "calibrated"
+            low, high = (float(row[f"rho_{interval}_{end}"] or "nan") for end in ("low", "high"))
+            estimates.append((name, kind, float(row["spearman_rho"] or "nan"), low, high))
         alt = f"{target}: " + "; ".join(f"{name} {rho:.2f}" for name, _, rho, _, _ in estimates)
         figure = draw.estimates_figure(target, estimates, 0.0, "Spearman's rho")
         plot.panels.append((figure, alt))

@@ -48,6 +48,33 @@ def bootstrap_spearman(observed: np.ndarray, predicted: np.ndarray, seed: int, r
     return spearman(np.asarray(observed)[drawn], np.asarray(predicted)[drawn])
 
 
+def permutation_interval(rho: float, null_rho: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a correlation by inversion of its permutation test: those shifts that the test would not refuse.
+
+    What a true correlation does to the estimate is taken to be a shift of Fisher's z, and its scatter to be that of
+    chance (on inverting such tests: Garthwaite 1996, Biometrics 52:1387). So it holds 0 exactly where the two-sided
+    permutation test finds nothing, and has the scatter of cross-validated predictions, which a bootstrap that takes
+    them as given has not.
+
+    Parameters
+    ----------
+    rho : the estimate
+    null_rho : (p,) float, its values in permutations
+    confidence : of the interval
+
+    Returns
+    -------
+    low, high : NaN where permutations are too few to lie beyond both bounds (39 are needed for 95 %)
+    """
+    beyond = (1 - confidence) / 2
+    if (len(null_rho) + 1) * beyond < 1 - 1e-9:
+        return _NONE, _NONE
+    limit = 1 - 1e-12  # a perfect correlation has no Fisher transform
+    low, high = np.quantile(np.arctanh(np.clip(null_rho, -limit, limit)), [beyond, 1 - beyond])
+    found = np.arctanh(np.clip(rho, -limit, limit))
+    return float(np.tanh(found - high)), float(np.tanh(found - low))
+
+
 @dataclass(frozen=True)
 class DependentTest:
     """Two correlations with one variable, of the same participants.
