@@ -1,9 +1,9 @@
 """Age from facial voxels of real heads: `python -m benchmarks.age_from_face CACHE PARTICIPANTS WORK`.
 
-CACHE is the cache of `bids_refacer train BIDS_DIR OUT --prepare-only` (OUT/cache): heads on the canonical 2 mm grid
-with their brain masks and alignments, where the tools' regions are removed (`canonical_voxels`). WORK keeps facial
-voxels, which show the faces: not for sharing; a run that is stopped goes on. Sex is regressed out. The table of
-docs/phenotype.md is what is printed.
+CACHE is the cache of `bids_refacer train BIDS_DIR OUT --prepare-only --keep-cut-faces --max-dental-void-cm2 99`
+(OUT/cache; so that nobody is left out): heads on the canonical 2 mm grid with their brain masks and alignments, where
+the tools' regions are removed (`canonical_voxels`). WORK keeps facial voxels, which show the faces: not for sharing; a
+run that is stopped goes on. Sex is regressed out. The table of docs/phenotype.md is what is printed.
 """
 
 from __future__ import annotations

@@ -57,20 +57,32 @@ def prepare(settings: SimulateSettings, number: int, target: Path) -> None:
 
 
 def power(found: dict[str, np.ndarray], people: np.ndarray, counts: Sequence[int], rho: float, model: str) -> None:
-    """Radiodensities drawn anew: how often everything that should be found is found."""
+    """Radiodensities drawn anew: how often everything that should be found is found, and what intervals hold."""
     for count in counts:
         own = {kind: kernel[:count, :count] for kind, kernel in found.items() if kind in ("original", *REMOVES_ALL)}
         age, male, muscle = people[:count, :3].T
-        design, detected, told = np.column_stack([np.ones(count), age, male]), 0, 0
+        design, told = np.column_stack([np.ones(count), age, male]), 0
         mean, spread = RADIODENSITY_HU["thigh"]
+        original, attainable, defaced = [], [], []
         for seed in range(SEEDS):
             rest = np.random.default_rng([7, seed]).standard_normal(len(people))[:count]
             target = mean - age / 4 + spread * (rho * muscle + np.sqrt(1 - rho**2) * rest)
-            rows = assess_all(own, target, design, model, seed=seed, permutations=99)
-            detected += rows["original"].rho.low > 0 and rows["original"].permutation_p <= LEVEL
+            rows = assess_all(own, target, design, model, seed=seed, permutations=199)
             told += max(one.p for one in comparisons(rows).values()) <= LEVEL
+            original.append(rows["original"])
+            defaced += [rows[kind].calibrated for kind in REMOVES_ALL]
+            attainable.append(spearman(left_by_covariates(design, target)[:, None], muscle[:, None])[0])
+        detected = sum(one.calibrated.low > 0 and one.permutation_p <= LEVEL for one in original)
+        reached = sum(
+            one.calibrated.low <= most <= one.calibrated.high for one, most in zip(original, attainable, strict=True)
+        )
+        above, below = sum(one.low > 0 for one in defaced), sum(one.high < 0 for one in defaced)
+        rho_mean = np.mean([one.rho.estimate for one in original])
         print(
-            f"{count} participants: found in the original {detected} of {SEEDS}, told from every defaced image {told}"
+            f"{count} participants: found in the original {detected} of {SEEDS} (mean rho {rho_mean:.2f}; the interval "
+            f"holds the attainable, on average {np.mean(attainable):.2f}, in {reached}), told from every defaced image "
+            f"{told}; intervals of {len(defaced)} defaced images: {above} above 0, {below} below",
+            flush=True,
         )
 
 
