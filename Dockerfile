@@ -56,7 +56,7 @@ ENV PATH=/opt/bids_refacer/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # last, as every commit changes it and each layer after it
-ARG VERSION=0.8.0
+ARG VERSION=0.8.1
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="bids_refacer" \
       org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \
