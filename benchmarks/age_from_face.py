@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
-from benchmarks.phenotype_rows import assess_all, kernels, print_rows
+from benchmarks.phenotype_rows import assess_all, kernels, print_network, print_rows
 from bids_refacer.muscle.models import MODELS
 from bids_refacer.training.heads import load_head
 from bids_refacer.volumes.facial_voxels import ROIS
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--regions", nargs="+", default=ROIS, choices=ROIS)
     parser.add_argument("--models", nargs="+", default=tuple(MODELS), choices=tuple(MODELS))
+    parser.add_argument("--cnn", action="store_true", help="also the network, on originals, beside ridge regression")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     with options.participants.open() as file:
@@ -56,6 +57,8 @@ def main() -> None:
         for model in options.models:
             print(f"{region}, {model}", flush=True)
             print_rows(assess_all(found, age, design, model), "years")
+        if options.cnn:
+            print_network(voxels["original"], region, age, design)
 
 
 if __name__ == "__main__":

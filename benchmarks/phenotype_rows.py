@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
 from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
+from bids_refacer.muscle.network import Network
 from bids_refacer.muscle.validation import draw_folds
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import Interval, holm
-from bids_refacer.volumes.facial_voxels import roi
+from bids_refacer.volumes.facial_voxels import roi, to_lattice
 
 
 def kernels(voxels: Mapping[str, np.ndarray], region: str) -> dict[str, np.ndarray]:
@@ -75,3 +77,28 @@ def print_rows(found: Mapping[str, Assessment], unit: str) -> None:
             f"{lost} |",
             flush=True,
         )
+
+
+def print_network(voxels: np.ndarray, region: str, target: np.ndarray, design: np.ndarray, *, seed: int = 0) -> None:
+    """The network beside ridge regression, in the same folds (one cross-validation, without permutations).
+
+    Parameters
+    ----------
+    voxels : (n, v) uint8, of one type of image
+    region : of `facial_voxels.ROIS`
+    target : (n,) float
+    design : (n, c) float, covariates with a column of ones
+    """
+    folds, permuted = draw_folds(len(target), seed).once(), permute(design, target, seed, 1)
+    began = time.process_time()
+    ridge = Linear(linear_kernel(voxels[:, roi(region)]), MODELS["ridge"])
+    linear = assess(ridge, design, target, permuted, folds, seed=seed)
+    found = assess(Network(to_lattice(voxels, region), seed), design, target, permuted, folds, seed=seed)
+    test = compare_dependent(found.observed, found.predicted, linear.predicted, seed=seed)
+    print(
+        f"{region}, network: rho {found.rho.estimate:.2f}, R2 {found.r2:.2f}, MAE {found.mae:.1f}; ridge in the same "
+        f"folds {linear.rho.estimate:.2f}, {linear.r2:.2f}, {linear.mae:.1f}; difference of rho "
+        f"{test.difference.estimate:+.2f} ({test.difference.low:.2f} to {test.difference.high:.2f}), Meng's p "
+        f"{test.p_value:.3f}; {time.process_time() - began:.0f} s CPU",
+        flush=True,
+    )

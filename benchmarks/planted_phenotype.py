@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
-from benchmarks.phenotype_rows import assess_all, comparisons, kernels, print_rows
+from benchmarks.phenotype_rows import assess_all, comparisons, kernels, print_network, print_rows
 from bids_refacer.cli.simulate import SimulateSettings, parse_args
 from bids_refacer.cli.simulate_run import draw_participant
 from bids_refacer.muscle.validation import left_by_covariates
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--effect", type=float, default=1.0, help="as of simulate's --muscle-effect")
     parser.add_argument("--model", default="ridge")
     parser.add_argument("--power", type=int, nargs="*", default=[], metavar="N", help="numbers of participants to try")
+    parser.add_argument("--cnn", action="store_true", help="also the network, on originals, beside ridge regression")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     said = {
@@ -142,13 +143,16 @@ def main() -> None:
             prepare(settings, number, path)
     files = [np.load(path) for path in paths]
     people = np.stack([file["person"] for file in files])
-    found = kernels({kind: np.stack([file[kind] for file in files]) for kind in ("original", *TOOLS)}, "face")
+    voxels = {kind: np.stack([file[kind] for file in files]) for kind in ("original", *TOOLS)}
+    found = kernels(voxels, "face")
     age, male, muscle = people[:, :3].T
     design = np.column_stack([np.ones_like(age), age, male])
     for site, hu in zip(SITES, people[:, 3:].T, strict=True):
         attainable = spearman(left_by_covariates(design, hu)[:, None], muscle[:, None])[0]
         print(f"{site}, {options.model}, face; attainable (true muscle density): rho {attainable:.2f}", flush=True)
         print_rows(assess_all(found, hu, design, options.model), "HU")
+        if options.cnn:
+            print_network(voxels["original"], "face", hu, design)
     known = assess_all({"original": found["original"]}, muscle, design, options.model, permutations=99)["original"]
     print(f"muscle density itself from the original: rho {known.rho.estimate:.2f}", flush=True)
     covariate(found["original"], age, male, options.model)
