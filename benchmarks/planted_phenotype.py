@@ -27,6 +27,7 @@ from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
 from benchmarks.phenotype_rows import assess_all, comparisons, kernels, print_network, print_rows
 from bids_refacer.cli.simulate import SimulateSettings, parse_args
 from bids_refacer.cli.simulate_run import draw_participant
+from bids_refacer.muscle.assessment import Assessment
 from bids_refacer.muscle.validation import left_by_covariates
 from bids_refacer.simulation.acquisition import acquire, true_brain
 from bids_refacer.simulation.model import head_model
@@ -63,27 +64,33 @@ def power(found: dict[str, np.ndarray], people: np.ndarray, counts: Sequence[int
         age, male, muscle = people[:count, :3].T
         design, told = np.column_stack([np.ones(count), age, male]), 0
         mean, spread = RADIODENSITY_HU["thigh"]
-        original, attainable, defaced = [], [], []
+        original: list[Assessment] = []
+        defaced: list[Assessment] = []
+        attainable: list[float] = []
         for seed in range(SEEDS):
             rest = np.random.default_rng([7, seed]).standard_normal(len(people))[:count]
             target = mean - age / 4 + spread * (rho * muscle + np.sqrt(1 - rho**2) * rest)
             rows = assess_all(own, target, design, model, seed=seed, permutations=199)
             told += max(one.p for one in comparisons(rows).values()) <= LEVEL
             original.append(rows["original"])
-            defaced += [rows[kind].calibrated for kind in REMOVES_ALL]
-            attainable.append(spearman(left_by_covariates(design, target)[:, None], muscle[:, None])[0])
+            defaced += [rows[kind] for kind in REMOVES_ALL]
+            attainable.append(float(spearman(left_by_covariates(design, target)[:, None], muscle[:, None])[0]))
         detected = sum(one.calibrated.low > 0 and one.permutation_p <= LEVEL for one in original)
-        reached = sum(
-            one.calibrated.low <= most <= one.calibrated.high for one, most in zip(original, attainable, strict=True)
-        )
-        above, below = sum(one.low > 0 for one in defaced), sum(one.high < 0 for one in defaced)
-        rho_mean = np.mean([one.rho.estimate for one in original])
+        found_rho = np.array([one.rho.estimate for one in original])
         print(
-            f"{count} participants: found in the original {detected} of {SEEDS} (mean rho {rho_mean:.2f}; the interval "
-            f"holds the attainable, on average {np.mean(attainable):.2f}, in {reached}), told from every defaced image "
-            f"{told}; intervals of {len(defaced)} defaced images: {above} above 0, {below} below",
-            flush=True,
+            f"{count} participants, {SEEDS} draws: found in the original {detected}, told from every defaced image "
+            f"{told}; rho {found_rho.mean():.2f} (SD {found_rho.std(ddof=1):.2f}), attainable {np.mean(attainable):.2f}"
         )
+        for kind in ("calibrated", "rho"):
+            ours, theirs = ([getattr(one, kind) for one in group] for group in (original, defaced))
+            reached = sum(one.low <= most <= one.high for one, most in zip(ours, attainable, strict=True))
+            own_mean = sum(one.low <= found_rho.mean() <= one.high for one in ours)
+            print(
+                f"  {'calibrated' if kind == 'calibrated' else 'bootstrap'} interval of the original holds the "
+                f"attainable in {reached}, the mean rho in {own_mean}; of {len(theirs)} defaced images, above 0 "
+                f"{sum(one.low > 0 for one in theirs)}, below 0 {sum(one.high < 0 for one in theirs)}",
+                flush=True,
+            )
 
 
 def calibration(found: dict[str, np.ndarray], target: np.ndarray, design: np.ndarray, model: str) -> None:
