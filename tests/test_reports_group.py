@@ -52,7 +52,7 @@ def add_phenotypes(output: Path) -> None:
     """The rows of a target that is lost with pydeface and kept with others."""
     about = {"suffix": "T1w", "target": "muscle", "roi": "face", "model": "ridge", "n_participants": 8}
     figures = {"spearman_rho": 0.61, "rho_ci_low": 0.3, "rho_ci_high": 0.8, "p_permutation": 0.001}
-    rows = [{**about, "image_type": "original", **figures}]
+    rows = [{**about, "image_type": "original", **figures, "rho_calibrated_low": 0.25, "rho_calibrated_high": 0.85}]
     for number, tool in enumerate(TOOLS):
         lost = {"rho_difference": 0.4, "difference_ci_low": 0.1, "difference_ci_high": 0.7, "p_holm": 0.01}
         kept = {"rho_difference": 0.05, "difference_ci_low": -0.2, "difference_ci_high": 0.3, "p_holm": 0.7}
@@ -179,6 +179,8 @@ def test_plots_show_the_tables(output: Path) -> None:
     assert points[:, 1].tolist() == column(summary, "recovered_mm")
     rhos = [line(drawn["phenotypes"].panels[0][0], f"estimate-{n}")[0, 0] for n in range(4)]
     assert rhos == column(table(output, "group_phenotype"), "spearman_rho")
+    intervals = [line(drawn["phenotypes"].panels[0][0], f"interval-{n}")[:, 0].tolist() for n in range(4)]
+    assert intervals == [[0.25, 0.85], *[[0.3, 0.8]] * 3], "calibrated, but bootstrap where permutations were too few"
 
 
 def test_failures_come_first_and_nobody_is_left_out(output: Path) -> None:

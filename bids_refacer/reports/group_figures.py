@@ -74,7 +74,8 @@ def estimates_figure(title: str, rows: Sequence[Estimate], zero: float | None, x
     if zero is not None:
         axes.axvline(zero, color=COLOURS["muted"], linewidth=1, linestyle=":")
     for place, (_, kind, estimate, low, high) in enumerate(rows):
-        axes.plot([low, high], [place, place], color=COLOURS[kind], linewidth=2, solid_capstyle="butt")
+        (bar,) = axes.plot([low, high], [place, place], color=COLOURS[kind], linewidth=2, solid_capstyle="butt")
+        bar.set_gid(f"interval-{place}")
         axes.plot([estimate], [place], MARKERS[kind], color=COLOURS[kind], ms=6, gid=f"estimate-{place}")
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=x, title=title)
