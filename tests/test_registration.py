@@ -12,9 +12,13 @@ import pytest
 from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
+from bids_refacer.cli.simulate import parse_args
+from bids_refacer.cli.simulate_run import draw_participant
+from bids_refacer.simulation.acquisition import Protocol, acquire, draw_session, true_brain
+from bids_refacer.simulation.model import head_model
 from bids_refacer.volumes import registration
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
-from bids_refacer.volumes.registration import RegistrationError, align_brain, brain_centre
+from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads, brain_centre
 from bids_refacer.volumes.templates import asset
 
 
@@ -205,3 +209,20 @@ def test_centre_of_a_brain_is_its_centre_of_mass(tmp_path: Path) -> None:
     affine = np.array([[0, 0, 2, 1], [3, 0, 0, 2], [0, -1, 0, 3], [0, 0, 0, 1.0]])
     nib.Nifti1Image(data, affine).to_filename(tmp_path / "brain.nii")
     np.testing.assert_allclose(brain_centre(tmp_path / "brain.nii"), [2 * 7 + 1, 3 * 3 + 2, -4.5 + 3])
+
+
+@pytest.mark.parametrize("contrast", ["T2w", "FLAIR"])
+def test_another_contrast_of_a_synthetic_head_is_found_in_its_t1w(contrast: str, tmp_path: Path) -> None:
+    """In another pose and field of view; as base of its template, the same head makes the engine fail."""
+    settings = parse_args([str(tmp_path / "never written"), "--participants", "7", "--seed", "1"])
+    model = head_model()
+    drawn = draw_participant(settings, model, 7)
+    fixed = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.of_image["T1w"])
+    rng, protocol = np.random.default_rng(7), Protocol(2.0, (192.0, 220.0, 200.0))
+    session = draw_session(protocol, rng)
+    moving = acquire(model, drawn.anatomy, session, protocol, contrast, rng)
+    brain = true_brain(model, drawn.anatomy, drawn.session)
+    found = align_heads(moving, session.grid.affine, fixed, drawn.session.grid.affine, brain)
+    canonical = np.array([[0, 106, -60], [0, 0, 0], [70, 0, 0], [0, -80, 30]])
+    native, expected = (apply_affine(np.linalg.inv(one.to_canonical), canonical) for one in (session, drawn.session))
+    assert np.linalg.norm(apply_affine(found, native) - expected, axis=1).max() < 1.5
