@@ -58,7 +58,7 @@ def main() -> None:
             print(f"{region}, {model}", flush=True)
             print_rows(assess_all(found, age, design, model), "years")
         if options.cnn:
-            print_network(voxels["original"], region, age, design)
+            print_network(voxels["original"], found["original"], region, age, design)
 
 
 if __name__ == "__main__":

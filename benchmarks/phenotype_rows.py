@@ -79,20 +79,22 @@ def print_rows(found: Mapping[str, Assessment], unit: str) -> None:
         )
 
 
-def print_network(voxels: np.ndarray, region: str, target: np.ndarray, design: np.ndarray, *, seed: int = 0) -> None:
+def print_network(
+    voxels: np.ndarray, kernel: np.ndarray, region: str, target: np.ndarray, design: np.ndarray, *, seed: int = 0
+) -> None:
     """The network beside ridge regression, in the same folds (one cross-validation, without permutations).
 
     Parameters
     ----------
     voxels : (n, v) uint8, of one type of image
+    kernel : (n, n) float, of `kernels` for it and the region
     region : of `facial_voxels.ROIS`
     target : (n,) float
     design : (n, c) float, covariates with a column of ones
     """
     folds, permuted = draw_folds(len(target), seed).once(), permute(design, target, seed, 1)
     began = time.process_time()
-    ridge = Linear(linear_kernel(voxels[:, roi(region)]), MODELS["ridge"])
-    linear = assess(ridge, design, target, permuted, folds, seed=seed)
+    linear = assess(Linear(kernel, MODELS["ridge"]), design, target, permuted, folds, seed=seed)
     found = assess(Network(to_lattice(voxels, region), seed), design, target, permuted, folds, seed=seed)
     test = compare_dependent(found.observed, found.predicted, linear.predicted, seed=seed)
     print(

@@ -81,14 +81,14 @@ def power(found: dict[str, np.ndarray], people: np.ndarray, counts: Sequence[int
             f"{count} participants, {SEEDS} draws: found in the original {detected}, told from every defaced image "
             f"{told}; rho {found_rho.mean():.2f} (SD {found_rho.std(ddof=1):.2f}), attainable {np.mean(attainable):.2f}"
         )
-        for kind in ("calibrated", "rho"):
-            ours, theirs = ([getattr(one, kind) for one in group] for group in (original, defaced))
+        for kind, name in (("calibrated", "calibrated"), ("bootstrap", "rho")):
+            ours, theirs = ([getattr(one, name) for one in group] for group in (original, defaced))
             reached = sum(one.low <= most <= one.high for one, most in zip(ours, attainable, strict=True))
             own_mean = sum(one.low <= found_rho.mean() <= one.high for one in ours)
             print(
-                f"  {'calibrated' if kind == 'calibrated' else 'bootstrap'} interval of the original holds the "
-                f"attainable in {reached}, the mean rho in {own_mean}; of {len(theirs)} defaced images, above 0 "
-                f"{sum(one.low > 0 for one in theirs)}, below 0 {sum(one.high < 0 for one in theirs)}",
+                f"  {kind} interval of the original holds the attainable in {reached}, the mean rho in {own_mean}; of "
+                f"{len(theirs)} defaced images, above 0 {sum(one.low > 0 for one in theirs)}, "
+                f"below 0 {sum(one.high < 0 for one in theirs)}",
                 flush=True,
             )
 
@@ -159,7 +159,7 @@ def main() -> None:
         print(f"{site}, {options.model}, face; attainable (true muscle density): rho {attainable:.2f}", flush=True)
         print_rows(assess_all(found, hu, design, options.model), "HU")
         if options.cnn:
-            print_network(voxels["original"], "face", hu, design)
+            print_network(voxels["original"], found["original"], "face", hu, design)
     known = assess_all({"original": found["original"]}, muscle, design, options.model, permutations=99)["original"]
     print(f"muscle density itself from the original: rho {known.rho.estimate:.2f}", flush=True)
     covariate(found["original"], age, male, options.model)

@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 from nifti_files import raw_image
 from scipy import ndimage
+from synthetic_heads import synthetic_head
 
-from bids_refacer.cli.simulate import parse_args
-from bids_refacer.cli.simulate_run import draw_participant
 from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
 from bids_refacer.interfaces.defacers.niimath_reface import write_template
 from bids_refacer.interfaces.defacers.qc import defacing_qc
-from bids_refacer.simulation.acquisition import acquire, true_brain
-from bids_refacer.simulation.model import head_model
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
@@ -173,24 +170,19 @@ def test_pydeface_reaches_the_chin(case: Case) -> None:
 @pytest.mark.parametrize("number", [1, 7])
 def test_pydeface_and_niimath_find_the_eyes_of_whole_heads(number: int, tmp_path: Path) -> None:
     """On both of these synthetic heads niimath finds a wrong fit when the head, not the template, is its base."""
-    settings = parse_args([str(tmp_path / "never written"), "--participants", "7", "--seed", "1"])
-    model = head_model()
-    drawn = draw_participant(settings, model, number)
-    image = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.of_image["T1w"])
-    affine = drawn.session.grid.affine
-    raw_image(tmp_path / "sub-01_T1w.nii", image, affine=affine)
-    brain = true_brain(model, drawn.anatomy, drawn.session)
+    head = synthetic_head(number)
+    raw_image(tmp_path / "sub-01_T1w.nii", head.image, affine=head.affine)
     scan, removed = read_scan(tmp_path / "sub-01_T1w.nii"), {}
     for tool in ("pydeface", "niimath"):
         (tmp_path / tool).mkdir()
-        removed[tool] = DEFACERS[tool].run(scan, brain, STILL, tmp_path / tool).removed
-        assert not removed[tool][brain].any(), tool
+        removed[tool] = DEFACERS[tool].run(scan, head.brain, STILL, tmp_path / tool).removed
+        assert not removed[tool][head.brain].any(), tool
     grid = CANONICAL[4]
+    to_voxel = np.linalg.inv(head.drawn.session.to_canonical @ head.affine)
     for side in (0, 1):
-        half = model.eyes * ((np.indices(grid.shape)[0] < grid.shape[0] // 2) == bool(side))
+        half = head.model.eyes * ((np.indices(grid.shape)[0] < grid.shape[0] // 2) == bool(side))
         eye = np.array(ndimage.center_of_mass(half))
-        moved = [ndimage.map_coordinates(u, eye[:, None], order=1)[0] for u in drawn.anatomy.displacement]
-        to_voxel = np.linalg.inv(drawn.session.to_canonical @ affine)
+        moved = [ndimage.map_coordinates(u, eye[:, None], order=1)[0] for u in head.drawn.anatomy.displacement]
         voxel = tuple(np.rint(nib.affines.apply_affine(to_voxel, eye * 4 + grid.affine[:3, 3] + moved)).astype(int))
         assert {tool: mask[voxel] for tool, mask in removed.items()} == {"pydeface": True, "niimath": True}, side
 

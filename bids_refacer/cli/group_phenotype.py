@@ -279,8 +279,9 @@ def phenotype_lines(rows: Sequence[Row]) -> list[str]:
             continue
         model = "by the network" if row["model"] == CNN else None
         words = " ".join(filter(None, (row["suffix"], row["tool"], row["image_type"], model)))
-        kind = "bootstrap" if np.isnan(row["rho_calibrated_low"]) else "calibrated"  # too few permutations
-        low, high = (row[f"rho_{'ci' if kind == 'bootstrap' else kind}_{end}"] for end in ("low", "high"))
+        few = np.isnan(row["rho_calibrated_low"])  # permutations
+        kind, name = ("bootstrap", "ci") if few else ("calibrated", "calibrated")
+        low, high = (row[f"rho_{name}_{end}"] for end in ("low", "high"))
         line = (
             f"{row['target']} from the face, {words}: rho {row['spearman_rho']:.2f} (95 % CI {low:.2f} to {high:.2f}, "
             f"{kind}), permutation p {row['p_permutation']:.2g}, n {row['n_participants']}"

@@ -30,7 +30,7 @@ def allineate(source: Path, template: Path, *, work_dir: Path, image: Path) -> n
     """Affine registration of a head to a template by niimath's fast engine (12 parameters).
 
     The template is what the engine calls the base, never the head: with a head as base it ended in a local minimum on
-    10 of 24 heads, 12 real and 12 synthetic (stretched upwards by 5 to 40 mm at the vertex), with the template on none.
+    10 of 24 heads, 12 real and 12 synthetic (stretched upwards by 5 to 45 mm at the vertex), with the template on none.
 
     Returns
     -------
