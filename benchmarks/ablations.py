@@ -24,19 +24,19 @@ import torch
 from torch.utils.data import Dataset
 
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig
-from bids_refacer.training import regions
-from bids_refacer.training.batches import Items, KeptItems
-from bids_refacer.training.examples import Item, attacked, draw_example, fine_item
-from bids_refacer.training.heads import Head, head_file, load_head
+from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.refacing.weights import save_model
+from bids_refacer.training.data import regions
+from bids_refacer.training.data.batches import Items, KeptItems
+from bids_refacer.training.data.examples import Item, attacked, draw_example, fine_item
+from bids_refacer.training.data.heads import Head, head_file, load_head
+from bids_refacer.training.data.priors import load_priors
+from bids_refacer.training.data.split import TRAIN
 from bids_refacer.training.loop import train_stage
 from bids_refacer.training.plan import LoopSettings
 from bids_refacer.training.precision import choose
-from bids_refacer.training.priors import load_priors
-from bids_refacer.training.split import TRAIN
 from bids_refacer.training.start import initial_stages
 from bids_refacer.training.validation import held_out_loss
-from bids_refacer.volumes.prior import LinearPrior
-from bids_refacer.weights import save_model
 
 
 class SingleStageItems(Items):

@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
 from benchmarks.phenotype_rows import assess_all, kernels, print_network, print_rows
-from bids_refacer.muscle.models import MODELS
-from bids_refacer.training.heads import load_head
-from bids_refacer.volumes.facial_voxels import ROIS
+from bids_refacer.phenotypes.models import MODELS
+from bids_refacer.phenotypes.voxels import ROIS
+from bids_refacer.training.data.heads import load_head
 from bids_refacer.volumes.intensity import CLIP
 
 

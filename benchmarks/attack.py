@@ -23,17 +23,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bids_refacer.interfaces.brain import extract_brain
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.weights import AttackModel, load_model, load_stage
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
+from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
-from bids_refacer.weights import AttackModel, load_model, load_stage
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks.attack import chosen, defaced, head_parser, prepare
-from bids_refacer.cli.attack_level import Look, attack_at
+from bids_refacer.refacing.levels import Look, attack_at
 from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import ATTACKS
 from bids_refacer.surfaces.score import score_candidates
 from bids_refacer.surfaces.skin import find_skin, read_skin, write_skin
 from bids_refacer.volumes.nifti import Scan, read_scan
-from bids_refacer.weights import AttackModel, load_model
 
 LEVELS = tuple(sorted(ATTACKS, key="naive mask secondary".split().index))
 

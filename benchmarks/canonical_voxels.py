@@ -16,8 +16,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.interfaces.defacers.quickshear import BUFFER_VOXELS
-from bids_refacer.volumes.facial_voxels import LEVELS, head_roi
+from bids_refacer.defacers.tools.quickshear import BUFFER_VOXELS
+from bids_refacer.phenotypes.voxels import LEVELS, head_roi
 from bids_refacer.volumes.grid import CANONICAL, pool, resample
 from bids_refacer.volumes.intensity import CLIP, brain_scale
 from bids_refacer.volumes.templates import pydeface_keep_mask

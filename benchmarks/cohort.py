@@ -16,20 +16,20 @@ import torch
 from benchmarks.attack import chosen, defaced, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
-from bids_refacer.cli.attack_level import Look, attack_at
-from bids_refacer.cli.verdict_rows import defacing_row
+from bids_refacer.audit.verdict_rows import defacing_row
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import image_columns, read_table, status_row, write_table
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.defacers import DEFACERS
+from bids_refacer.refacing.levels import Look, attack_at
 from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, score_candidates
 from bids_refacer.volumes.nifti import read_scan
-from bids_refacer.weights import AttackModel, load_model
 
 TOOLS = ("quickshear", "pydeface", "niimath", "skullstrip", "average")
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attack import brain_of, prepare
-from bids_refacer.interfaces.defacers import DEFACERS
-from bids_refacer.interfaces.verdict import Known, measures_after
+from bids_refacer.audit.nodes.verdict import Known, measures_after
+from bids_refacer.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.skin import find_skin
 from bids_refacer.surfaces.verdicts import (

@@ -12,8 +12,8 @@ import sys
 
 import numpy as np
 
-from bids_refacer.muscle.models import Linear, linear_kernel, ridge_path
-from bids_refacer.muscle.validation import cross_validate, draw_folds
+from bids_refacer.phenotypes.cross_validation import cross_validate, draw_folds
+from bids_refacer.phenotypes.models import Linear, linear_kernel, ridge_path
 from bids_refacer.statistics.correlation import meng, spearman
 
 STRENGTHS = (0.0, 0.5, 0.8)

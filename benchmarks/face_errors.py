@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from bids_refacer.diffusion.samplers import SAMPLERS
+from bids_refacer.refacing.weights import load_model
+from bids_refacer.training.data.heads import head_file, load_head
 from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
-from bids_refacer.training.heads import head_file, load_head
-from bids_refacer.weights import load_model
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from bids_refacer.dataset.description import write_datasets
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.interfaces.brain import extract_brain
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, true_face
-from bids_refacer.training.heads import head_file, load_head
+from bids_refacer.training.data.heads import head_file, load_head
+from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import align_brain

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.synthetic_outputs import smooth, write_output
-from bids_refacer.cli.group import run_group
+from bids_refacer.group.run import run_group
 from bids_refacer.settings import RunSettings
 from bids_refacer.statistics.identification import identify
 from bids_refacer.surfaces.identity import COLUMNS, ROWS, halved

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.head_registration import REACH_MM, carried, channels_of
+from bids_refacer.refacing.fields import SKIN_UNIT_MM, tissue_field
 from bids_refacer.simulation.model import HeadModel
-from bids_refacer.training.heads import load_head
-from bids_refacer.volumes.fields import SKIN_UNIT_MM, tissue_field
+from bids_refacer.training.data.heads import load_head
 from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.intensity import CLIP
 from bids_refacer.volumes.templates import pydeface_keep_mask

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from bids_refacer.training.heads import Head
+from bids_refacer.training.data.heads import Head
 from bids_refacer.volumes.grid import CANONICAL
 
 FIELD = 4

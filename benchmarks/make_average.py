@@ -15,10 +15,10 @@ import numpy as np
 from scipy import ndimage
 
 from bids_refacer.dataset.images import participant_labels
-from bids_refacer.interfaces.brain import extract_brain
 from bids_refacer.settings import TrainSettings
-from bids_refacer.training.preflight import Limits, flagged, read_rows, splits
-from bids_refacer.training.split import TRAIN
+from bids_refacer.training.data.preflight import Limits, flagged, read_rows, splits
+from bids_refacer.training.data.split import TRAIN
+from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.nifti import read_scan, write_volume

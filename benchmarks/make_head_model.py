@@ -29,7 +29,7 @@ from benchmarks.head_registration import (
     register,
 )
 from bids_refacer.simulation.model import ASSET, save_model
-from bids_refacer.training.heads import Head, load_head
+from bids_refacer.training.data.heads import Head, load_head
 
 FIRST = 12
 """So many heads make the average that all are registered to."""

@@ -21,7 +21,10 @@ import numpy as np
 import torch
 
 from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.weights import load_model
 from bids_refacer.surfaces.distances import signed_distances
+from bids_refacer.training.data.heads import head_file, load_head
+from bids_refacer.training.data.split import TRAIN, VAL
 from bids_refacer.training.face_validation import (
     REGIONS,
     drawn_skin,
@@ -31,9 +34,6 @@ from bids_refacer.training.face_validation import (
     true_skin,
     within,
 )
-from bids_refacer.training.heads import head_file, load_head
-from bids_refacer.training.split import TRAIN, VAL
-from bids_refacer.weights import load_model
 
 _DRAWS = 2000
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmarks.group import TOOLS
 from benchmarks.synthetic_outputs import image_path
-from bids_refacer.cli.pages import make_group_page, make_participant_pages
+from bids_refacer.audit.pages import make_participant_pages
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.tables import write_table
+from bids_refacer.group.report import make_group_page
 from bids_refacer.statistics.identification import FALSE_ACCEPT
 
 Row = dict[str, Any]

@@ -16,13 +16,13 @@ import numpy as np
 
 from benchmarks.group import timed
 from benchmarks.synthetic_outputs import image_path, write_output
-from bids_refacer.cli.group_phenotype import phenotype_tables, phenotypes_of
-from bids_refacer.dataset.audits import read_audit
-from bids_refacer.dataset.gates import gate
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.phenotypes import DEFAULT_TARGETS
+from bids_refacer.group.gates import gate
+from bids_refacer.group.outputs import read_audit
+from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS
+from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
+from bids_refacer.phenotypes.voxels import face_roi, head_roi, write_voxels
 from bids_refacer.settings import RunSettings
-from bids_refacer.volumes.facial_voxels import face_roi, head_roi, write_voxels
 
 TOOLS = ("pydeface", "quickshear")
 KINDS = ("defaced", "average")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_refacer.muscle.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
-from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
-from bids_refacer.muscle.network import Network
-from bids_refacer.muscle.validation import draw_folds
+from bids_refacer.phenotypes.assessment import PERMUTATIONS, Assessment, assess, difference_p, permute
+from bids_refacer.phenotypes.cross_validation import draw_folds
+from bids_refacer.phenotypes.models import MODELS, Linear, linear_kernel
+from bids_refacer.phenotypes.network import Network
+from bids_refacer.phenotypes.voxels import roi, to_lattice
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import Interval, holm
-from bids_refacer.volumes.facial_voxels import roi, to_lattice
 
 
 def kernels(voxels: Mapping[str, np.ndarray], region: str) -> dict[str, np.ndarray]:

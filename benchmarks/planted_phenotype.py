@@ -27,8 +27,8 @@ from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
 from benchmarks.phenotype_rows import assess_all, comparisons, kernels, print_network, print_rows
 from bids_refacer.cli.simulate import SimulateSettings, parse_args
 from bids_refacer.cli.simulate_run import draw_participant
-from bids_refacer.muscle.assessment import Assessment
-from bids_refacer.muscle.validation import left_by_covariates
+from bids_refacer.phenotypes.assessment import Assessment
+from bids_refacer.phenotypes.cross_validation import left_by_covariates
 from bids_refacer.simulation.acquisition import acquire, true_brain
 from bids_refacer.simulation.model import head_model
 from bids_refacer.simulation.people import RADIODENSITY_HU, SITES

@@ -29,7 +29,7 @@ from bids_refacer.simulation.anatomy import anatomy_of, true_skin
 from bids_refacer.simulation.model import HeadModel, head_model
 from bids_refacer.simulation.people import draw_person
 from bids_refacer.surfaces.distances import signed_distances
-from bids_refacer.training.heads import Head, load_head
+from bids_refacer.training.data.heads import Head, load_head
 from bids_refacer.volumes.grid import CANONICAL, pool
 from bids_refacer.volumes.intensity import CLIP
 from bids_refacer.volumes.templates import asset

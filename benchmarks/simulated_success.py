@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.dataset.simulated import SimulatedNames
-from bids_refacer.interfaces.brain import extract_brain, require_face
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.defacers import DEFACERS
+from bids_refacer.volumes.brain import extract_brain, require_face
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import align_brain
 

@@ -5,12 +5,13 @@ What the settings are is not known here: the fields' names are the keys, and the
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
+
+from bids_refacer.files import unfinished
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,10 +46,8 @@ def write_settings_file(settings: Any, path: str | Path) -> None:
 
     path = Path(path)
     content = {name: _plain(value) for name, value in asdict(settings).items() if value is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(tomli_w.dumps(content).encode())
-    unfinished.replace(path)
+    with unfinished(path) as temporary:
+        temporary.write_bytes(tomli_w.dumps(content).encode())
 
 
 def read_settings(path: str | Path, kind: type[Settings], required: tuple[str, ...]) -> Settings:

@@ -70,7 +70,7 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs of the participant level with their pages: the average head, and a participant who failed."""
     from page_outputs import PAGE_TOOLS, add_failure, make_output
 
-    from bids_refacer.cli.pages import make_participant_pages
+    from bids_refacer.audit.pages import make_participant_pages
 
     output = make_output(tmp_path_factory.mktemp("pages"), tools=PAGE_TOOLS)
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from small_datasets import start_dataset
 
-from bids_refacer.cli.group import run_group
+from bids_refacer.group.run import run_group
 from bids_refacer.settings import RunSettings
 
 LABELS = tuple(f"{number:02}" for number in range(1, 13))

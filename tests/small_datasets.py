@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_refacer.cli.preflight import Machine
+from bids_refacer.audit.machine import Machine
 from bids_refacer.settings import RunSettings
 
 DATA = Path(str(files("bids_refacer"))) / "data"
@@ -103,8 +103,9 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
 
 def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | None = None) -> Done:
     """Run the app with the stand-in in the place of the model."""
-    from bids_refacer.cli import run as run_module
-    from bids_refacer.interfaces.reface import Reface
+    from bids_refacer.audit import run as run_module
+    from bids_refacer.audit.nodes.reface import Reface
+    from bids_refacer.cli.run import run
 
     out, err = io.StringIO(), io.StringIO()
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).with_name('stand_in_reface.py')))}"
@@ -118,5 +119,5 @@ def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | N
         if calls:
             patch.setenv("STAND_IN_CALLS", str(calls))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run_module.run(settings)
+            code = run(settings)
     return Done(code, out.getvalue(), err.getvalue(), settings)

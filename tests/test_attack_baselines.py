@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.attack import attack_model
-from bids_refacer.weights import WeightsError, load_model
+from bids_refacer.refacing.weights import WeightsError, load_model
 
 
 def test_coarse_is_the_first_stage_alone() -> None:

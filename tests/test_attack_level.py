@@ -12,7 +12,7 @@ import pytest
 from nifti_files import raw_image
 
 from bids_refacer.cli import reface
-from bids_refacer.cli.attack_level import Look, attack_at, before_attack
+from bids_refacer.refacing.levels import Look, attack_at, before_attack
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.masks import constant_fill
 from bids_refacer.volumes.nifti import Scan, read_scan

@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_refacer.interfaces.brain import extract_brain, image_kind, require_face
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.defacers import DEFACERS
+from bids_refacer.volumes.brain import extract_brain, image_kind, require_face
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan
 

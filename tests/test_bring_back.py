@@ -11,9 +11,9 @@ from conftest import Phantom
 from nifti_files import raw_image
 from tool_programs_on_path import install
 
-from bids_refacer.interfaces.defacers import DefacerError
-from bids_refacer.interfaces.defacers.bring_back import read_output, removed_by
-from bids_refacer.interfaces.defacers.user import make_tool
+from bids_refacer.defacers import DefacerError
+from bids_refacer.defacers.bring_back import read_output, removed_by
+from bids_refacer.defacers.user import make_tool
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.lattice import LatticeError, onto_grid
 from bids_refacer.volumes.nifti import Scan, read_scan

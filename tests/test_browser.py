@@ -27,7 +27,7 @@ CHOOSE = "void ((s) => { s.selectedIndex = %d; s.dispatchEvent(new Event('change
 
 @pytest.fixture(scope="module")
 def output(page_output: Path) -> Path:
-    from bids_refacer.cli.group import run_group
+    from bids_refacer.group.run import run_group
 
     settings = {"bids_dir": page_output.parent / "bids", "output_dir": page_output, "work_dir": page_output / "w"}
     assert run_group(RunSettings(analysis_level="group", **settings), lambda line: None) == 0

@@ -20,7 +20,7 @@ from bids_refacer.refacing.conditioning import (
     upsample,
     working_box,
 )
-from bids_refacer.volumes.fields import SKIN_UNIT_MM
+from bids_refacer.refacing.fields import SKIN_UNIT_MM
 
 
 def test_coarse_voxels_are_known_when_all_and_unknown_when_any_of_their_voxels_are() -> None:

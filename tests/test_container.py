@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 from small_datasets import add_image, settings_for, start_dataset
 
-from bids_refacer.cli import checks, container, environment
-from bids_refacer.cli import plan as plan_module
-from bids_refacer.cli.collect import forget_faces
-from bids_refacer.dataset import writing
+from bids_refacer import environment, files
+from bids_refacer.audit import plan as plan_module
+from bids_refacer.audit.records import forget_faces
+from bids_refacer.cli import checks, container
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import identifiable_dir
-from bids_refacer.dataset.writing import one_writer, write_text
+from bids_refacer.files import one_writer, write_text
 
 MOUNTS = "1 0 0:1 / / rw - overlay overlay rw\n2 1 0:2 / /proc rw - proc proc rw\n3 1 8:1 /d {} ro - ext4 /dev/vda rw\n"
 
@@ -120,7 +120,7 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*args: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(writing.fcntl, "flock", refuse)
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
     with one_writer(tmp_path / "lock") as locked:
         assert not locked
 

@@ -15,7 +15,7 @@ from bids_refacer.dataset import description, sidecars, tables, validation
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
-from bids_refacer.dataset.writing import write_json, write_text
+from bids_refacer.files import write_json, write_text
 
 DETAILS = {"Tool": "quickshear", "Version": "1.2.0", "Command": "quickshear ANAT", "Options": {"buffer": 10}}
 NAMES = (

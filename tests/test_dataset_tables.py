@@ -21,7 +21,7 @@ from bids_refacer.dataset.tables import (
     write_dictionary,
     write_table,
 )
-from bids_refacer.dataset.writing import write_json, write_text
+from bids_refacer.files import write_json, write_text
 from bids_refacer.settings import RunSettings
 
 IMAGE = HeadImage(
@@ -63,7 +63,7 @@ def test_defacing_columns_are_what_is_measured() -> None:
     """The numbers of the quality control are named once more in the code that makes them."""
     import numpy as np
 
-    from bids_refacer.interfaces.defacers.qc import defacing_qc
+    from bids_refacer.defacers.qc import defacing_qc
 
     block = np.zeros((16, 16, 16), bool)
     block[4:12, 4:12, 4:12] = True
@@ -72,7 +72,7 @@ def test_defacing_columns_are_what_is_measured() -> None:
 
 
 def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
-    from bids_refacer.cli.verdict_rows import defacing_row
+    from bids_refacer.audit.verdict_rows import defacing_row
     from bids_refacer.surfaces.verdicts import MEASURED
 
     settings = RunSettings(bids_dir=tmp_path, output_dir=tmp_path, work_dir=tmp_path)

@@ -10,8 +10,9 @@ import pytest
 from conftest import Phantom
 from nifti_files import raw_image
 
-from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, deepdefacer
-from bids_refacer.interfaces.defacers.deepdefacer import Weights, convolve, forward, load_weights, stretch, weight_file
+from bids_refacer.defacers import DEFACERS, DefacerError
+from bids_refacer.defacers.tools import deepdefacer
+from bids_refacer.defacers.tools.deepdefacer import Weights, convolve, forward, load_weights, stretch, weight_file
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
 

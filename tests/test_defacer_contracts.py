@@ -12,8 +12,8 @@ from conftest import Phantom
 from nifti_files import raw_image
 from tool_programs_on_path import install
 
-from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
-from bids_refacer.interfaces.defacers.freesurfer import atlases
+from bids_refacer.defacers import DEFACERS, DefacerError, DefaceResult
+from bids_refacer.defacers.tools.freesurfer import atlases
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan
 

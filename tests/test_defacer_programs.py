@@ -13,10 +13,10 @@ from conftest import Phantom
 from nifti_files import raw_image
 from scipy import ndimage
 
-from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, process
-from bids_refacer.interfaces.defacers.process import run_program
-from bids_refacer.interfaces.defacers.pydeface import PADDING_VOXELS, padded_face_mask
-from bids_refacer.interfaces.defacers.template import allineate, load_mask, pydeface_files, sample_mask
+from bids_refacer.defacers import DEFACERS, DefacerError, process
+from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
+from bids_refacer.defacers.tools.pydeface import PADDING_VOXELS, padded_face_mask
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan
 
@@ -78,7 +78,7 @@ def test_with_fsl_the_real_pydeface_runs(phantom_scan: Scan, phantom_head: Phant
 
 
 def test_fsl_without_its_variable_is_no_fsl(fsl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bids_refacer.interfaces.defacers.pydeface import flirt_is_here
+    from bids_refacer.defacers.tools.pydeface import flirt_is_here
 
     assert flirt_is_here()
     monkeypatch.delenv("FSLDIR")
@@ -89,7 +89,7 @@ def test_with_fsl_niimath_is_not_needed(fsl: Path, monkeypatch: pytest.MonkeyPat
     from importlib.util import find_spec
 
     monkeypatch.setattr(
-        "bids_refacer.interfaces.defacers.tool.find_spec", lambda name: None if name == "niimath" else find_spec(name)
+        "bids_refacer.defacers.tool.find_spec", lambda name: None if name == "niimath" else find_spec(name)
     )
     assert DEFACERS["pydeface"].missing() is None
     monkeypatch.delenv("FSLDIR")
@@ -206,6 +206,6 @@ def test_padding_continues_the_face_forward_and_down_and_moves_nothing() -> None
 
 
 def test_the_template_is_missing_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bids_refacer.interfaces.defacers.template.find_spec", lambda name: None)
+    monkeypatch.setattr("bids_refacer.defacers.template.find_spec", lambda name: None)
     with pytest.raises(DefacerError, match="pip install pydeface"):
         pydeface_files()

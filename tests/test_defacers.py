@@ -14,9 +14,9 @@ from nifti_files import raw_image
 from scipy import ndimage
 from synthetic_heads import synthetic_head
 
-from bids_refacer.interfaces.defacers import DEFACERS, DefacerError, DefaceResult
-from bids_refacer.interfaces.defacers.niimath_reface import write_template
-from bids_refacer.interfaces.defacers.qc import defacing_qc
+from bids_refacer.defacers import DEFACERS, DefacerError, DefaceResult
+from bids_refacer.defacers.qc import defacing_qc
+from bids_refacer.defacers.tools.niimath_reface import write_template
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
@@ -241,7 +241,7 @@ def test_an_absent_tool_says_how_to_get_it(tool: str, package: str, monkeypatch:
     from importlib.util import find_spec
 
     monkeypatch.setattr(
-        "bids_refacer.interfaces.defacers.tool.find_spec", lambda name: None if name == package else find_spec(name)
+        "bids_refacer.defacers.tool.find_spec", lambda name: None if name == package else find_spec(name)
     )
     monkeypatch.delenv("FSLDIR", raising=False)
     assert DEFACERS[tool].missing() == (

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import docs_gallery
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.simulated import SimulatedNames, truth_dir
-from bids_refacer.dataset.writing import write_json
+from bids_refacer.files import write_json
 from bids_refacer.surfaces.gifti import read_surface, write_surface
 
 Folders = tuple[Path, Path]

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from training_heads import TINY_COARSE, average_heads, small_prior
 
 from bids_refacer.refacing.conditioning import linear_fields, working_box
+from bids_refacer.refacing.fields import skin_field, tissue_field
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.surfaces.region import part_of
+from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.regions import skullstrip_region, zone_region
 from bids_refacer.training.face_validation import (
     REGIONS,
     FaceProblem,
@@ -20,11 +24,7 @@ from bids_refacer.training.face_validation import (
     face_errors,
     face_problem,
 )
-from bids_refacer.training.heads import Head
-from bids_refacer.training.regions import skullstrip_region, zone_region
-from bids_refacer.volumes.fields import skin_field, tissue_field
 from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
-from bids_refacer.volumes.prior import LinearPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_refacer.volumes.facial_voxels import (
+from bids_refacer.phenotypes.voxels import (
     ROIS,
     face_roi,
     head_roi,

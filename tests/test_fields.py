@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bids_refacer.refacing.conditioning import as_tensor, render, upsample
+from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_field, tissue_field
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_field, tissue_field
 from bids_refacer.volumes.grid import pool
 
 SIDE, RADIUS = 40, 61.3

@@ -51,10 +51,10 @@ def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path, ball, monke
     write_surface(path, ball)
     before = path.read_bytes()
 
-    def full_disk(source, target):
+    def full_disk(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("bids_refacer.surfaces.gifti.os.replace", full_disk)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_surface(path, trimesh.creation.box())
     assert path.read_bytes() == before

@@ -10,10 +10,10 @@ import trimesh
 from group_runs import LABELS, make_bids, one, run, table
 
 from benchmarks.synthetic_outputs import random_face, write_output
-from bids_refacer.cli.group_faces import find_gallery, surface_of
-from bids_refacer.cli.group_identity import Search
-from bids_refacer.dataset.audits import AuditError, read_audit
 from bids_refacer.dataset.names import OutputNames
+from bids_refacer.group.faces import find_gallery, surface_of
+from bids_refacer.group.identity import Search
+from bids_refacer.group.outputs import AuditError, read_audit
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.identity import FaceMap, write_face_map
 

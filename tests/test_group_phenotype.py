@@ -12,12 +12,14 @@ from group_runs import change, make_bids, run, table
 
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
-from bids_refacer.cli import group, group_models, group_phenotype
-from bids_refacer.cli.group_phenotype import NOTHING, phenotype_lines
-from bids_refacer.dataset.audits import AuditError
-from bids_refacer.dataset.phenotypes import DEFAULT_TARGETS, PhenotypeError, read_phenotypes
 from bids_refacer.dataset.validation import validate
-from bids_refacer.muscle import network
+from bids_refacer.group import models as group_models
+from bids_refacer.group import phenotypes as group_phenotype
+from bids_refacer.group import run as group
+from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS, PhenotypeError, read_phenotypes
+from bids_refacer.group.phenotypes import NOTHING, phenotype_lines
+from bids_refacer.phenotypes import network
 
 LABELS = tuple(f"{number:02}" for number in range(1, 25))
 TOOL = ("quickshear",)

@@ -9,8 +9,8 @@ from group_runs import LABELS, change, make_bids, one, run, table
 
 from benchmarks.synthetic_outputs import write_output
 from bids_refacer.__main__ import main
-from bids_refacer.cli.group_cohorts import age_band
-from bids_refacer.dataset.audits import AuditError
+from bids_refacer.group.cohorts import age_band
+from bids_refacer.group.outputs import AuditError
 
 TOOLS = ("niimath", "quickshear")
 

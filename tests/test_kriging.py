@@ -8,9 +8,9 @@ import torch
 from scipy import ndimage
 from tiny_models import fields_of, prior_around
 
+from bids_refacer.refacing import kriging
 from bids_refacer.refacing.conditioning import SHARE, Level, anchored_fields, as_tensor, linear_fields
-from bids_refacer.volumes import kriging
-from bids_refacer.volumes.kriging import (
+from bids_refacer.refacing.kriging import (
     ANCHOR_STD,
     CARRY_MM,
     LENGTH_MM,
@@ -20,7 +20,7 @@ from bids_refacer.volumes.kriging import (
     ErrorCovariance,
     krige,
 )
-from bids_refacer.volumes.prior import SPACING, Block
+from bids_refacer.refacing.prior import SPACING, Block
 
 SHAPE = (16, 18, 20)
 MODES = 3

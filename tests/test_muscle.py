@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_refacer.muscle.models import COMPONENTS, MODELS, PENALTIES, Linear, linear_kernel, pls_path, ridge_path
-from bids_refacer.muscle.validation import INNER, OUTER, Folds, cross_validate, draw_folds, left_by_covariates
+from bids_refacer.phenotypes.cross_validation import INNER, OUTER, Folds, cross_validate, draw_folds, left_by_covariates
+from bids_refacer.phenotypes.models import COMPONENTS, MODELS, PENALTIES, Linear, linear_kernel, pls_path, ridge_path
 
 
 @pytest.fixture(scope="module")

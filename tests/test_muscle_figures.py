@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_refacer.muscle.assessment import Assessment, assess, difference_p, permute
-from bids_refacer.muscle.models import MODELS, Linear, linear_kernel
-from bids_refacer.muscle.validation import draw_folds
+from bids_refacer.phenotypes.assessment import Assessment, assess, difference_p, permute
+from bids_refacer.phenotypes.cross_validation import draw_folds
+from bids_refacer.phenotypes.models import MODELS, Linear, linear_kernel
 from bids_refacer.statistics.correlation import compare_dependent
 from bids_refacer.statistics.paired import holm
 

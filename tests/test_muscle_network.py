@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bids_refacer.muscle.assessment import assess, permute
-from bids_refacer.muscle.network import EPOCHS, Network, PhenotypeNetwork
-from bids_refacer.muscle.validation import Folds, cross_validate, draw_folds
+from bids_refacer.phenotypes.assessment import assess, permute
+from bids_refacer.phenotypes.cross_validation import Folds, cross_validate, draw_folds
+from bids_refacer.phenotypes.network import EPOCHS, Network, PhenotypeNetwork
 from bids_refacer.statistics.correlation import spearman
 
 COUNT = 60

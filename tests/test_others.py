@@ -11,15 +11,15 @@ import pytest
 from other_contrast import TO_T2W, other_contrast
 from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.cli.others import about_passed_over, choose, describe_others, passed_over_rows, plan_others
+from bids_refacer.audit.nodes.carry import CarryHead
+from bids_refacer.audit.nodes.deface import Deface
+from bids_refacer.audit.others import about_passed_over, choose, describe_others, passed_over_rows, plan_others
 from bids_refacer.dataset.images import HeadImage, Selection, find_images
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.others import find_others, one_of_parts
 from bids_refacer.dataset.records import DEFACED
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
-from bids_refacer.interfaces.carry import CarryHead
-from bids_refacer.interfaces.deface import Deface
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import read_mask, read_scan
@@ -174,7 +174,7 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
     done: Done, bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Brain and alignment of the T1w, moved by the true transformation, put the average face where the nose is."""
-    monkeypatch.setattr("bids_refacer.interfaces.carry.align_brain", lambda *_: Alignment(np.eye(4), np.eye(4)))
+    monkeypatch.setattr("bids_refacer.audit.nodes.carry.align_brain", lambda *_: Alignment(np.eye(4), np.eye(4)))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matrix.json").write_text(json.dumps(np.linalg.inv(TO_T2W).tolist()))
     t1w, t2w = (str(bids / f"sub-01/anat/sub-01_echo-1_{suffix}.nii.gz") for suffix in ("T1w", "T2w"))

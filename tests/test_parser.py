@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bids_refacer import __version__
+from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.parser import build_parser, parse_args
-from bids_refacer.cli.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.settings import DEFACE_TOOLS, RunSettings
 
 
@@ -161,7 +161,7 @@ def test_run_is_called_with_the_settings(bids: Path, tmp_path: Path, monkeypatch
 
 
 def test_registry_and_choices_are_the_same_tools() -> None:
-    from bids_refacer.interfaces.defacers import DEFACERS
+    from bids_refacer.defacers import DEFACERS
 
     assert set(DEFACERS) == set(DEFACE_TOOLS)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_refacer.volumes.fields import SKIN_LIMIT
-from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior, known_weight
+from bids_refacer.refacing.fields import SKIN_LIMIT
+from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior, known_weight
 
 SHAPE = (6, 5, 4)
 SIZE = 120

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_prior import SHAPE, draw, make
 
-from bids_refacer.volumes.prior import BLOCKS, LinearPrior, fit_prior
+from bids_refacer.refacing.prior import BLOCKS, LinearPrior, fit_prior
 
 Volumes = dict[str, np.ndarray]
 

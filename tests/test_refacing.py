@@ -17,10 +17,10 @@ from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.conditioning import linear_fields, pyramid
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
+from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
-from bids_refacer.weights import AttackModel
 
 STILL = Alignment(np.eye(4), np.eye(4))
 

@@ -12,11 +12,12 @@ from group_runs import TOOLS, make_bids, run, table
 from page_reader import assert_self_contained, read_page
 
 from benchmarks.synthetic_outputs import image_path, write_output
-from bids_refacer.cli.group import run_group
-from bids_refacer.cli.pages import make_group_page, rebuild_pages
+from bids_refacer.cli.run import rebuild_pages
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
 from bids_refacer.dataset.validation import validate
+from bids_refacer.group.report import make_group_page
+from bids_refacer.group.run import run_group
 from bids_refacer.reports.group_plots import from_faces, group_plots
 from bids_refacer.settings import RunSettings
 

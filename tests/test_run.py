@@ -19,8 +19,8 @@ from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
+from bids_refacer.phenotypes.voxels import read_voxels
 from bids_refacer.settings import RunSettings
-from bids_refacer.volumes.facial_voxels import read_voxels
 
 GOOD = "sub-01/ses-a/anat/sub-01_ses-a_run-1_T1w.nii.gz"
 STEM = "sub-01/ses-a/anat/sub-01_ses-a_run-1"

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_refacer.cli.crashes import Crash, read_crashes, sentence
-from bids_refacer.cli.progress import Progress, elapsed
+from bids_refacer.audit.crashes import Crash, read_crashes, sentence
+from bids_refacer.audit.nodes.child import ChildError, run_child
+from bids_refacer.audit.nodes.publish import Publish
+from bids_refacer.audit.nodes.reface import Reface
+from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
 from bids_refacer.dataset.seeds import seed_for
-from bids_refacer.interfaces.child import ChildError, run_child
-from bids_refacer.interfaces.publish import Publish
-from bids_refacer.interfaces.reface import Reface
 
 IMAGES = [f"sub-{number:02}/anat/sub-{number:02}_T1w.nii.gz" for number in range(20)]
 
@@ -182,7 +182,7 @@ def test_a_child_that_fails(tmp_path: Path, code: str, words: str) -> None:
 def test_a_child_sees_a_terminal_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
-    monkeypatch.setattr("bids_refacer.interfaces.child.sys.stderr", terminal)
+    monkeypatch.setattr("bids_refacer.audit.nodes.child.sys.stderr", terminal)
     code = "import sys; print(sys.stderr.isatty(), file=sys.stderr)"
     run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=True, about="image")
     assert "".join(written).strip() == "True"

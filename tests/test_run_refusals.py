@@ -9,10 +9,11 @@ import pytest
 from small_datasets import STAND_IN, add_image, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.__main__ import main
-from bids_refacer.cli import plan as plan_module
-from bids_refacer.cli import preflight
-from bids_refacer.cli import run as run_module
-from bids_refacer.interfaces.defacers import DEFACERS
+from bids_refacer.audit import machine as machine_module
+from bids_refacer.audit import plan as plan_module
+from bids_refacer.audit import run as run_module
+from bids_refacer.cli.run import run
+from bids_refacer.defacers import DEFACERS
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +61,24 @@ def test_invalid_dataset(tmp_path: Path) -> None:
 def test_gpu_that_is_not_there(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = '{"gpus": 0, "card": "x", "weights": {}}\n'
     said = subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
-    monkeypatch.setattr(preflight.subprocess, "run", lambda *args, **kwargs: said)
-    assert preflight.ask("default", "try").gpus == 0
-    with pytest.raises(preflight.PreflightError, match="--gpu require: torch finds no CUDA GPU here"):
-        preflight.ask("default", "require")
+    monkeypatch.setattr(machine_module.subprocess, "run", lambda *args, **kwargs: said)
+    assert machine_module.ask("default", "try").gpus == 0
+    with pytest.raises(machine_module.MachineError, match="--gpu require: torch finds no CUDA GPU here"):
+        machine_module.ask("default", "require")
 
 
 def test_unknown_model(bids: Path, tmp_path: Path) -> None:
     """The real child: it imports torch, so this takes seconds."""
-    with pytest.raises(preflight.PreflightError, match="No attack model 'nonsense'"):
-        preflight.ask("nonsense", "try")
+    with pytest.raises(machine_module.MachineError, match="No attack model 'nonsense'"):
+        machine_module.ask("nonsense", "try")
 
 
 def test_preflight_errors_end_the_run(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def refuse(model: str, gpu: str) -> None:
-        raise preflight.PreflightError("No such model: give another.")
+        raise machine_module.MachineError("No such model: give another.")
 
     monkeypatch.setattr(run_module, "ask", refuse)
-    assert run_module.run(settings_for(bids, tmp_path / "out")) == 1
+    assert run(settings_for(bids, tmp_path / "out")) == 1
     assert capsys.readouterr().err == "No such model: give another.\n"
 
 
@@ -133,7 +134,7 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
 def test_attack_takes_one_slot_of_the_gpu_queue(bids: Path, tmp_path: Path) -> None:
     settings = settings_for(bids, tmp_path / "out", nprocs=4, omp_nthreads=3)
     assert plan_module.make_attack(settings, STAND_IN).processes == 3
-    with_gpu = plan_module.make_attack(settings, preflight.Machine(gpus=1, card="x", weights={}))
+    with_gpu = plan_module.make_attack(settings, machine_module.Machine(gpus=1, card="x", weights={}))
     assert with_gpu.use_gpu and with_gpu.processes == 1
     never = settings_for(bids, tmp_path / "out", nprocs=4, omp_nthreads=3, gpu="none")
-    assert not plan_module.make_attack(never, preflight.Machine(gpus=1, card="x", weights={})).use_gpu
+    assert not plan_module.make_attack(never, machine_module.Machine(gpus=1, card="x", weights={})).use_gpu

@@ -25,6 +25,7 @@ from bids_refacer.refacing.conditioning import (
     upsample,
     working_box,
 )
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.refacing.sampling import (
     CONDITION_NOISE,
     Draw,
@@ -33,9 +34,8 @@ from bids_refacer.refacing.sampling import (
     mean_sample,
     sample_cascade,
 )
+from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.prior import LinearPrior
-from bids_refacer.weights import AttackModel
 
 CPU = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
 

@@ -25,7 +25,7 @@ from bids_refacer.simulation.model import ASSET, HeadModel, head_model, read_mod
 from bids_refacer.simulation.people import HU_PER_YEAR, SITES, draw_person
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.training.regions import shear_region
+from bids_refacer.training.data.regions import shear_region
 from bids_refacer.volumes.grid import CANONICAL, Grid, resample
 from bids_refacer.volumes.templates import pydeface_keep_mask
 

@@ -16,12 +16,13 @@ from small_datasets import add_image, average_head, head_without_face, start_dat
 from training_heads import TINY_COARSE, TINY_FINE
 
 from bids_refacer.__main__ import main
-from bids_refacer.cli import train_data, train_run
+from bids_refacer.refacing.weights import load_model
 from bids_refacer.settings import TrainSettings
+from bids_refacer.training import run as train_run
 from bids_refacer.training.checkpoint import checkpoints, read
+from bids_refacer.training.data import cache as train_data
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.templates import asset
-from bids_refacer.weights import load_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
 

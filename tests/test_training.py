@@ -21,17 +21,17 @@ from training_heads import TINY_COARSE, TINY_FINE, average_heads, small_prior
 from training_loose import Loose, train
 from training_loose import loop_settings as settings
 
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.training import loop
-from bids_refacer.training.batches import Items
 from bids_refacer.training.checkpoint import CheckpointError, checkpoints, read
+from bids_refacer.training.data.batches import Items
+from bids_refacer.training.data.examples import Item
+from bids_refacer.training.data.heads import Head
 from bids_refacer.training.draws import normal, strata
-from bids_refacer.training.examples import Item
-from bids_refacer.training.heads import Head
 from bids_refacer.training.keeper import TrainingError, best_weights
 from bids_refacer.training.loop import train_stage
 from bids_refacer.training.plan import LoopSettings, learning_rate
 from bids_refacer.training.validation import item_loss
-from bids_refacer.volumes.prior import LinearPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
 

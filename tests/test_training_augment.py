@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from training_heads import FIELD_SHAPE, SHAPE
 
-from bids_refacer.training.augment import (
+from bids_refacer.training.data.augment import (
     Augmentation,
     apply_intensity,
     apply_pose,

@@ -11,8 +11,8 @@ import torch
 from training_heads import TINY_COARSE
 from training_loose import Loose, loop_settings
 
-from bids_refacer.training.batches import KeptItems
-from bids_refacer.training.examples import Item
+from bids_refacer.training.data.batches import KeptItems
+from bids_refacer.training.data.examples import Item
 from bids_refacer.training.loop import train_stage
 
 

@@ -14,15 +14,15 @@ from training_heads import FIELD_SHAPE, SHAPE, TINY_COARSE, TINY_FINE, average_h
 from bids_refacer.diffusion.cascade import COARSE, FINE
 from bids_refacer.refacing.canonical import canonical_head
 from bids_refacer.refacing.conditioning import pyramid
-from bids_refacer.training import batches
-from bids_refacer.training import examples as module
-from bids_refacer.training.augment import apply_pose
-from bids_refacer.training.batches import Items
-from bids_refacer.training.examples import BOX_MULTIPLE, Attacked, Example, attacked, draw_example, fine_crop
-from bids_refacer.training.heads import Head
-from bids_refacer.volumes.fields import skin_certain, skin_field, tissue_field
+from bids_refacer.refacing.fields import skin_certain, skin_field, tissue_field
+from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.training.data import batches
+from bids_refacer.training.data import examples as module
+from bids_refacer.training.data.augment import apply_pose
+from bids_refacer.training.data.batches import Items
+from bids_refacer.training.data.examples import BOX_MULTIPLE, Attacked, Example, attacked, draw_example, fine_crop
+from bids_refacer.training.data.heads import Head
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.prior import LinearPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")  # in quickshear
 

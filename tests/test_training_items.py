@@ -11,8 +11,8 @@ from test_training_augment import plain_draw, strong_draw
 from training_heads import FIELD_SHAPE, SHAPE, average_heads, small_prior
 
 from bids_refacer.refacing.conditioning import render, residual_scale, upsample, working_box
-from bids_refacer.training import examples as module
-from bids_refacer.training.examples import (
+from bids_refacer.training.data import examples as module
+from bids_refacer.training.data.examples import (
     BOX_MULTIPLE,
     FAR_WEIGHT,
     Attacked,

@@ -10,8 +10,8 @@ import pytest
 from training_heads import average_heads
 
 from bids_refacer.surfaces.region import ASSET, PARTS
-from bids_refacer.training.heads import Head
-from bids_refacer.training.preflight import (
+from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.preflight import (
     MOST_NOSE_CUT,
     NOSE_LABEL,
     Dropped,
@@ -27,7 +27,7 @@ from bids_refacer.training.preflight import (
     splits,
     write_dropped,
 )
-from bids_refacer.training.split import TRAIN, VAL, split_of
+from bids_refacer.training.data.split import TRAIN, VAL, split_of
 from bids_refacer.volumes.templates import asset
 
 LIMITS = Limits(max_roughness_mm=0.3, max_dental_void_cm2=4.0)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from training_heads import average_heads
 
-from bids_refacer.training import priors as module
-from bids_refacer.training.priors import FOLDS, cross_fitted_priors, folds_of, load_priors, save_priors
-from bids_refacer.volumes.fields import SKIN_LIMIT, skin_certain, skin_field, tissue_field
+from bids_refacer.refacing.fields import SKIN_LIMIT, skin_certain, skin_field, tissue_field
+from bids_refacer.refacing.prior import BLOCKS, LinearPrior
+from bids_refacer.training.data import priors as module
+from bids_refacer.training.data.priors import FOLDS, cross_fitted_priors, folds_of, load_priors, save_priors
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.prior import BLOCKS, LinearPrior
 
 SHAPE = (6, 5, 4)
 Quantities = dict[str, np.ndarray]

@@ -10,9 +10,9 @@ import pytest
 from scipy import ndimage
 from training_heads import SHAPE, average_heads
 
-from bids_refacer.training import regions
-from bids_refacer.training.heads import Head
-from bids_refacer.training.regions import (
+from bids_refacer.training.data import regions
+from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.regions import (
     KINDS,
     draw_region,
     shear_region,

@@ -9,8 +9,8 @@ import torch
 from training_heads import TINY_COARSE
 
 from bids_refacer.diffusion.cascade import COARSE, FINE
+from bids_refacer.refacing.weights import WeightsError, load_model
 from bids_refacer.training.start import differences, initial_stages
-from bids_refacer.weights import WeightsError, load_model
 
 
 def shipped() -> dict:

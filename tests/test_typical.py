@@ -17,12 +17,12 @@ from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.canonical import Canonical, canonical_head
 from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.typical import WORDS, extremes, measures, unusual
-from bids_refacer.training.heads import Head
-from bids_refacer.training.ranges import training_ranges
-from bids_refacer.training.regions import template_region
+from bids_refacer.refacing.weights import AttackModel
+from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.ranges import training_ranges
+from bids_refacer.training.data.regions import template_region
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.nifti import read_scan
-from bids_refacer.weights import AttackModel
 
 STILL = Alignment(np.eye(4), np.eye(4))
 WIDE = {"brain_scale": (0.5, 2.0), "shape": (0.0, 9.0), "misfit": (0.0, 9.0)}

@@ -15,16 +15,16 @@ import pytest
 from small_datasets import DATA, STAND_IN, Done, add_image, run_with_stand_in, settings_for, start_dataset
 from tool_programs_on_path import install
 
-from bids_refacer.cli.plan import make_attack, make_plan, tool_warnings
+from bids_refacer.audit.graph.tool import build_tool
+from bids_refacer.audit.nodes.deface import Deface
+from bids_refacer.audit.plan import make_attack, make_plan, tool_warnings
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.tables import read_table
-from bids_refacer.interfaces.deface import Deface
-from bids_refacer.interfaces.defacers import DefacerError
-from bids_refacer.interfaces.defacers.user import ToolsFileError, read_tools
+from bids_refacer.defacers import DefacerError
+from bids_refacer.defacers.user import ToolsFileError, read_tools
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.templates import asset
-from bids_refacer.workflows.tool import build_tool
 
 OWN = Path(__file__).with_name("own_tools.toml")
 FAULTS = ("killed", "silent", "disk", "grid", "unchanged", "everything")
@@ -50,7 +50,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     with pytest.MonkeyPatch.context() as patch:
         install({"frontcut": "frontcut"}, folder / "bin", patch)
         for module in ("head", "verdict"):  # the extractor has its own tests, and takes its time
-            patch.setattr(f"bids_refacer.interfaces.{module}.extract_brain", the_average_brain)
+            patch.setattr(f"bids_refacer.audit.nodes.{module}.extract_brain", the_average_brain)
         tools = {"deface_tools": ("frontcut", *FAULTS), "tools_file": folder / "tools.toml"}
         settings = settings_for(bids, folder / "out", **tools)
         return run_with_stand_in(settings)
@@ -129,7 +129,7 @@ def test_a_tool_that_hangs_is_stopped_with_all_it_started(tmp_path: Path, monkey
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bids_refacer.interfaces import deface as module
+    from bids_refacer.audit.nodes import deface as module
 
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "defaced.nii.gz")

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_refacer.interfaces.defacers.spm import removed_by_rule
-from bids_refacer.interfaces.verdict import refusal
+from bids_refacer.audit.nodes.verdict import refusal
+from bids_refacer.defacers.tools.spm import removed_by_rule
 from bids_refacer.surfaces.verdicts import (
     JUDGED,
     MEASURED,
@@ -168,7 +168,7 @@ def test_brain_measures_of_three_tissues() -> None:
 @pytest.mark.real_head
 @pytest.mark.slow
 def test_a_real_head_is_told_whole_from_defaced(real_head: Path, tmp_path: Path) -> None:
-    from bids_refacer.interfaces.brain import extract_brain
+    from bids_refacer.volumes.brain import extract_brain
     from bids_refacer.volumes.nifti import read_scan
     from bids_refacer.volumes.registration import align_brain
 

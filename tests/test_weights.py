@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from tiny_models import tiny_stage
 
-from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior
-from bids_refacer.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
+from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
+from bids_refacer.refacing.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from nipype import config
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_refacer.cli.crashes import read_crashes
-from bids_refacer.workflows.plugin import ImageByImage
+from bids_refacer.audit.crashes import read_crashes
+from bids_refacer.audit.graph.plugin import ImageByImage
 
 
 class _In(BaseInterfaceInputSpec):

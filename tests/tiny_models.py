@@ -9,8 +9,8 @@ from scipy import ndimage
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import NoiseConfig
 from bids_refacer.diffusion.unet import UNetConfig
-from bids_refacer.volumes.fields import skin_field, tissue_field
-from bids_refacer.volumes.prior import BLOCKS, Block, LinearPrior
+from bids_refacer.refacing.fields import skin_field, tissue_field
+from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
 
 
 def tiny_stage(spacing: int, augmentation: float, seed: int) -> tuple[StageConfig, torch.nn.Module]:

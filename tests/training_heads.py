@@ -9,9 +9,9 @@ import numpy as np
 from tiny_models import prior_around
 
 from bids_refacer.diffusion.cascade import COARSE, FINE
-from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head, make_head
+from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head, make_head
 from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
-from bids_refacer.volumes.prior import LinearPrior
 from bids_refacer.volumes.templates import asset
 
 SHAPE = CANONICAL[SPACING].shape

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 from training_heads import TINY_COARSE
 
-from bids_refacer.training.examples import Item
+from bids_refacer.training.data.examples import Item
 from bids_refacer.training.plan import LoopSettings
 
 SPREAD = TINY_COARSE.noise.sigma_data

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
-from bids_refacer.cli.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.dataset.filters import DatasetError, read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
 from bids_refacer.dataset.names import identifiable_dir
@@ -146,7 +146,7 @@ def check_files(settings: RunSettings) -> str | None:
         if settings.nipype_plugin_file:
             read_plugin_file(settings.nipype_plugin_file)
         if settings.tools_file:
-            from bids_refacer.interfaces.defacers.user import ToolsFileError, read_definitions
+            from bids_refacer.defacers.user import ToolsFileError, read_definitions
 
             try:
                 read_definitions(settings.tools_file)

@@ -13,15 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-NO_GPU = "--gpu require: torch finds no CUDA GPU here; check the driver and the torch build, or use --gpu try."
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code. Errors are one sentence on standard error."""
     options = _parser().parse_args(argv)
     if options.threads:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    from bids_refacer.interfaces.brain import extract_brain
+    from bids_refacer.volumes.brain import extract_brain
     from bids_refacer.volumes.nifti import read_scan
     from bids_refacer.volumes.registration import align_brain
 
@@ -42,9 +40,10 @@ def _attack(options: argparse.Namespace, scan, brain, alignment, started: float)
     import torch
     from tqdm import tqdm
 
-    from bids_refacer.cli.attack_level import Look, attack_at
+    from bids_refacer.diffusion.device import choose_device
+    from bids_refacer.refacing.levels import Look, attack_at
     from bids_refacer.refacing.sampling import SamplingSettings
-    from bids_refacer.weights import load_model
+    from bids_refacer.refacing.weights import load_model
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -84,23 +83,6 @@ def _write(out_dir: Path, scan, refaced, attack: dict) -> None:  # noqa: ANN001
     write_scan(out_dir / "average.nii.gz", scan, refaced.average)
     write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
     (out_dir / "attack.json").write_text(json.dumps(attack, indent=1))
-
-
-def choose_device(policy: str):  # noqa: ANN201
-    """The torch device for a GPU policy: require, try or none.
-
-    Raises
-    ------
-    ValueError
-        When a GPU is required and torch finds none.
-    """
-    import torch
-
-    if policy != "none" and torch.cuda.is_available():
-        return torch.device("cuda")
-    if policy == "require":
-        raise ValueError(NO_GPU)
-    return torch.device("cpu")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,69 +1,16 @@
-"""A run: find the images, see what is left to do, do it, and say how it went."""
+"""What the command line asked for, done: the participant level, the group level, or pages again."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import time
-import uuid
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from bids_refacer import __version__
-from bids_refacer.cli.collect import forget_faces, status_rows, summary, write_citation, write_tables
-from bids_refacer.cli.crashes import Crash, read_crashes
-from bids_refacer.cli.environment import (
-    configure_nipype,
-    leave_closed_home,
-    make_private,
-    prepare,
-    start_log,
-    stop_log,
-)
-from bids_refacer.cli.others import (
-    Others,
-    about_passed_over,
-    choose,
-    describe_others,
-    other_rows,
-    passed_over_rows,
-    plan_others,
-)
-from bids_refacer.cli.pages import pages_of_run, rebuild_pages
-from bids_refacer.cli.plan import (
-    Plan,
-    all_tools,
-    clear_stale,
-    describe,
-    make_attack,
-    make_plan,
-    memory_warning,
-    missing_tools,
-    tool_warnings,
-)
-from bids_refacer.cli.plugin_file import read_plugin_file
-from bids_refacer.cli.preflight import Machine, PreflightError, ask
-from bids_refacer.cli.progress import Progress, elapsed
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.audit.machine import MachineError
+from bids_refacer.audit.run import RunError, run_participants
 from bids_refacer.dataset.filters import DatasetError
-from bids_refacer.dataset.images import Selection, find_images
-from bids_refacer.dataset.names import LOCK, log_dir
-from bids_refacer.dataset.validation import validate
-from bids_refacer.dataset.writing import one_writer
-from bids_refacer.limits import memory_limit_gb
+from bids_refacer.dataset.names import dataset_table
+from bids_refacer.environment import leave_closed_home, stop_log
 from bids_refacer.settings import RunSettings
-
-_NODES = f"bids_refacer-{__version__}"  # in the work folder
-_MOST_ERRORS = 20  # of the validator, on the terminal
-_NO_LOCKS = (
-    "When several runs end there at once, run the same command again for all participants: it completes the tables."
-)
-
-
-class RunError(RuntimeError):
-    """The run cannot start: one or more sentences."""
 
 
 def run(settings: RunSettings) -> int:
@@ -76,14 +23,8 @@ def run(settings: RunSettings) -> int:
     """
     leave_closed_home()
     try:
-        if settings.reports_only:
-            return rebuild_pages(settings)
-        if settings.analysis_level == "group":
-            from bids_refacer.cli.group import run_group  # pandas and libigl are not needed before
-
-            return run_group(settings)
-        return _run(settings)
-    except (RunError, DatasetError, PreflightError) as error:
+        return _level(settings)
+    except (RunError, DatasetError, MachineError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         where = error.filename or settings.output_dir
@@ -98,156 +39,39 @@ def run(settings: RunSettings) -> int:
     return 1
 
 
-def _run(settings: RunSettings) -> int:
-    missing = missing_tools(settings.deface_tools, all_tools(settings))
-    if missing:
-        raise RunError("\n".join(missing))
-    if not settings.skip_bids_validation:
-        _validate(settings.bids_dir)
-    selection, others = choose(_find(settings), settings)
-    machine = ask(settings.model, settings.gpu)
-    plan = make_plan(selection, settings, machine)
+def _level(settings: RunSettings) -> int:
+    if settings.reports_only:
+        return rebuild_pages(settings)
+    if settings.analysis_level == "group":
+        from bids_refacer.group.run import run_group  # pandas and libigl are not needed before
+
+        return run_group(settings)
+    return run_participants(settings)
+
+
+def rebuild_pages(settings: RunSettings, say: Callable[[str], None] = print) -> int:
+    """Do what ``--reports-only`` asks for: pages from outputs that are there, nothing else.
+
+    Raises
+    ------
+    DatasetError
+        When there are no outputs to make them from.
+    """
+    output, level = settings.output_dir, settings.analysis_level
+    table = dataset_table(output, "group_images" if level == "group" else "status")
+    if not table.is_file():
+        raise DatasetError(
+            f"{table} is missing, so there is nothing to make pages from: run the level '{level}' first, without "
+            "--reports-only."
+        )
     if settings.dry_run:
-        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
+        say(f"Would make pages in {output}. Nothing was written.")
         return 0
-    _make_folders(settings)
-    write_datasets(settings.output_dir, settings.bids_dir)
-    say: Callable[[str], None] = print
-    crashes: list[Crash] = []
-    waiting = plan.jobs or plan_others(others, settings)
-    if waiting or plan.problems:  # a run with nothing to do leaves no trace, not even a log
-        say, crashes = _work(plan, others, settings, machine)
-    about_others, defacing = other_rows(others, crashes, settings)
-    rows = status_rows(plan, crashes) + about_others
-    passed_over = passed_over_rows(others, settings)
-    with one_writer(settings.output_dir / LOCK) as locked:
-        if not locked:
-            say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
-        write_tables(plan, rows + passed_over, settings.output_dir, settings, defacing)
-        write_citation(settings, machine.card)
-    if not settings.keep_refaced:
-        forget_faces(plan, settings)
-    with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
-        say(line)
-    return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
+    if level == "group":
+        from bids_refacer.group.report import make_group_page
 
+        say(f"Open first: {make_group_page(output)}")
+        return 0
+    from bids_refacer.audit.pages import rebuild_participant_pages
 
-def _validate(bids_dir: Path) -> None:
-    errors = validate(bids_dir, content=False)
-    if errors:
-        more = [f"... and {len(errors) - _MOST_ERRORS} more."] if len(errors) > _MOST_ERRORS else []
-        advice = f"{bids_dir} is not valid BIDS ({len(errors)} errors): correct it, or use --skip-bids-validation."
-        raise RunError("\n".join([*errors[:_MOST_ERRORS], *more, advice]))
-
-
-def _find(settings: RunSettings) -> Selection:
-    selection = find_images(
-        settings.bids_dir,
-        participants=settings.participant_label,
-        sessions=settings.session_label,
-        suffixes=settings.suffix,
-        filter_file=settings.bids_filter_file,
-        database_dir=settings.bids_database_dir,
-    )
-    if not selection.images and not selection.problems:
-        raise RunError(f"{settings.bids_dir} has no participants: its folders must be called sub-<label>.")
-    return selection
-
-
-def _make_folders(settings: RunSettings) -> None:
-    """Make the output folder; empty the work folder where that was asked for."""
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    if settings.clean_work_dir and settings.work_dir.is_dir():
-        for entry in settings.work_dir.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _work(
-    plan: Plan, others: Others, settings: RunSettings, machine: Machine
-) -> tuple[Callable[[str], None], list[Crash]]:
-    """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
-    run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
-    make_private(settings.work_dir)
-    prepare(settings.work_dir, settings.omp_nthreads)
-    folder = log_dir(settings.output_dir, run_uuid)
-    settings.to_toml(folder / "settings.toml")
-    log = start_log(folder / "run.log", settings.verbose)
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-        log.info(line)
-
-    crash_dir = settings.work_dir / "crashes" / run_uuid
-    if plan.jobs:
-        count = sum(len(job.tools) for job in plan.jobs)
-        device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
-        say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
-        for warning in (*memory_warning(), *tool_warnings(plan)):
-            say(f"Warning: {warning}")
-        clear_stale(plan, settings.output_dir)
-    began = time.monotonic()
-    # not before `prepare`: Nipype reads the environment when it is imported
-    configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
-    make_private(settings.work_dir / _NODES)
-    if plan.jobs:
-        _run_nodes(plan, settings, machine, folder, say, log)
-    stopped = settings.stop_on_first_crash and read_crashes(crash_dir)
-    if not stopped and (jobs := plan_others(others, settings)):
-        say(f"{len(jobs)} other images of the same sessions")
-        from bids_refacer.workflows.others import build_others
-
-        workflow = build_others(jobs=jobs, work_dir=settings.work_dir / _NODES)
-        _run_workflows([workflow], settings, machine, Progress(jobs, say), log)
-    say(f"Ended after {elapsed(time.monotonic() - began)}")
-    return say, read_crashes(crash_dir)
-
-
-def _run_nodes(plan: Plan, settings: RunSettings, machine: Machine, folder: Path, say: Any, log: Any) -> None:
-    from bids_refacer.workflows.base import build_run, draw
-
-    nodes_dir = settings.work_dir / _NODES
-    attack = make_attack(settings, machine)
-    if settings.write_graph:
-        say(f"Graph of the workflow: {draw(build_run(jobs=plan.jobs, attack=attack, work_dir=nodes_dir), folder)}")
-    # one process does one image after the other; Nipype's order would do one stage after the other
-    alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
-    groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
-    workflows = (build_run(jobs=jobs, attack=attack, work_dir=nodes_dir) for jobs in groups)
-    _run_workflows(workflows, settings, machine, Progress(plan.jobs, say), log)
-
-
-def _run_workflows(
-    workflows: Iterable[Any], settings: RunSettings, machine: Machine, progress: Progress, log: Any
-) -> None:
-    """Run one graph after the other; what fails is in the crash folder."""
-    here = os.getcwd()
-    for workflow in workflows:
-        plugin, arguments = _plugin(settings, machine, progress)
-        try:
-            workflow.run(plugin=plugin, plugin_args=arguments)
-        except Exception:  # Nipype re-raises what nodes raised, which the crash files tell better
-            log.exception("Nipype ended with an exception")
-            if settings.stop_on_first_crash:
-                break
-        finally:
-            os.chdir(here)
-
-
-def _plugin(settings: RunSettings, machine: Machine, progress: Progress) -> tuple[Any, dict[str, Any]]:
-    """A plugin, or its name, and the arguments for it."""
-    arguments: dict[str, Any] = {"status_callback": progress.callback}
-    if settings.nipype_plugin_file:
-        content = read_plugin_file(settings.nipype_plugin_file)
-        return content["plugin"], {**content["plugin_args"], **arguments}
-    if settings.nprocs == 1:
-        return "Linear", arguments
-    from bids_refacer.workflows.plugin import ImageByImage
-
-    arguments |= {"n_procs": settings.nprocs, "raise_insufficient": False}
-    memory = settings.mem_gb or memory_limit_gb()
-    if memory is not None:
-        arguments["memory_gb"] = memory
-    if settings.gpu != "none":
-        arguments["n_gpu_procs"] = machine.gpus
-    return ImageByImage(plugin_args=arguments), arguments
+    return 0 if rebuild_participant_pages(settings, say) else 1

@@ -17,7 +17,7 @@ from bids_refacer import __version__
 from bids_refacer.cli.simulate import CONTRASTS, SimulateSettings, out_problem
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.simulated import SimulatedNames, write_simulated_dataset
-from bids_refacer.dataset.writing import write_json
+from bids_refacer.files import write_json
 from bids_refacer.simulation.acquisition import Protocol, Session, acquire, draw_session, true_brain
 from bids_refacer.simulation.anatomy import Anatomy, anatomy_of, true_skin
 from bids_refacer.simulation.model import HeadModel, head_model

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from bids_refacer.interfaces.defacers import DEFACERS
-from bids_refacer.interfaces.defacers.tool import Defacer
-from bids_refacer.interfaces.defacers.user import read_tools
+from bids_refacer.defacers import DEFACERS
+from bids_refacer.defacers.tool import Defacer
+from bids_refacer.defacers.user import read_tools
 
 _WIDTH = 118
 _HEADER = ("tool", "acts", "here", "version", "for", "GB", "licence")

@@ -26,7 +26,7 @@ _DEFAULTS = {item.name: item.default for item in fields(TrainSettings)}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     settings, prepare_only = parse_args(argv)
-    from bids_refacer.cli.train_run import run
+    from bids_refacer.training.run import run
 
     return run(settings, prepare_only)
 

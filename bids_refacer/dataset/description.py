@@ -13,7 +13,7 @@ from bids_refacer import __version__
 from bids_refacer.dataset.filters import DatasetError
 from bids_refacer.dataset.names import IDENTIFIABLE_BIDSIGNORE, SHAREABLE_BIDSIGNORE, identifiable_dir
 from bids_refacer.dataset.tables import write_dictionary
-from bids_refacer.dataset.writing import write_json, write_text
+from bids_refacer.files import write_json, write_text
 
 _BIDS_VERSION = "1.10.0"
 _ACKNOWLEDGE = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from bids_refacer import __version__
 from bids_refacer.dataset.tables import write_dictionary, write_table
-from bids_refacer.dataset.writing import write_json, write_text
+from bids_refacer.files import write_json, write_text
 
 _README = """\
 Synthetic heads by bids_refacer simulate

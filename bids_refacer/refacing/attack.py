@@ -14,10 +14,10 @@ from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.sampling import SamplingSettings, mean_sample, sample_cascade
 from bids_refacer.refacing.typical import measures, unusual
 from bids_refacer.refacing.unknown import unknown_region
+from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
 from bids_refacer.volumes.nifti import Scan
-from bids_refacer.weights import AttackModel
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from bids_refacer.refacing.conditioning import anchored_fields, image_of, linear_fields, pyramid
+from bids_refacer.refacing.fields import skin_field
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.refacing.unknown import paint_region
 from bids_refacer.surfaces.canonical import near_skin_distance
-from bids_refacer.volumes.fields import skin_field
-from bids_refacer.volumes.prior import LinearPrior
 
 _GREY = 127.5  # model intensities -1..1 as 0..255, the scale of the training cache
 

@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from bids_refacer.volumes.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, tissue_field
+from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_certain, tissue_field
+from bids_refacer.refacing.kriging import VIEW_MM, ErrorCovariance, krige
+from bids_refacer.refacing.prior import FIELDS, SPACING, LinearPrior
 from bids_refacer.volumes.grid import pool
-from bids_refacer.volumes.kriging import VIEW_MM, ErrorCovariance, krige
-from bids_refacer.volumes.prior import FIELDS, SPACING, LinearPrior
 
 _Field = TypeVar("_Field", np.ndarray, Tensor)
 

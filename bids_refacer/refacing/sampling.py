@@ -30,7 +30,7 @@ from bids_refacer.refacing.conditioning import (
     upsample,
     working_box,
 )
-from bids_refacer.weights import AttackModel
+from bids_refacer.refacing.weights import AttackModel
 
 CONDITION_NOISE = 0.03
 """Standard deviation of the noise added to a coarse volume before the next stage sees it (Ho et al. 2022, 4.2)."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from bids_refacer.refacing.canonical import Canonical
 from bids_refacer.refacing.conditioning import pyramid
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.prior import LinearPrior
 
 Ranges = Mapping[str, tuple[float, float]]
 """Measure -> lowest and highest value among the heads that a model was trained on."""

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from bids_refacer import __version__
-from bids_refacer.dataset.writing import write_text
+from bids_refacer.files import write_text
 from bids_refacer.reports.rows import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"

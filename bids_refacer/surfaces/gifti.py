@@ -1,12 +1,13 @@
 """Surfaces and per-vertex maps as GIFTI files in scanner space (RAS+ mm)."""
 
-import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import trimesh
 from nibabel.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiMetaData
+
+from bids_refacer.files import unfinished
 
 
 class GiftiError(ValueError):
@@ -91,10 +92,5 @@ def _read(path: Path) -> GiftiImage:
 
 
 def _write(path: Path, image: GiftiImage) -> None:
-    """Write beside the final name, then rename: a reader never sees half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(image.to_bytes())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with unfinished(path) as temporary:
+        temporary.write_bytes(image.to_bytes())

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bids_refacer.files import unfinished
+
 LOG = logging.getLogger(__name__)
 
 _PATTERN = "checkpoint-*.pt"
@@ -31,12 +33,10 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
 
     It is on the disk, not only with the operating system, before it takes the place of another.
     """
-    unfinished = path.with_name(f"{path.name}.tmp")
-    with open(unfinished, "wb") as file:
+    with unfinished(path) as temporary, temporary.open("wb") as file:
         torch.save({**state, "sha256": digest(state)}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.refacing.canonical import Canonical, canonical_head, completed
 from bids_refacer.refacing.conditioning import Level, linear_fields, pyramid
+from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.refacing.sampling import Draw, SamplingSettings
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import Skin, find_skin, skin_surface
-from bids_refacer.training.heads import FIELD_SPACING, SPACING, Head
-from bids_refacer.training.regions import shear_region, skullstrip_region, template_region
+from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
+from bids_refacer.training.data.regions import shear_region, skullstrip_region, template_region
 from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.prior import LinearPrior
 
 REGIONS = {
     "template": template_region,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from bids_refacer.files import unfinished
 
 LOG = logging.getLogger(__name__)
 
@@ -88,9 +89,8 @@ def forget_from(path: Path, start: int) -> None:
     last = start if path.name == "validation.csv" else start - 1
     kept = "".join([header, *(row for row in rows if int(row.split(",")[0]) <= last)])
     if kept != text:
-        unfinished = path.with_name(f"{path.name}.tmp")
-        unfinished.write_text(kept)
-        os.replace(unfinished, path)
+        with unfinished(path) as temporary:
+            temporary.write_text(kept)
 
 
 def _append(path: Path, columns: tuple[str, ...], row: tuple[Any, ...]) -> None:

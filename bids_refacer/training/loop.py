@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.training import checkpoint
-from bids_refacer.training.batches import as_list
+from bids_refacer.training.data.batches import as_list
+from bids_refacer.training.data.examples import Item
 from bids_refacer.training.distributed import Processes, agree, join, share, sum_over
 from bids_refacer.training.draws import normal, strata
 from bids_refacer.training.ema import averaged_copy, decay_at, follow
-from bids_refacer.training.examples import Item
 from bids_refacer.training.keeper import Keeper, TrainingError
 from bids_refacer.training.plan import LoopSettings, fingerprint, learning_rate
 from bids_refacer.training.precision import autocast, choose, loss_scaler

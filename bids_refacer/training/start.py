@@ -9,7 +9,7 @@ import torch
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.weights import WeightsError, load_model
+from bids_refacer.refacing.weights import WeightsError, load_model
 
 _SAMPLING = ("steps", "temperature", "lone_temperature")  # how faces are drawn, not what was learned
 

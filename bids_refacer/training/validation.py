@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import Dataset
 
 from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.training.data.examples import Item
 from bids_refacer.training.draws import normal, strata
-from bids_refacer.training.examples import Item
 from bids_refacer.training.precision import autocast
 
 Validate = Callable[[Denoiser, int], Mapping[str, float]]

@@ -11,8 +11,6 @@ import gzip
 import io
 import logging
 import math
-import os
-import uuid
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,8 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
+
+from bids_refacer.files import unfinished
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -269,18 +269,13 @@ def _integer_limits(dtype: np.dtype) -> tuple[float, float]:
 
 
 def _write(path: Path, header: nib.Nifti1Header, stored: np.ndarray) -> None:
-    """Header, extensions and voxels under a temporary name in the same folder, then renamed."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(partial, "xb") as file:
-            if path.name.endswith(".gz"):
-                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
-                    _write_parts(packed, header, stored)
-            else:
-                _write_parts(file, header, stored)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Header, extensions and voxels."""
+    with unfinished(path) as temporary, temporary.open("xb") as file:
+        if path.name.endswith(".gz"):
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
+                _write_parts(packed, header, stored)
+        else:
+            _write_parts(file, header, stored)
 
 
 def _write_parts(file: BinaryIO | gzip.GzipFile, header: nib.Nifti1Header, stored: np.ndarray) -> None:

@@ -1,0 +1,129 @@
+"""The part of the graph that is about one tool on one image: deface, paint back, score, publish, record."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_refacer import __version__
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.graph.outputs import (
+    Entries,
+    defaced_entries,
+    refaced_entries,
+    surface_entries,
+    voxel_entries,
+)
+from bids_refacer.audit.nodes.deface import Deface
+from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
+from bids_refacer.audit.nodes.publish import Publish, WriteRecord
+from bids_refacer.audit.nodes.reface import Reface
+from bids_refacer.audit.nodes.score import Score
+from bids_refacer.audit.nodes.verdict import Verdict
+
+TRUTH = ("skin", "face_files", "voxels", "brain")
+"""Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
+
+_OF_HEAD = ("original", "brain_mask", "alignment")
+
+
+def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
+    """Graph of one tool.
+
+    Parameters
+    ----------
+    job : the image
+    tool : one of its tools
+    attack : how faces are painted back
+
+    Inputs (of ``inputnode``)
+    ------
+    original, brain_mask, alignment : files
+    skin, face_files, voxels, brain : what was measured of the original, by `audit.nodes.truth`
+    brain_files : what was published of the image itself; the record lists it
+    """
+    workflow = Workflow(name=tool.node_name)
+    inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
+    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
+    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
+    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
+    deface = Node(call, name="deface", mem_gb=tool.memory_gb)
+    judge = Verdict(
+        target=str(job.names.verdict(tool.tool)),
+        version=f"{__version__}, deepbet {version('deepbet')}",
+        num_threads=attack.threads,
+    )
+    verdict = Node(judge, name="verdict", mem_gb=2.0, n_procs=attack.processes)
+    reface = Node(
+        Reface(
+            tool=tool.tool,
+            num_samples=attack.num_samples,
+            sampler=attack.sampler,
+            model=attack.model,
+            seeds=list(tool.seeds),
+            gpu=attack.gpu,
+            use_gpu=attack.use_gpu,
+            num_threads=attack.threads,
+            progress=attack.progress,
+            weights=dict(attack.weights),
+            **({} if attack.steps is None else {"steps": attack.steps}),
+            **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
+        ),
+        name="reface",
+        mem_gb=4.0,
+        n_procs=attack.processes,
+    )
+    score = Node(Score(version=__version__), name="score", mem_gb=2.0)
+    content = {**tool.record, "KeptRefaced": attack.keep}
+    record = Node(
+        WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content),
+        name="record",
+        mem_gb=0.1,
+    )
+    workflow.connect(
+        [
+            (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
+            (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
+            (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "details")]),
+            (verdict, reface, [("defaced", "defaced")]),
+            (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
+            (deface, score, [("defaced", "defaced")]),
+            (reface, score, [("samples", "samples"), ("average", "average")]),
+            (inputs, record, [("brain_files", "brain_files")]),
+            (verdict, record, [("details", "deface_details")]),
+            (reface, record, [("details", "reface_details")]),
+            (score, record, [("details", "score_details"), ("rows", "rows"), ("calibration", "calibration")]),
+        ]
+    )
+    if attack.num_samples > 1:
+        workflow.connect(reface, "mean", score, "mean")
+    _publish(workflow, verdict, record, "defaced", defaced_entries(job, tool.tool))
+    if attack.keep:
+        _publish(workflow, reface, record, "refaced", refaced_entries(job, tool, attack))
+        _publish(workflow, score, record, "surface", surface_entries(job, tool))
+        _publish(workflow, _voxels(workflow, inputs, deface, reface), record, "voxel", voxel_entries(job, tool))
+    return workflow
+
+
+def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Node:
+    """The node that samples every image, for phenotypes; it reads what it is given and nothing waits for it."""
+    voxels = Node(FacialVoxels(version=__version__), name="voxels", mem_gb=1.0)
+    of_head = [("voxels", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
+    workflow.connect(
+        [
+            (inputs, voxels, of_head),
+            (deface, voxels, [("defaced", "defaced")]),
+            (reface, voxels, [("samples", "samples"), ("average", "average"), ("mean", "mean")]),
+        ]
+    )
+    return voxels
+
+
+def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, entries: Entries) -> None:
+    """Connect a publishing node between the node that makes files and the record that lists them."""
+    publish = Node(Publish(entries=entries), name=f"publish_{kind}", mem_gb=0.1)
+    workflow.connect(made_by, "files", publish, "files")
+    workflow.connect(made_by, "details", publish, "details")
+    workflow.connect(publish, "out_files", record, f"{kind}_files")

@@ -1,0 +1,75 @@
+"""What only torch can tell, asked in a child process: CUDA must never be touched in the process that starts workers.
+
+`python -m bids_refacer.audit.machine MODEL` prints one line of JSON; errors are one sentence on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_refacer.diffusion.device import NO_GPU
+
+
+class MachineError(RuntimeError):
+    """The attack cannot run here: one sentence that says what is missing and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """GPUs that torch can use; name of the model on its card; file -> SHA-256 of its weights."""
+
+    gpus: int
+    card: str
+    weights: dict[str, str]
+
+
+def ask(model: str, gpu: str) -> Machine:
+    """Look at the machine and the model.
+
+    Raises
+    ------
+    MachineError
+        When there is no such model, or a GPU is required and there is none.
+    """
+    command = [sys.executable, "-m", "bids_refacer.audit.machine", model]
+    # the child finds this package also where it runs from a checkout and is not installed
+    found = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+    environ = {**os.environ, "PYTHONPATH": found}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise MachineError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
+    machine = Machine(**json.loads(done.stdout.splitlines()[-1]))
+    if gpu == "require" and not machine.gpus:
+        raise MachineError(NO_GPU)
+    return machine
+
+
+def main(argv: list[str]) -> int:
+    """Print what `ask` wants to know; returns the exit code."""
+    import torch
+
+    from bids_refacer.refacing.weights import BARE, WeightsError, model_folder
+
+    try:
+        folder = model_folder(argv[0])
+        description = json.loads((folder / "model.json").read_text())
+    except WeightsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    weights = description["sha256"]
+    if argv[0] in BARE:
+        weights = {name: digest for name, digest in weights.items() if name.startswith("prior")}
+    card = argv[0] if argv[0] in BARE else description["name"]
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    print(json.dumps({"gpus": gpus, "card": card, "weights": weights}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""Nodes that deface an image as another one of its session was defaced: register both, carry the mask."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base.support import Bunch
+
+from bids_refacer.audit.nodes.publish import sizes, write_json
+from bids_refacer.defacers.qc import defacing_qc
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.masks import carry_mask
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
+from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
+
+
+class _RegisterInput(BaseInterfaceInputSpec):
+    moving = File(exists=True, mandatory=True, desc="the image to be defaced")
+    fixed = File(exists=True, mandatory=True, desc="the image whose mask there is")
+    brain_mask = File(exists=True, mandatory=True, desc="of `fixed`")
+    in_register = traits.Bool(False, usedefault=True, desc="both are parts of one acquisition")
+    version = traits.Str(mandatory=True, desc="of the registration engine; part of the hash")
+
+
+class _RegisterOutput(TraitedSpec):
+    matrix = File(desc="JSON: (4, 4) moving world -> fixed world, RAS+ mm, rigid")
+
+
+class Register(SimpleInterface):
+    """Rigid registration of two images of one head."""
+
+    input_spec = _RegisterInput
+    output_spec = _RegisterOutput
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        given = self.inputs
+        moving, matrix = read_scan(given.moving), np.eye(4)
+        if not given.in_register:
+            fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
+            try:
+                matrix = align_heads(moving.values, moving.affine, fixed.values, fixed.affine, brain)
+            except RegistrationError as error:
+                raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
+        path = Path(runtime.cwd) / "matrix.json"
+        path.write_text(json.dumps(matrix.tolist()))
+        self._results["matrix"] = str(path)
+        return runtime
+
+
+class _CarryInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="the image to be defaced")
+    matrix = File(exists=True, mandatory=True, desc="of `Register`")
+    defacemask = File(exists=True, mandatory=True, desc="of the other image")
+    brain_mask = File(exists=True, mandatory=True, desc="of the other image")
+    details = traits.Dict(mandatory=True, desc="what is known before: tool, version, whose mask")
+
+
+class _CarryOutput(TraitedSpec):
+    files = OutputMultiObject(File(), desc="defaced.nii.gz and defacemask.nii.gz")
+    details = File(desc="JSON for the sidecars")
+
+
+class Carry(SimpleInterface):
+    """Remove from an image what was removed or replaced in another one."""
+
+    input_spec = _CarryInput
+    output_spec = _CarryOutput
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        started = time.perf_counter()
+        given, folder = self.inputs, Path(runtime.cwd)
+        scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
+        removed = _carried(given.defacemask, scan, matrix, continued=True)
+        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
+        defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
+        write_scan(defaced, scan, stored)
+        write_volume(mask, removed, scan.affine, np.uint8)
+        details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
+        details["QualityControl"] = defacing_qc(scan.values, scan.affine, removed, brain)
+        if not removed.any():
+            details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
+        details["RunTime"] = round(time.perf_counter() - started, 2)
+        (folder / "details.json").write_text(json.dumps(details))
+        self._results.update(files=[str(defaced), str(mask)], details=str(folder / "details.json"))
+        return runtime
+
+
+class _CarryHeadInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="the image to be defaced")
+    matrix = File(exists=True, mandatory=True, desc="of `Register`")
+    reference = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True, desc="of the reference")
+    version = traits.Str(mandatory=True, desc="of the registration engine; part of the hash")
+
+
+class _CarryHeadOutput(TraitedSpec):
+    brain_mask = File(desc="on the grid of `in_file`")
+    alignment = File(desc="of `in_file`")
+
+
+class CarryHead(SimpleInterface):
+    """Brain mask and alignment of an image from those of another one, so that a tool can run on it."""
+
+    input_spec = _CarryHeadInput
+    output_spec = _CarryHeadOutput
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        given, folder = self.inputs, Path(runtime.cwd)
+        scan, reference = read_scan(given.in_file), read_scan(given.reference)
+        matrix = np.array(json.loads(Path(given.matrix).read_text()))
+        found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
+        Alignment(found.rigid @ matrix, found.affine @ matrix).to_json(folder / "alignment.json")
+        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        write_volume(folder / "brain.nii.gz", brain, scan.affine, np.uint8)
+        self._results.update(brain_mask=str(folder / "brain.nii.gz"), alignment=str(folder / "alignment.json"))
+        return runtime
+
+
+class _RecordInput(BaseInterfaceInputSpec):
+    target = traits.Str(mandatory=True, desc="where the record goes")
+    root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
+    content = traits.Dict(mandatory=True, desc="what was known before the run")
+    details = File(exists=True, mandatory=True, desc="of the defacing")
+    out_files = traits.List(File(exists=True), mandatory=True, desc="what was published")
+
+
+class _RecordOutput(TraitedSpec):
+    record = File()
+
+
+class RecordDefaced(SimpleInterface):
+    """The last node of such an image and tool: its record says that it was defaced and published."""
+
+    input_spec = _RecordInput
+    output_spec = _RecordOutput
+    _always_run = True
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        given = self.inputs
+        details = json.loads(Path(given.details).read_text())
+        outputs = sizes(given.out_files, Path(given.root))
+        known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
+        write_json(Path(given.target), {**given.content, **known})
+        self._results["record"] = given.target
+        return runtime
+
+
+def _carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
+    """A mask of the other image on the grid of this one."""
+    mask, affine = read_mask(mask_file)
+    return carry_mask(mask, affine, Grid(scan.stored.shape, scan.affine), matrix, continued=continued)

@@ -1,0 +1,115 @@
+"""Nodes that write into the output tree; they are told every path and every sidecar: names are not theirs to know."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+from nipype.interfaces.base.support import Bunch
+
+from bids_refacer.files import unfinished, write_json
+
+
+class _PublishInput(BaseInterfaceInputSpec):
+    files = InputMultiObject(File(exists=True), mandatory=True, desc="files; those without an entry are not published")
+    entries = traits.Dict(
+        mandatory=True,
+        desc="file name -> {target: path, sidecar: its path, content: of the sidecar, omit: details}",
+    )
+    details = File(exists=True, desc="JSON whose keys are laid over the content of every sidecar")
+
+
+class _PublishOutput(TraitedSpec):
+    out_files = OutputMultiObject(File(), desc="everything that was written")
+
+
+class Publish(SimpleInterface):
+    """Copy files to their places in the output, each with its sidecar; each appears whole or not at all."""
+
+    input_spec = _PublishInput
+    output_spec = _PublishOutput
+    _always_run = True  # a cached node knows nothing of outputs that someone removed
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        details = json.loads(Path(self.inputs.details).read_text()) if isdefined(self.inputs.details) else {}
+        written = []
+        for file in map(Path, self.inputs.files):
+            entry = self.inputs.entries.get(file.name)
+            if entry is None:
+                continue
+            target, sidecar = Path(entry["target"]), Path(entry["sidecar"])
+            with unfinished(target) as temporary:
+                shutil.copyfile(file, temporary)
+            write_json(sidecar, {**entry["content"], **{k: v for k, v in details.items() if k not in entry["omit"]}})
+            written += [str(target), str(sidecar)]
+        self._results["out_files"] = written
+        return runtime
+
+
+class _WriteRecordInput(BaseInterfaceInputSpec):
+    target = traits.Str(mandatory=True, desc="where the record goes")
+    root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
+    content = traits.Dict(mandatory=True, desc="what was known before the run")
+    rows = File(exists=True, mandatory=True)
+    calibration = File(exists=True)
+    deface_details = File(exists=True, mandatory=True)
+    reface_details = File(exists=True, mandatory=True)
+    score_details = File(exists=True, mandatory=True)
+    brain_files = InputMultiObject(File(exists=True))
+    defaced_files = InputMultiObject(File(exists=True))
+    refaced_files = InputMultiObject(File(exists=True))
+    surface_files = InputMultiObject(File(exists=True))
+    voxel_files = InputMultiObject(File(exists=True))
+
+
+class _WriteRecordOutput(TraitedSpec):
+    record = File()
+
+
+class WriteRecord(SimpleInterface):
+    """The last node of an image and tool: its record says that everything before it was done and published."""
+
+    input_spec = _WriteRecordInput
+    output_spec = _WriteRecordOutput
+    _always_run = True
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        given = self.inputs
+        lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
+        published = sorted({file for files in lists if isdefined(files) for file in files})
+        details = {
+            name: json.loads(Path(path).read_text())
+            for name, path in (
+                ("Deface", given.deface_details),
+                ("Reface", given.reface_details),
+                ("Score", given.score_details),
+            )
+        }
+        record = {
+            **given.content,
+            **details,
+            "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
+            "Rows": json.loads(Path(given.rows).read_text()),
+            "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
+            "Outputs": sizes(published, Path(given.root)),
+        }
+        write_json(Path(given.target), record)
+        self._results["record"] = given.target
+        return runtime
+
+
+def sizes(files: Iterable[str], root: Path) -> dict[str, int]:
+    """Bytes of published files, by their paths below the output folder: what a record knows them by."""
+    return {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in files}

@@ -1,0 +1,150 @@
+"""The node that judges a defaced image: is a face left, was brain cut, do brain measures change?"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base.support import Bunch
+
+from bids_refacer.audit.nodes.publish import write_json
+from bids_refacer.defacers import DefacerError
+from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
+from bids_refacer.surfaces.verdicts import brain_cut, brain_measures, face_left, worst_part
+from bids_refacer.volumes.brain import extract_brain
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
+
+WHOLE_FACE = 75.0
+"""Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""
+
+MOST_BRAIN = 50.0
+"""Percent of the brain; where more is gone, nobody has a use for the image."""
+
+
+class _VerdictInput(BaseInterfaceInputSpec):
+    original = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True, desc="of the original")
+    alignment = File(exists=True, mandatory=True, desc="of the original")
+    skin = File(exists=True, mandatory=True, desc="of the original")
+    brain = File(exists=True, mandatory=True, desc="JSON: brain measures of the original")
+    defaced = File(exists=True, mandatory=True)
+    defacemask = File(exists=True, mandatory=True)
+    details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
+    target = traits.Str(mandatory=True, desc="where the verdict goes, for images whose face is not painted back")
+    version = traits.Str(mandatory=True, desc="of this app and its brain extractor; part of the hash")
+    num_threads = traits.Int(1, usedefault=True, nohash=True)
+
+
+class _VerdictOutput(TraitedSpec):
+    defaced = File(desc="as it came in, once it passed")
+    files = traits.List(File(), desc="defaced image and mask, once they passed")
+    details = File(desc="what came in, with the verdict's figures")
+
+
+class Verdict(SimpleInterface):
+    """Judge a defaced image, and stop here with one whose face is untouched, or whose brain is gone."""
+
+    input_spec = _VerdictInput
+    output_spec = _VerdictOutput
+    _always_run = True  # a cached node knows nothing of a verdict that someone removed
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        started = time.perf_counter()
+        given = self.inputs
+        scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
+        removed, _ = read_mask(given.defacemask)
+        alignment = Alignment.from_json(Path(given.alignment))
+        known = Known(read_skin(Path(given.skin)), json.loads(Path(given.brain).read_text()))
+        defaced = _values(given.defaced, scan)
+        figures = judge(scan, defaced, removed, brain, alignment, known, num_threads=given.num_threads)
+        details = {**json.loads(Path(given.details).read_text()), "Verdict": figures}
+        details["RunTime"] = round(details["RunTime"] + time.perf_counter() - started, 2)
+        write_json(Path(given.target), details)
+        if sentence := refusal(figures, given.original, details["Tool"]):
+            raise DefacerError(sentence)
+        path = Path(runtime.cwd) / "details.json"
+        path.write_text(json.dumps(details))
+        self._results.update(details=str(path), defaced=given.defaced, files=[given.defaced, given.defacemask])
+        return runtime
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is the same for all tools: `skin` of the original, and its brain measures."""
+
+    skin: Skin
+    brain: dict[str, float | None]
+
+
+def judge(
+    scan: Scan,
+    defaced: np.ndarray,
+    removed: np.ndarray,
+    brain: np.ndarray,
+    alignment: Alignment,
+    known: Known | None = None,
+    *,
+    num_threads: int | None = None,
+) -> dict[str, Any]:
+    """All figures of the verdicts: ``FaceLeft`` (percent per part), ``BrainCut``, ``Brain`` before and after.
+
+    Parameters
+    ----------
+    scan : the original
+    defaced : (i, j, k) float, the defaced image
+    removed, brain : (i, j, k) bool
+    known : of the original; found when omitted
+    """
+    values = scan.values
+    known = known or Known(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
+    after: dict[str, Any] = {"volume_ml": None, "contrast": None, "dice": None}
+    try:
+        found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
+        after = measures_after(defaced, scan.affine, found, brain)
+    except ImageError:
+        pass  # no brain in what is left: the missing figures say so, and BrainCut why
+    return {
+        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, known.skin),
+        "BrainCut": brain_cut(brain, removed, scan.affine),
+        "Brain": {"original": known.brain, "defaced": after},
+    }
+
+
+def measures_after(
+    defaced: np.ndarray, affine: np.ndarray, found: np.ndarray, brain: np.ndarray
+) -> dict[str, float | None]:
+    """`brain_measures` of a defaced image by its own brain mask, and ``dice`` of that mask and the original's."""
+    after = brain_measures(defaced, affine, found)
+    after["dice"] = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
+    return after
+
+
+def refusal(figures: dict[str, Any], image: str, tool: str) -> str | None:
+    """A sentence when the image must not go on: a face that is all there would be published, a bare hole attacked."""
+    left = figures["FaceLeft"]
+    judged = {part: left[part] for part in ("nose", "eyes", "mouth", "chin") if left[part] is not None}
+    if judged and min(judged.values()) >= WHOLE_FACE:
+        part, share = worst_part(left)
+        return (
+            f"{image}: {tool} left the face as it was ({share:.0f} % of the {part} is there), so that the image is not "
+            f"published; check that the tool can read it, or leave the tool out."
+        )
+    if (lost := figures["BrainCut"]["percent"]) >= MOST_BRAIN:
+        return (
+            f"{image}: {tool} removed {lost:.0f} % of the brain, so that nothing is left to audit; check the "
+            f"orientation in the image header, or leave the tool out."
+        )
+    return None
+
+
+def _values(path: str, scan: Scan) -> np.ndarray:
+    try:
+        return read_scan(path).values
+    except ImageError:  # one value everywhere: a tool that removed everything
+        return np.zeros(scan.stored.shape, dtype=np.float32)

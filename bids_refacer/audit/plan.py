@@ -1,0 +1,182 @@
+"""What a run has to do: images and tools, without those that an earlier run finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_refacer import __version__
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.machine import Machine
+from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
+from bids_refacer.dataset.names import OutputNames
+from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record, record_key
+from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.defacers import DEFACERS, Defacer
+from bids_refacer.defacers.user import read_definitions, read_tools
+from bids_refacer.limits import memory_limit_gb
+from bids_refacer.settings import RunSettings
+
+_ENOUGH_GB = 3.0  # main process, worker and the command that refaces, of a 1 mm head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`jobs` has images with something to do; `finished` are image and tool of earlier runs."""
+
+    jobs: tuple[ImageJob, ...]
+    finished: tuple[tuple[HeadImage, str], ...]
+    problems: tuple[ImageProblem, ...]
+    output_dir: Path
+
+
+def all_tools(settings: RunSettings) -> dict[str, Defacer]:
+    """The registry, and what the tools file adds to it."""
+    return {**DEFACERS, **(read_tools(settings.tools_file) if settings.tools_file else {})}
+
+
+def missing_tools(names: Sequence[str], tools: Mapping[str, Defacer]) -> list[str]:
+    """A sentence for each tool that cannot run here, with how to get it."""
+    sentences = []
+    for name in names:
+        if name not in tools:
+            sentences.append(f"The tool {name} is not part of this version: leave it out of --deface-tools.")
+        elif missing := tools[name].missing():
+            sentences.append(missing)
+    return sentences
+
+
+def tool_warnings(plan: Plan) -> list[str]:
+    """What people should know of the tools before they rely on their results; each sentence once."""
+    return list(dict.fromkeys(said for job in plan.jobs for tool in job.tools for said in tool.warnings))
+
+
+def memory_warning() -> list[str]:
+    """A sentence where the memory limit of a container or a batch job is too low; a killed process cannot tell."""
+    limit = memory_limit_gb()
+    if limit is None or limit >= _ENOUGH_GB:
+        return []
+    return [
+        f"This run may use {limit:.1f} GB of memory, and one image takes up to {_ENOUGH_GB:.0f} GB. If it is killed "
+        "(exit code 137), give it more: --memory of docker, --mem of sbatch."
+    ]
+
+
+def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> Plan:
+    """Compare what was asked for with what the records say; nothing is written."""
+    tools = all_tools(settings)
+    definitions = read_definitions(settings.tools_file) if settings.tools_file else {}
+    keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
+    jobs, finished = [], []
+    for image in selection.images:
+        names = OutputNames(output_dir=settings.output_dir, entities=image.entities, suffix=image.suffix)
+        waiting = []
+        for tool in settings.deface_tools:
+            record = read_record(names.record(tool))
+            if is_current(record, keys[tool], image, settings.output_dir, keep_refaced=settings.keep_refaced):
+                finished.append((image, tool))
+            else:
+                waiting.append(_tool_job(image, tools[tool], definitions.get(tool), keys[tool], settings))
+        if waiting:
+            jobs.append(ImageJob(image=image, names=names, tools=tuple(waiting)))
+    return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, output_dir=settings.output_dir)
+
+
+def clear_stale(plan: Plan, output_dir: Path) -> None:
+    """Remove what earlier runs with other settings left of the images and tools that are about to be done again."""
+    for job in plan.jobs:
+        mask = job.names.brain_mask().relative_to(output_dir).as_posix()
+        shared = frozenset({mask, mask.removesuffix(".nii.gz") + ".json"})  # other tools' records list them too
+        for tool in job.tools:
+            discard(job.names.record(tool.tool), output_dir, keep=shared)
+            job.names.verdict(tool.tool).unlink(missing_ok=True)
+
+
+def make_attack(settings: RunSettings, machine: Machine) -> Attack:
+    """How faces are painted back in this run."""
+    use_gpu = settings.gpu != "none" and machine.gpus > 0
+    alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
+    return Attack(
+        num_samples=settings.num_samples,
+        sampler=settings.sampler,
+        steps=settings.steps,
+        model=settings.model,
+        weights=machine.weights,
+        gpu=settings.gpu,
+        use_gpu=use_gpu,
+        threads=settings.omp_nthreads,
+        # a node that waits for a GPU takes one slot of its queue for each process it counts for
+        processes=1 if use_gpu else min(settings.omp_nthreads, settings.nprocs),
+        progress=alone,
+        keep=settings.keep_refaced,
+        level=settings.attack,
+    )
+
+
+def describe(plan: Plan, settings: RunSettings) -> list[str]:
+    """What a run would do, for ``--dry-run``: each image and tool, and the outputs that would be written."""
+    lines = [f"{image.bids_path} {tool}: finished by an earlier run" for image, tool in plan.finished]
+    for job in plan.jobs:
+        tools = ", ".join(tool.tool for tool in job.tools)
+        lines.append(f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing")
+        for path in _outputs(job, settings):
+            lines.append(f"  {path.relative_to(settings.output_dir).as_posix()}")
+    lines += [problem.message for problem in plan.problems]
+    count = sum(len(job.tools) for job in plan.jobs)
+    lines.append(f"{count} image x tool to do, {len(plan.finished)} finished. Nothing was written.")
+    return lines
+
+
+def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
+    names = job.names
+    paths = [names.brain_mask()]
+    for tool in (tool.tool for tool in job.tools):
+        paths += [names.defaced(tool), names.defacemask(tool), names.surfacedistance(tool)]
+        if settings.keep_refaced:
+            paths += [names.refaced(tool, number) for number in range(1, settings.num_samples + 1)]
+            paths += [names.refaced_mean(tool)] if settings.num_samples > 1 else []
+            paths.append(names.average_face(tool))
+    return paths
+
+
+def _key(
+    tool: Defacer, definition: Mapping[str, object] | None, settings: RunSettings, machine: Machine
+) -> Mapping[str, object]:
+    key = record_key(
+        tool=tool.name,
+        tool_version=tool.version(),
+        num_samples=settings.num_samples,
+        sampler=settings.sampler,
+        steps=settings.steps,
+        seed=settings.seed,
+        model=machine.card,
+        weights_sha256=machine.weights,
+        app_version=__version__,
+    )
+    own = {} if definition is None else {"ToolDefinition": dict(definition)}
+    level = {"Attack": settings.attack} if tool.action == "replaces" else {}
+    return {**key, **own, **level}
+
+
+def _tool_job(
+    image: HeadImage,
+    tool: Defacer,
+    definition: Mapping[str, object] | None,
+    key: Mapping[str, object],
+    settings: RunSettings,
+) -> ToolJob:
+    count = settings.num_samples
+    # samples come in pairs of one seed, the second mirrored: their mean is closer to the learned one
+    seeds = [seed_for(settings.seed, image.bids_path, tool.name, number // 2 + 1) for number in range(count)]
+    return ToolJob(
+        tool=tool.name,
+        version=str(key["ToolVersion"]),
+        seeds=tuple(seeds),
+        record={"Image": image.bids_path, "Tool": tool.name, "Key": dict(key), "Input": fingerprint(image.path)},
+        definition=definition,
+        replaces=tool.action == "replaces",
+        warnings=tuple(tool.warnings(image.suffix)),
+        timeout_s=settings.tool_timeout,
+        memory_gb=tool.memory_gb,
+    )

@@ -1,0 +1,1 @@
+"""The defacing tools, one module each."""

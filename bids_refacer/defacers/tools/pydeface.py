@@ -1,0 +1,115 @@
+"""pydeface (Gulban et al.): its template, its face mask; its own program where FSL is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
+from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import Scan, write_volume
+
+PADDING_VOXELS = 60
+"""The face mask is a finite box that ends above the chin of many heads; its edge is drawn out so far."""
+
+
+def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
+    """Carry pydeface's face mask onto the head and zero the face; see ``Defacer.run``.
+
+    pydeface multiplies by the interpolated mask, which dims a layer of voxels at the cut. Here the mask is cut at 0.5,
+    so that every voxel is either removed or kept bit for bit; the sidecar says so.
+    """
+    kept, registration = _with_flirt(scan, work_dir) if flirt_is_here() else _with_niimath(scan, work_dir)
+    details = {
+        "Tool": "pydeface",
+        "Version": package_version("pydeface"),
+        **registration,
+        "MaskThreshold": "0.5 (pydeface multiplies by the interpolated mask; kept voxels stay bit-identical here)",
+    }
+    return remove(scan, ~kept, brain_mask, details)
+
+
+def flirt_is_here() -> bool:
+    """Whether pydeface's own conditions hold: ``fsl`` and ``flirt`` on the path, and FSLDIR."""
+    return bool(shutil.which("flirt") and shutil.which("fsl") and os.environ.get("FSLDIR"))
+
+
+def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The unmodified program; it leaves its warped mask behind when told not to clean up."""
+    write_volume(work_dir / "source.nii.gz", scan.values, scan.affine, np.float32)
+    # Names relative to the work folder: pydeface derives others by replacing ".nii" anywhere in the path.
+    arguments = ["source.nii.gz", "--outfile", "defaced.nii.gz", "--force", "--nocleanup"]
+    run_program([sys.executable, "-m", "pydeface", *arguments], work_dir=work_dir, image=scan.path)
+    mask, _ = load_mask(work_dir / "source_pydeface_mask.nii.gz")
+    version_file = Path(os.environ["FSLDIR"]) / "etc" / "fslversion"
+    fsl = version_file.read_text().strip() if version_file.is_file() else "of unknown version"
+    registration = {
+        "Command": "pydeface ANAT --outfile OUT --nocleanup",
+        "Options": {"cost": "mutualinfo"},
+        "Registration": f"FSL FLIRT {fsl} (12 parameters, template to image)",
+        "OutsideTemplate": "removed, as the tool does",
+    }
+    return mask.reshape(scan.stored.shape) >= 0.5, registration
+
+
+def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """pydeface's steps with niimath's registration in the place of FLIRT's, and the other way round (`allineate`)."""
+    template, mask_file = pydeface_files()
+    source = work_dir / "source.nii"
+    write_volume(source, scan.values, scan.affine, np.float32)
+    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)
+    mask, mask_affine = padded_face_mask(mask_file)
+    kept = sample_mask(mask, mask_affine, to_template, scan.stored.shape, scan.affine, outside=True)
+    registration = {
+        "Command": "niimath ANAT -allineate mean_reg2mean.nii.gz -savemat MATRIX OUT; facemask.nii.gz applied",
+        "Options": {"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
+        "Registration": (
+            f"niimath {package_version('niimath')} -allineate (fast engine, 12 parameters, image to template), "
+            f"in the place of FSL FLIRT, which is not installed"
+        ),
+        "OutsideTemplate": f"face region continued by {PADDING_VOXELS} voxels forward and down, all else kept",
+    }
+    return kept, registration
+
+
+def padded_face_mask(mask_file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """pydeface's mask, its front and bottom faces repeated ``PADDING_VOXELS`` times.
+
+    Returns ((i, j, k) float32, (4, 4) float64 voxel -> template RAS+ mm). Its axes run right, anterior, superior.
+    """
+    mask, affine = load_mask(mask_file)
+    padded = np.pad(mask, ((0, 0), (0, PADDING_VOXELS), (PADDING_VOXELS, 0)), mode="edge")
+    moved = affine.copy()
+    moved[:3, 3] = affine[:3, 3] - PADDING_VOXELS * affine[:3, 2]
+    return padded, moved
+
+
+def _missing() -> str | None:
+    return missing_package("pydeface", "pydeface") or (
+        None if flirt_is_here() else missing_package("niimath", "pydeface")
+    )
+
+
+PYDEFACE = Defacer(
+    name="pydeface",
+    action="removes",
+    requirement="the Python package pydeface (MIT), and FSL FLIRT or else the Python package niimath",
+    citation=(
+        "Gulban OF, Nielson D, Lee J, Poldrack R, Gorgolewski C, Vanessasaurus, Markiewicz C. "
+        "poldracklab/pydeface. Zenodo. doi:10.5281/zenodo.3524400"
+    ),
+    version=lambda: package_version("pydeface"),
+    missing=_missing,
+    run=run,
+    licence="MIT",
+    executable="flirt or niimath",
+    contrasts=("T1w",),
+    options={"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
+)

@@ -1,0 +1,107 @@
+"""The process that a run happens in: no network, no files outside the work folder, logs where they belong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for intermediate images, which show faces: nobody else may look into it."""
+    if not folder.exists():
+        folder.mkdir(mode=0o700, parents=True)
+        folder.chmod(0o700)  # mkdir's mode is cut by the umask
+
+
+def leave_closed_home() -> None:
+    """Forget a home that may not be looked into, as root's in a user namespace: pybids looks for its settings there."""
+    home = os.environ.get("HOME")
+    if home and os.path.lexists(home) and not os.access(home, os.R_OK | os.X_OK):
+        os.environ["HOME"] = "/nonexistent"
+
+
+def prepare(work_dir: Path, threads: int) -> None:
+    """Keep what libraries do on their own inside the work folder; must come before Nipype is imported.
+
+    Nipype would ask the network for newer versions of itself; it and matplotlib want folders in a home that may be
+    read-only.
+    """
+    os.environ.update(NO_ET="1", NIPYPE_NO_ET="1", NIPYPE_NO_MATPLOTLIB="1")
+    for name, folder in (("TMPDIR", "tmp"), ("MPLCONFIGDIR", "matplotlib"), ("NIPYPE_CONFIG_DIR", "nipype")):
+        make_private(work_dir / folder)
+        os.environ[name] = str(work_dir / folder)
+    os.environ.setdefault("LOGNAME", str(os.getuid()))  # part of a job's name for Nipype's SLURM plugin
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # niimath and other child programs follow it
+    tempfile.tempdir = None  # forget the folder that was chosen before TMPDIR was set
+
+
+def configure_nipype(crash_dir: Path, *, stop_on_first_crash: bool) -> None:
+    """Settings of Nipype for this process and its workers."""
+    from nipype import config
+
+    config.update_config(
+        {
+            "execution": {
+                "check_version": "false",
+                "crashdump_dir": str(crash_dir),
+                "crashfile_format": "txt",
+                "stop_on_first_crash": str(stop_on_first_crash).lower(),
+                "remove_unnecessary_outputs": "false",  # they are what a resumed run starts from
+                "keep_inputs": "true",
+                "hash_method": "content",
+                "poll_sleep_duration": "0.2",
+                "job_finished_timeout": "65",
+                "create_report": "false",
+            },
+            "logging": {"log_to_file": "false", "workflow_level": "INFO", "interface_level": "INFO"},
+        }
+    )
+
+
+def start_log(path: Path, verbose: int) -> logging.Logger:
+    """The run's log file; it gets what people see, and Nipype's messages, which the terminal gets with ``-v`` alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stop_log()
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter(_LINE))
+    log = logging.getLogger("bids_refacer.run")
+    nipype = logging.getLogger("nipype")
+    for logger in (log, nipype):
+        logger.propagate = False
+        logger.addHandler(file)
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+    nipype.handlers = [file]
+    if verbose:
+        nipype.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    return log
+
+
+def stop_log() -> None:
+    """Close the log of an earlier run in this process."""
+    for name in ("bids_refacer.run", "nipype"):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def matplotlib_at_home(output_dir: Path) -> Iterator[None]:
+    """matplotlib wants a folder to write to; a container's home is often none, and the work folder may be gone."""
+    before = os.environ.get("MPLCONFIGDIR")
+    with tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=output_dir) as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
+            if before is not None:
+                os.environ["MPLCONFIGDIR"] = before

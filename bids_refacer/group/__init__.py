@@ -1,0 +1,1 @@
+"""The group level: what the audits of all participants say together."""

@@ -1,0 +1,175 @@
+"""Numbers about participants: targets and covariates, from a table that was named or from the dataset's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_refacer.group.outputs import AuditError
+
+DEFAULT_TARGETS = tuple(f"muscle_radiodensity_{place}" for place in ("abdomen", "thigh", "shin"))
+DEFAULT_COVARIATES = ("age", "sex")
+NO_COVARIATES = "none"
+_MOST_LEVELS = 10  # texts of a covariate: more are names or notes, and would fit anything
+
+
+class PhenotypeError(AuditError):
+    """Targets or covariates cannot be used: one sentence with the file, the column, what is wrong, and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phenotypes:
+    """Targets and covariates of participants.
+
+    Attributes
+    ----------
+    targets : DataFrame, participant_id x target column, float; NaN where there is no value
+    covariates : DataFrame, the same participants x numbers; a text column became one column (0, 1) a value but the
+        first; NaN where a value is missing
+    names : columns that the covariates were made of
+    units : of each target, as the table's JSON dictionary says; empty when it does not
+    notes : sentences about what was used and what was left out
+    """
+
+    targets: pd.DataFrame
+    covariates: pd.DataFrame
+    names: tuple[str, ...]
+    units: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_phenotypes(
+    bids_dir: Path, phenotype: Path | None, targets: Sequence[str], covariates: Sequence[str]
+) -> Phenotypes | None:
+    """Find and read the columns; None when none were asked for and the dataset has none of the usual ones.
+
+    Looked for in `phenotype`, then in participants.tsv, then in phenotype/*.tsv of the dataset. Without `targets`,
+    `DEFAULT_TARGETS`; without `covariates`, `DEFAULT_COVARIATES`: in both cases those that are there. `NO_COVARIATES`
+    alone: none. A participant with several rows has the mean of them.
+
+    Raises
+    ------
+    PhenotypeError
+        When a table cannot be read, or a column that was asked for is missing, not numeric, or has too many texts.
+    """
+    tables = _tables(bids_dir, phenotype)
+    found = {name: path for name in targets or DEFAULT_TARGETS if (path := _holder(tables, name))}
+    for name in targets:
+        if name not in found:
+            raise PhenotypeError(f"No column '{name}' in {_places(tables, bids_dir)}: correct --target, or give the "
+                                 "table that has it with --phenotype.")  # fmt: skip
+    if not found and phenotype is not None:
+        raise PhenotypeError(f"{phenotype} has none of the columns {', '.join(DEFAULT_TARGETS)}: name the columns to "
+                             "predict with --target.")  # fmt: skip
+    if not found:
+        return None
+    values = pd.DataFrame({name: _numeric(tables[path][name], path) for name, path in found.items()})
+    used = _covariate_places(tables, covariates, bids_dir)
+    columns = [_coded(tables[path][name], path) for name, path in used.items()]
+    coded = pd.concat([pd.DataFrame(index=values.index), *columns], axis=1).reindex(values.index)
+    origin = [f"{name} ({path.name})" for name, path in {**found, **used}.items()]
+    notes = [f"Phenotypes and covariates: {', '.join(origin)}."]
+    units = {name: _units(path, name) for name, path in found.items()}
+    return Phenotypes(targets=values, covariates=coded, names=tuple(used), units=units, notes=notes)
+
+
+def _tables(bids_dir: Path, phenotype: Path | None) -> dict[Path, pd.DataFrame]:
+    """Tables of texts by participant, in the order in which they are searched."""
+    paths = [phenotype] if phenotype is not None else []
+    own = [bids_dir / "participants.tsv", *sorted((bids_dir / "phenotype").glob("*.tsv"))]
+    paths += [path for path in own if path.is_file() and path not in paths]
+    return {path: _read(path) for path in paths}
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a", ""], keep_default_na=False, quoting=3)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        reason = " ".join(str(error).split())
+        raise PhenotypeError(f"{path} is no table that can be read ({reason}): give a tab-separated file.") from error
+    rows.columns = rows.columns.str.strip()
+    if "participant_id" not in rows:
+        raise PhenotypeError(f"{path} has no column 'participant_id': add it, or remove the file.")
+    names = rows["participant_id"].fillna("")
+    rows["participant_id"] = ["sub-" + name.strip().removeprefix("sub-") for name in names]
+    return rows.set_index("participant_id")
+
+
+def _holder(tables: dict[Path, pd.DataFrame], column: str) -> Path | None:
+    return next((path for path, table in tables.items() if column in table), None)
+
+
+def _places(tables: dict[Path, pd.DataFrame], bids_dir: Path) -> str:
+    return ", ".join(map(str, tables)) or f"{bids_dir}, which has neither participants.tsv nor phenotype/*.tsv"
+
+
+def _covariate_places(tables: dict[Path, pd.DataFrame], covariates: Sequence[str], bids_dir: Path) -> dict[str, Path]:
+    if tuple(covariates) == (NO_COVARIATES,):
+        return {}
+    used: dict[str, Path] = {}
+    for name in covariates or DEFAULT_COVARIATES:
+        path = _holder(tables, name)
+        if path is not None:
+            used[name] = path
+        elif covariates:
+            raise PhenotypeError(
+                f"No column '{name}' in {_places(tables, bids_dir)}: correct --covariates, or use --covariates "
+                f"{NO_COVARIATES}."
+            )
+    return used
+
+
+def _numbers(cells: pd.Series) -> pd.Series:
+    """Numbers where a text is one; ``89+``, as anonymised ages have it, is 89."""
+    texts = cells.dropna().str.strip().str.replace(r"^(\d+)\+$", r"\1", regex=True)
+    return pd.to_numeric(texts, errors="coerce").replace([np.inf, -np.inf], np.nan).reindex(texts.index)
+
+
+def _numeric(cells: pd.Series, path: Path) -> pd.Series:
+    """Mean of each participant's rows."""
+    values = _numbers(cells)
+    wrong = cells.dropna()[values.isna().to_numpy()]
+    if len(wrong):
+        raise PhenotypeError(
+            f"{path}: '{wrong.iloc[0]}' of {wrong.index[0]} in the column '{cells.name}' is no number: correct it, "
+            "write n/a where there is no value, or choose another --target."
+        )
+    everyone = values.groupby(level=0).mean()
+    return everyone.reindex(cells.index.unique())
+
+
+def _coded(cells: pd.Series, path: Path) -> pd.DataFrame:
+    """A covariate as numbers: one column, or one for each text but the first."""
+    known = cells.dropna()
+    if not _numbers(cells).isna().any():
+        return _numeric(cells, path).to_frame(str(cells.name))
+    known = known.str.strip()
+    levels = sorted(known.unique())
+    if len(levels) > _MOST_LEVELS:
+        raise PhenotypeError(
+            f"{path}: the covariate '{cells.name}' has {len(levels)} different texts, such as '{levels[0]}': correct "
+            f"it if it should be numbers, or take one with at most {_MOST_LEVELS}."
+        )
+    differs = known.groupby(level=0).nunique() > 1
+    if differs.any():
+        raise PhenotypeError(
+            f"{path} says different things about '{cells.name}' of {differs.index[differs.to_numpy().argmax()]}: keep "
+            "one row for each participant, or correct them."
+        )
+    of_each = known.groupby(level=0).first().reindex(cells.index.unique())
+    coded = {f"{cells.name}={level}": (of_each == level).astype(float) for level in levels[1:]}
+    return pd.DataFrame(coded, index=of_each.index).where(of_each.notna(), np.nan)
+
+
+def _units(path: Path, column: str) -> str:
+    """The unit that the JSON beside a table gives for a column; HU for the default targets."""
+    try:
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return str(content[column]["Units"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "HU" if column in DEFAULT_TARGETS else ""

@@ -1,0 +1,207 @@
+"""A training: prepare the data, train the stages of the cascade one after the other, write the model."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from bids_refacer import __version__
+from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build, parameter_count
+from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.refacing.weights import WeightsError, save_model
+from bids_refacer.settings import TrainSettings
+from bids_refacer.training.checkpoint import CheckpointError, digest
+from bids_refacer.training.data.batches import Items, KeptItems
+from bids_refacer.training.data.cache import Entry, cached_priors, data_mark, load_heads, prepare
+from bids_refacer.training.data.examples import Item
+from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.preflight import PreflightError
+from bids_refacer.training.data.ranges import training_ranges
+from bids_refacer.training.data.regions import template_region
+from bids_refacer.training.data.split import TRAIN, VAL
+from bids_refacer.training.distributed import Processes, agree, join, leave
+from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
+from bids_refacer.training.keeper import TrainingError, best_weights
+from bids_refacer.training.loop import require_same, train_stage
+from bids_refacer.training.plan import LoopSettings, fingerprint
+from bids_refacer.training.precision import PrecisionError, choose
+from bids_refacer.training.start import initial_stages
+from bids_refacer.training.validation import Validate, held_out_loss
+
+LOG = logging.getLogger(__name__)
+STAGES: dict[str, StageConfig] = {"coarse": COARSE, "fine": FINE}
+_SENTENCES = (PreflightError, DatasetError, TrainingError, CheckpointError, PrecisionError, WeightsError)
+_VALIDATION_SEED = 0
+_VALIDATION_FACES = 6
+"""Held-out heads whose faces are drawn at every validation of the first stage."""
+
+
+def run(settings: TrainSettings, prepare_only: bool) -> int:
+    """Train, or go on; 0 when the model is written, 1 when it cannot be, 130 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        processes = join()
+        logging.getLogger("bids_refacer").setLevel(logging.INFO if processes.first else logging.ERROR)
+        with _alone(settings.out, processes):
+            _run(settings, prepare_only, processes)
+        return 0
+    except _SENTENCES as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        where = error.filename or settings.out
+        print(f"{where}: {error.strerror or error}; check the disk, then call again.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    finally:
+        leave()
+    return 1
+
+
+def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> None:
+    choose(settings.precision, processes.device)  # refuses what cannot be had, before the cache is filled
+    found = prepare(settings, LOG.info, prepare_only) if processes.first else []
+    entries = agree(found, processes)
+    if prepare_only:
+        return
+    heads, held_out = (load_heads(entries, split, settings.out) for split in (TRAIN, VAL))
+    mark = data_mark(entries)
+    if processes.first:
+        cached_priors(heads, mark, settings)
+    agree(None, processes)  # the others wait until the priors are on the disk
+    priors = cached_priors(heads, mark, settings)
+    initial = initial_stages(settings.init_from, STAGES) if settings.init_from else {}
+    made_of = {"heads_sha256": mark, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
+    about = made_of if settings.examples is None else {**made_of, "examples": settings.examples}
+    loops = {stage: loop_settings(settings, stage) for stage in STAGES}
+    if processes.first:
+        for stage, config in STAGES.items():  # all of them, before hours are spent on the first
+            require_same(settings.out / stage, fingerprint(config, loops[stage], initial.get(stage), about))
+        _write_settings(settings, entries)
+    trained = {}
+    for stage, config in STAGES.items():
+        items = _items(heads, priors, config, settings, made_of)
+        validate = _validation(config, settings, held_out, priors, processes)
+        denoiser = train_stage(
+            items,
+            config,
+            loops[stage],
+            settings.out / stage,
+            validate=validate,
+            initial=initial.get(stage),
+            about=about,
+            processes=processes,
+        )
+        trained[stage] = (config, denoiser)
+    if processes.first:
+        ranges = training_ranges(heads, priors, list(REGIONS.values()))
+        _export(settings, trained, priors[-1], len(heads), ranges)
+
+
+def _items(
+    heads: list[Head],
+    priors: list[LinearPrior],
+    config: StageConfig,
+    settings: TrainSettings,
+    made_of: Mapping[str, Any],
+) -> Dataset[Item]:
+    """The training examples of a stage, new ones or kept ones. Kept ones are found again by all that they depend on."""
+    items = Items(heads, priors, config, settings.seed, settings.crop)
+    if settings.examples is None:
+        return items
+    known_by = digest({**made_of, "stage": config.to_dict(), "seed": settings.seed, "version": __version__})
+    return KeptItems(items, settings.examples, settings.out / "examples" / known_by[:12])
+
+
+def loop_settings(settings: TrainSettings, stage: str) -> LoopSettings:
+    """The settings of one stage's loop."""
+    shared = {item.name for item in fields(LoopSettings)} - {"steps"}
+    steps = {"coarse": settings.coarse_steps, "fine": settings.fine_steps}[stage]
+    return LoopSettings(steps=steps, **{name: getattr(settings, name) for name in shared})
+
+
+def _validation(
+    config: StageConfig, settings: TrainSettings, held_out: list[Head], priors: list[LinearPrior], processes: Processes
+) -> Validate | None:
+    """The figures of a stage while it is trained, on held-out heads; none when there are no such heads."""
+    if not held_out:
+        LOG.info("No participants are held out: no validation, and the last averaged weights become the model.")
+        return None
+    # held-out heads are in no prior: each takes the one that was fitted on all training heads
+    items = Items(held_out, [priors[-1]] * len(priors), config, _VALIDATION_SEED, settings.crop)
+    dtype = choose(settings.precision, processes.device)
+    loss = held_out_loss(items, settings.validate_items, _VALIDATION_SEED, dtype)
+    if config.augmentation:
+        return loss
+    problems = [face_problem(head, priors[-1], template_region(head)) for head in held_out[:_VALIDATION_FACES]]
+    return lambda model, step: {**loss(model, step), **face_errors(config, model, problems, samples=1)}
+
+
+def _export(
+    settings: TrainSettings,
+    trained: dict[str, tuple[StageConfig, Denoiser]],
+    prior: LinearPrior,
+    heads: int,
+    ranges: dict[str, tuple[float, float]],
+) -> None:
+    """Write OUT/model from the best or the last averaged weights of each stage."""
+    chosen: dict[str, Any] = {}
+    for stage, (_, denoiser) in trained.items():
+        best = best_weights(settings.out / stage) if settings.export == "best" else None
+        if best:
+            denoiser.load_state_dict(best["ema"])
+            chosen[stage] = {name: best[name] for name in ("step", "name", "value")}
+    content = json.loads((settings.out / "train.json").read_text())
+    card = {"heads": heads, "settings": content, "best": chosen}
+    save_model(settings.out / "model", settings.name, prior, trained, card, ranges)
+    LOG.info("The model is in %s.", settings.out / "model")
+
+
+def _write_settings(settings: TrainSettings, entries: list[Entry]) -> None:
+    """`train.toml`, for --config-file, and `train.json`, for the card: it names no folder of this machine."""
+    settings.to_toml(settings.out / "train.toml")
+    options = {k: v for k, v in asdict(settings).items() if not isinstance(v, Path) and k != "init_from"}
+    content: Mapping[str, Any] = {
+        "bids_refacer": __version__,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "options": {**options, "init_from": Path(settings.init_from).name if settings.init_from else None},
+        "stages": {stage: config.to_dict() for stage, config in STAGES.items()},
+        "parameters": {stage: parameter_count(build(config)) for stage, config in STAGES.items()},
+        "participants": sorted({entry.participant for entry in entries if entry.split == TRAIN}),
+    }
+    (settings.out / "train.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+@contextmanager
+def _alone(out: Path, processes: Processes) -> Iterator[None]:
+    """Keep a second training out of the same folder; the lock goes with the process, however it ends."""
+    if not processes.first:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"Another training is writing to {out}: wait for it, or give another folder."
+            ) from error
+        except OSError:
+            LOG.info("The file system of %s has no locks: see that no second training writes there.", out)
+        yield
