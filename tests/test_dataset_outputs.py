@@ -12,7 +12,7 @@ import pytest
 
 from bids_refacer import __version__
 from bids_refacer.dataset import description, sidecars, tables, validation
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
 from bids_refacer.files import write_json, write_text

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.image_key import ImageKey
+
 IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
 LOCK = f"{RECORDS}/lock"  # held while files of the whole dataset are written
@@ -86,6 +88,11 @@ class OutputNames:
     output_dir: Path
     entities: Mapping[str, str]
     suffix: str
+
+    @classmethod
+    def of(cls, output_dir: Path, image: ImageKey) -> OutputNames:
+        """Names of the outputs of an image, in one output directory."""
+        return cls(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
 
     @property
     def anat(self) -> Path:

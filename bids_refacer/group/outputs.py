@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 
