@@ -46,7 +46,7 @@ def bids(tmp_path: Path) -> Path:
 
 def write_image_outputs(image: HeadImage, output: Path) -> None:
     """Every file that one image and tool can have, with its sidecar from its builder."""
-    names = OutputNames(output_dir=output, entities=image.entities, suffix=image.suffix)
+    names = OutputNames.of(output, image)
     defaced = names.defaced("quickshear")
     uri = f"bids::{defaced.relative_to(output).as_posix()}"
     recovered = {"seeds": [3], "weights_sha256": {"coarse": "00"}, "options": {"Sampler": "heun"}, "command": "c"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.group.outputs import SUBJECT, Audit, AuditError
 
 GATES = ("passed", "all")
@@ -74,8 +74,8 @@ def per_participant(images: pd.DataFrame) -> pd.DataFrame:
 
 def session_of(image: str) -> str:
     """``ses-a`` of an image's path; empty in a dataset without sessions."""
-    found = re.search(r"(?:^|[/_])(ses-[0-9A-Za-z]+)(?=[/_])", image)
-    return found.group(1) if found else ""
+    session = ImageKey.of(image).session
+    return f"ses-{session}" if session else ""
 
 
 def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:

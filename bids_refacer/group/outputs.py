@@ -6,7 +6,6 @@ Only tables are read, and the records beside them where there are any; images ar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 
@@ -70,7 +70,7 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
     """
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
-    distances["suffix"] = [_suffix(image) for image in distances["image"]]
+    distances["suffix"] = [suffix_of(str(image)) for image in distances["image"]]
     tables = {
         "defacing": [_table(output, "defacing", SUBJECT, []) for output in outputs],
         "status": [_table(output, "status", ["participant_id", "status"], []) for output in outputs],
@@ -151,11 +151,6 @@ def _without_doubles(rows: pd.DataFrame, key: list[str], table: str) -> pd.DataF
         if name in (*SUBJECT, "image_type", "part"):
             unique[name] = unique[name].astype("category")
     return unique
-
-
-def _suffix(image: str) -> str:
-    """``T1w`` of ``sub-01/anat/sub-01_T1w.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?$", "", str(image)).rsplit("_", 1)[-1]
 
 
 def _refuse_mixed(audit: Audit, allow_mixed: bool) -> None:
