@@ -16,6 +16,7 @@ from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
+from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]
@@ -63,10 +64,10 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
 
     Raises
     ------
-    AuditError
-        When a table is missing, lacks a column, has a cell that is no number or no name, two different rows about the
-        same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results were made with
-        different settings.
+    DatasetError
+        When a table is missing, cannot be read, lacks a column, has a cell that is no number or no name, two different
+        rows about the same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results
+        were made with different settings.
     """
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
@@ -104,12 +105,9 @@ def _table(
 ) -> pd.DataFrame:
     """Read one table as texts, and the named columns as numbers; one that does not exist has its columns and no row."""
     path = dataset_table(output, table)
-    try:
-        rows = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a"], keep_default_na=False, quoting=3)
-    except FileNotFoundError:
+    if not path.exists():
         return pd.DataFrame({name: [] for name in dict.fromkeys([*SUBJECT, *texts, *numbers, *optional])}, dtype=object)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path} is no table ({' '.join(str(error).split())}): {_AGAIN}") from error
+    rows = read_tsv(path, _AGAIN).frame(missing=[NOT_AVAILABLE])
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
             raise AuditError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
