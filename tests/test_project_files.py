@@ -45,6 +45,8 @@ def dependencies() -> list[str]:
         ("lint", "ruff check"),
         ("test-containers", "tests/containers/run.sh"),
         ("test-image", "tests/containers/reduced.sh"),
+        ("test-wheel", "tests/wheel.sh"),
+        ("dist", "-m build --outdir dist"),
     ],
 )
 def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None:
@@ -54,16 +56,18 @@ def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None
     assert words in said and "venv" in said
 
 
-@pytest.mark.parametrize("failing", ["nothing", "test-image", "test"])
-def test_continuous_integration_is_the_image_and_the_tests(tmp_path: Path, failing: str) -> None:
+@pytest.mark.parametrize("failing", ["nothing", "lint", "test-image", "test"])
+def test_continuous_integration_is_lint_the_image_and_the_tests(tmp_path: Path, failing: str) -> None:
     make = tmp_path / "make"
     make.write_text(f'#!/bin/bash\necho "make $*"\n[ "$*" != {failing} ] || exit 4\n')
     make.chmod(0o755)
     done = subprocess.run(
         [ROOT / ".ci" / "run"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True
     )
-    wanted = ["make test-image", *(["make test"] if failing != "test-image" else [])]
-    assert done.stdout.splitlines() == wanted and done.returncode == (0 if failing == "nothing" else 4)
+    steps = ["lint", "test-image", "test"]
+    reached = steps[: steps.index(failing) + 1] if failing in steps else steps
+    assert done.stdout.splitlines() == [f"make {step}" for step in reached]
+    assert done.returncode == (0 if failing == "nothing" else 4)
 
 
 @pytest.mark.parametrize(
