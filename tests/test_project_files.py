@@ -143,6 +143,7 @@ GENERATED = {
 }  # platforms read it as a file; tests/test_boutiques.py holds it to the package
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
 PROSE = {"CHANGELOG.md", "README.md", "NOTICE"}
+ADDRESS = "https://github.com/bids-refacer/bids_refacer"
 
 
 def test_the_version_is_typed_in_one_place() -> None:
@@ -154,14 +155,55 @@ def test_the_version_is_typed_in_one_place() -> None:
         for path in files
         if path.is_file() and typed_version.search(path.read_text(encoding="utf-8", errors="replace"))
     }
-    assert found - PROSE == {ONE_PLACE} | GENERATED
+    assert found - PROSE == {ONE_PLACE, "CITATION.cff"} | GENERATED
     project = tomllib.loads(text("pyproject.toml"))
     assert "version" not in project["project"] and project["project"]["dynamic"] == ["version"]
     assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "bids_refacer.__version__"
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
 def test_commands_of_the_docs_name_no_version(page: str) -> None:
     assert not re.findall(r"bids_refacer(?::|==)\d\S*", text(page))
     for block in re.findall(r"^```.*?^```", text(page), re.M | re.S):
         assert not re.findall(r"(?<![\d.])0\.\d+\.\d+", block)
+
+
+def test_changelog_and_citation_are_of_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text("CHANGELOG.md"), re.M)
+    assert headings[0] == ("Unreleased", "") and headings[1][0] == __version__
+    versions = [tuple(map(int, version.split("."))) for version, date in headings[1:] if date]
+    assert len(versions) == len(headings) - 1 and versions == sorted(versions, reverse=True)
+    cited = dict(re.findall(r"^([a-z-]+): \"?([^\"\n]*)\"?$", text("CITATION.cff"), re.M))
+    assert cited["cff-version"] == "1.2.0" and {"message", "title"} <= cited.keys()
+    assert (cited["version"], cited["date-released"]) == headings[1]
+    assert "authors:\n  - name: bids_refacer contributors\n" in text("CITATION.cff")
+
+
+def test_the_address_of_the_code_is_one() -> None:
+    """`Source` becomes CodeURL in dataset_description.json."""
+    urls = tomllib.loads(text("pyproject.toml"))["project"]["urls"]
+    assert urls["Source"] == ADDRESS and all(url.startswith(ADDRESS) for url in urls.values())
+    assert f"\nrepository-code: {ADDRESS}\n" in text("CITATION.cff")
+    pages = ["SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", ".github/ISSUE_TEMPLATE/config.yml"]
+    for page in pages:
+        assert set(re.findall(r"https://github\.com/[\w-]+/[\w-]+", text(page))) == {ADDRESS}
+
+
+def test_workflows_call_targets_of_make_and_may_only_read() -> None:
+    workflow = text(".github/workflows/ci.yml")
+    targets = re.search(r"^\.PHONY: (.*)$", text("Makefile"), re.M)
+    called = set(re.findall(r"- run: make (\S+)", workflow))
+    assert targets and called <= set(targets[1].split())
+    assert {"lint", "test", "test-wheel", "test-image", "test-slow", "test-containers"} == called
+    assert re.search(r"^permissions:\n  contents: read\n\n", workflow, re.M) and workflow.count("permissions:") == 1
+    oldest = tomllib.loads(text("pyproject.toml"))["project"]["requires-python"].removeprefix(">=")
+    assert f'python: ["{oldest}", "3.11", "3.12", "3.13"]' in workflow
+
+
+def test_whoever_reports_a_face_is_warned_to_attach_nothing() -> None:
+    for page in (".github/ISSUE_TEMPLATE/face_left.yml", ".github/ISSUE_TEMPLATE/bug.yml", "SECURITY.md"):
+        words = text(page)
+        assert re.search("attach", words, re.I) and "real person" in words
+        assert all(thing in words for thing in ("volume", "render", "descriptor"))
