@@ -27,7 +27,7 @@ import torch
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
-from bids_refacer.refacing.weights import AttackModel, load_model, load_stage
+from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
@@ -35,10 +35,6 @@ from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
-<<<<<<< HEAD
-=======
-from bids_refacer.weights import AttackModel, WeightsError, load_model, load_stage
->>>>>>> project
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
 # OUT is the folder of a training (docs/training.md); docs/model-card.md says what is known of the time that it takes

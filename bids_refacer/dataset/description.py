@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer import __version__
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import IDENTIFIABLE_BIDSIGNORE, SHAREABLE_BIDSIGNORE, identifiable_dir
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.files import write_json, write_text
