@@ -148,6 +148,7 @@ def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
     ("variable", "value", "container"),
     [
         ("BIDS_REFACER_DOCKER_TAG", "org/app:1", {"Type": "docker", "Tag": "org/app:1"}),
+        ("BIDS_REFACER_DOCKER_TAG", "host:5000/app", {"Type": "docker", "Tag": f"host:5000/app:{__version__}"}),
         ("APPTAINER_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("SINGULARITY_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("UNRELATED", "x", None),

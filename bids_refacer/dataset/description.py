@@ -168,7 +168,9 @@ def _container() -> dict[str, str] | None:
     if image:  # first, as an image made from Docker's keeps the variable of that
         return {"Type": "apptainer", "Tag": Path(image).name}
     tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
-    return {"Type": "docker", "Tag": tag} if tag else None
+    if not tag:
+        return None
+    return {"Type": "docker", "Tag": tag if ":" in Path(tag).name else f"{tag}:{__version__}"}
 
 
 def _source_dataset(source: Mapping[str, Any], bids_dir: Path) -> dict[str, str]:

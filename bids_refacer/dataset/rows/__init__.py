@@ -1,0 +1,1 @@
+"""Typed rows of every table of the output."""
