@@ -17,7 +17,7 @@ from benchmarks.attack import chosen, defaced, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.audit.verdict_rows import defacing_row
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import image_columns, read_table, status_row, write_table

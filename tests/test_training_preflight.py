@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training_heads import average_heads
 
-from bids_refacer.dataset.tsv import TableError
+from bids_refacer.dataset.rows.tsv import TableError
 from bids_refacer.surfaces.region import ASSET, PARTS
 from bids_refacer.training.data.heads import Head
 from bids_refacer.training.data.preflight import (

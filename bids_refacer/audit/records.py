@@ -12,7 +12,7 @@ from bids_refacer.audit.crashes import Crash
 from bids_refacer.audit.graph.jobs import node_name
 from bids_refacer.audit.plan import Plan
 from bids_refacer.audit.verdict_rows import defacing_row
-from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
 from bids_refacer.dataset.records import Record, all_records, any_other, read_record

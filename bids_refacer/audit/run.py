@@ -37,7 +37,7 @@ from bids_refacer.audit.plan import (
 from bids_refacer.audit.plugin_file import read_plugin_file
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.audit.records import forget_faces, status_rows, summary, write_citation, write_tables
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import Selection, find_images
 from bids_refacer.dataset.names import LOCK, log_dir
 from bids_refacer.dataset.validation import validate

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")

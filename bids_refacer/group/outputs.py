@@ -16,7 +16,7 @@ from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary, write_table

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_refacer.dataset.description import read_description
+from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary

@@ -1,4 +1,4 @@
-"""What makes the output two derivative datasets: dataset_description.json, README and .bidsignore of each."""
+"""dataset_description.json, README and .bidsignore of the two derivative datasets: shareable and identifiable."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ Voxels in the painted region are synthetic; sidecars say so ("Synthetic": true).
 
 
 def write_datasets(output_dir: Path, bids_dir: Path) -> None:
-    """Make the two derivative datasets and the files that make them so; unchanged files are left alone.
+    """Make the folders of the two derivative datasets and the files that describe them; unchanged files are left alone.
 
-    The identifiable one gets mode 0700 before anything is written into it.
+    The identifiable dataset's folder gets mode 0700 before anything is written into it.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
     private = identifiable_dir(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     private.mkdir(mode=0o700, exist_ok=True)
-    private.chmod(0o700)  # mkdir's mode is cut by the umask and ignored for a folder that is there
+    private.chmod(0o700)  # the umask restricts mkdir's mode, and a folder that exists keeps its own
     for folder, description, readme, ignored in (
         (output_dir, shareable_description(source, bids_dir, output_dir), _SHAREABLE_README, SHAREABLE_BIDSIGNORE),
         (private, identifiable_description(source, bids_dir, private), _IDENTIFIABLE_README, IDENTIFIABLE_BIDSIGNORE),
@@ -153,7 +153,7 @@ def _generated_by() -> dict[str, Any]:
 
 
 def _code_url() -> str | None:
-    """Where the installed package says that its code is."""
+    """The address of the code, from the metadata of the installed package."""
     try:
         entries = metadata("bids_refacer").get_all("Project-URL") or []
     except PackageNotFoundError:  # run from a checkout
@@ -163,9 +163,9 @@ def _code_url() -> str | None:
 
 
 def _container() -> dict[str, str] | None:
-    """What the image's environment says about the container that this runs in."""
+    """The container that this process runs in, by the environment variables that its image or Apptainer sets."""
     image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
-    if image:  # first, as an image made from Docker's keeps the variable of that
+    if image:  # before Docker's: an Apptainer image that was made from a Docker image has both variables
         return {"Type": "apptainer", "Tag": Path(image).name}
     tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
     if not tag:

@@ -40,7 +40,10 @@ _SAMPLERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ToolUse:
-    """A defacing tool that ran: what its registry entry and its sidecars say of it."""
+    """A defacing tool that ran, as its registry entry and its sidecars describe it.
+
+    `registration` names the program that registered images for it; None where none did.
+    """
 
     name: str
     version: str
@@ -91,7 +94,7 @@ def _data(versions: Mapping[str, str], cite: _Cite) -> str:
 
 
 def _defacing(tools: Sequence[ToolUse], versions: Mapping[str, str], cite: _Cite) -> str:
-    brain = cite(_REFERENCES["deepbet"])  # first, as the text says it first
+    brain = cite(_REFERENCES["deepbet"])  # numbered before the tools, which the text names after it
     described = []
     for tool in tools:
         text = f"{tool.name} {tool.version} {cite(tool.citation.rstrip('.'))}"
