@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from conftest import Phantom
 from nifti_files import raw_image
 from scipy import ndimage
 
-from bids_refacer.defacers import DEFACERS, DefacerError, process
-from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers import DEFACERS, DefacerError
+from bids_refacer.defacers import run_program as runner
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
 from bids_refacer.defacers.tools.pydeface import PADDING_VOXELS, padded_face_mask
+from bids_refacer.processes import Finished
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan
 
@@ -113,7 +114,7 @@ def test_an_absent_program_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(runner, "TIMEOUT_S", 0.2)
     with pytest.raises(DefacerError, match="ran longer than 0.2 s and was stopped"):
         run_program([sys.executable, "-c", "import time; time.sleep(20)"], work_dir=tmp_path, image=IMAGE)
 
@@ -124,8 +125,8 @@ def test_programs_inherit_threads_and_write_into_the_work_folder(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     code = "import os, tempfile; print(os.environ['OMP_NUM_THREADS'], tempfile.gettempdir(), os.getcwd())"
     done = run_program([sys.executable, "-c", code], work_dir=tmp_path, image=IMAGE)
-    assert isinstance(done, subprocess.CompletedProcess)
-    assert done.stdout.split() == ["3", str(tmp_path), str(tmp_path)]
+    assert isinstance(done, Finished)
+    assert done.output.split() == ["3", str(tmp_path), str(tmp_path)]
 
 
 def fake_niimath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: float) -> None:

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError
 
 PLAUSIBLE_SCALES = (0.7, 1.4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
 from bids_refacer.defacers.tool import (
     Defacer,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
 from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
 from bids_refacer.volumes.grid import Alignment
