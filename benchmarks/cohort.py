@@ -87,7 +87,7 @@ def main() -> None:
     model = load_model(options.model, torch.device("cpu"))
     done = []
     for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:
-        names = OutputNames(output_dir=options.out_dir, entities=image.entities, suffix=image.suffix)
+        names = OutputNames.of(options.out_dir, image)
         folder = options.work_dir / f"sub-{image.participant}"
         if not names.face_map(None, "original").exists():
             add_face(image.path, names, prepare(read_scan(image.path), folder)[1])

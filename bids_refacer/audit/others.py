@@ -225,4 +225,4 @@ def _how(details: DefaceDetails, other: OtherImage) -> str:
 
 
 def _names(image: HeadImage, settings: RunSettings) -> OutputNames:
-    return OutputNames(output_dir=settings.output_dir, entities=image.entities, suffix=image.suffix)
+    return OutputNames.of(settings.output_dir, image)

@@ -70,7 +70,7 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
     keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
     jobs, finished = [], []
     for image in selection.images:
-        names = OutputNames(output_dir=settings.output_dir, entities=image.entities, suffix=image.suffix)
+        names = OutputNames.of(settings.output_dir, image)
         waiting = []
         for tool in settings.deface_tools:
             record = read_record(names.record(tool))

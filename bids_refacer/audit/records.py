@@ -131,10 +131,10 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
         images = {image.bids_path: image for image, _, _ in _everything(plan)}.values()
         own = {node_name(image) for image in images}
         folders = [folder for folder in work_dir.glob("bids_refacer-*/*/*") if folder.name in own]
-        pages = [private / f"sub-{image.entities['sub']}.html" for image in images]
+        pages = [private / f"sub-{image.participant}.html" for image in images]
         for image in images:
-            names = OutputNames(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
-            participant = private / f"sub-{image.entities['sub']}"
+            names = OutputNames.of(output_dir, image)
+            participant = private / f"sub-{image.participant}"
             folders.append(names.identifiable_anat.parent if settings.session_label else participant)
     for page in pages:
         page.unlink(missing_ok=True)
@@ -175,7 +175,7 @@ def _everything(plan: Plan) -> list[tuple[HeadImage, str, OutputNames]]:
     """Image, tool and names of all that the run is about, in the order of the input."""
     found = [(job.image, tool.tool, job.names) for job in plan.jobs for tool in job.tools]
     for image, tool in plan.finished:
-        names = OutputNames(output_dir=plan.output_dir, entities=image.entities, suffix=image.suffix)
+        names = OutputNames.of(plan.output_dir, image)
         found.append((image, tool, names))
     return sorted(found, key=lambda item: (item[0].bids_path, item[1]))
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
-from bids_refacer.dataset.filters import DatasetError, read_filter_file
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
 from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.settings import RunSettings

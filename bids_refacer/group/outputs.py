@@ -6,16 +6,17 @@ Only tables are read, and the records beside them where there are any; images ar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
+from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]
@@ -63,14 +64,14 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
 
     Raises
     ------
-    AuditError
-        When a table is missing, lacks a column, has a cell that is no number or no name, two different rows about the
-        same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results were made with
-        different settings.
+    DatasetError
+        When a table is missing, cannot be read, lacks a column, has a cell that is no number or no name, two different
+        rows about the same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results
+        were made with different settings.
     """
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
-    distances["suffix"] = [_suffix(image) for image in distances["image"]]
+    distances["suffix"] = [suffix_of(str(image)) for image in distances["image"]]
     tables = {
         "defacing": [_table(output, "defacing", SUBJECT, []) for output in outputs],
         "status": [_table(output, "status", ["participant_id", "status"], []) for output in outputs],
@@ -104,12 +105,9 @@ def _table(
 ) -> pd.DataFrame:
     """Read one table as texts, and the named columns as numbers; one that does not exist has its columns and no row."""
     path = dataset_table(output, table)
-    try:
-        rows = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a"], keep_default_na=False, quoting=3)
-    except FileNotFoundError:
+    if not path.exists():
         return pd.DataFrame({name: [] for name in dict.fromkeys([*SUBJECT, *texts, *numbers, *optional])}, dtype=object)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path} is no table ({' '.join(str(error).split())}): {_AGAIN}") from error
+    rows = read_tsv(path, _AGAIN).frame(missing=[NOT_AVAILABLE])
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
             raise AuditError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
@@ -151,11 +149,6 @@ def _without_doubles(rows: pd.DataFrame, key: list[str], table: str) -> pd.DataF
         if name in (*SUBJECT, "image_type", "part"):
             unique[name] = unique[name].astype("category")
     return unique
-
-
-def _suffix(image: str) -> str:
-    """``T1w`` of ``sub-01/anat/sub-01_T1w.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?$", "", str(image)).rsplit("_", 1)[-1]
 
 
 def _refuse_mixed(audit: Audit, allow_mixed: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.group.cohorts import Cohort, per_participant
 from bids_refacer.group.outputs import SUBJECT, Audit
 from bids_refacer.statistics.paired import holm
@@ -68,7 +68,7 @@ def _by_person(images: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in images:
         if row.get("image") and row.get("tool"):
-            suffix = re.sub(r"\.nii(\.gz)?$", "", row["image"]).rsplit("_", 1)[-1]
+            suffix = suffix_of(row["image"])
             found.setdefault((row["participant_id"], suffix, row["tool"]), []).append({**row, "suffix": suffix})
     return found
 

@@ -60,18 +60,12 @@ class ImageJob:
     @property
     def label(self) -> str:
         """What a person calls it."""
-        return label_of(self.image)
+        return self.image.label
 
 
 def node_name(image: HeadImage) -> str:
     """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
-    stem = image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
-    return re.sub(r"[^0-9A-Za-z]+", "_", stem)
-
-
-def label_of(image: HeadImage) -> str:
-    """What a person calls an image: ``sub-01 ses-1 T1w``."""
-    return image.path.name.removesuffix(".gz").removesuffix(".nii").replace("_", " ")
+    return re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_refacer.audit.graph.jobs import ToolJob, label_of, node_name, record_start
+from bids_refacer.audit.graph.jobs import ToolJob, node_name, record_start
 from bids_refacer.audit.graph.outputs import other_entries
 from bids_refacer.audit.graph.run import NAME
 from bids_refacer.audit.nodes.carry import Carry, CarryHead, RecordDefaced, Register
@@ -43,7 +43,7 @@ class OtherJob:
     @property
     def label(self) -> str:
         """What a person calls it."""
-        return label_of(self.other.image)
+        return self.other.image.label
 
 
 def build_others(*, jobs: Sequence[OtherJob], work_dir: Path) -> Workflow:
