@@ -146,7 +146,7 @@ def check_files(settings: RunSettings) -> str | None:
         if settings.nipype_plugin_file:
             read_plugin_file(settings.nipype_plugin_file)
         if settings.tools_file:
-            from bids_refacer.defacers.user import ToolsFileError, read_definitions
+            from bids_refacer.defacers.tools_file import ToolsFileError, read_definitions
 
             try:
                 read_definitions(settings.tools_file)
