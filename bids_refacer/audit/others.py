@@ -20,7 +20,7 @@ from bids_refacer.dataset.others import OtherImage, find_others, one_of_parts, u
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_defaced_record
 from bids_refacer.dataset.tables import image_columns, problem_row, status_row
 from bids_refacer.defacers import Defacer
-from bids_refacer.defacers.user import read_definitions
+from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
 
 Row = dict[str, Any]

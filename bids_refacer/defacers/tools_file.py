@@ -1,4 +1,4 @@
-"""Tools of one's own, without code: a TOML file with a command for each.
+"""Tools of the user's own, without code: a TOML file with a command for each.
 
 [tool.mydeface]
 command = "mydeface --in {input} --out {output} --mask {mask}"
@@ -14,15 +14,17 @@ import shlex
 import shutil
 import string
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from bids_refacer.defacers.external import Program, missing_program, probe, run_external
-from bids_refacer.defacers.tool import Defacer, DefaceResult
+from bids_refacer.defacers.installed import missing_program, printed_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
+from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, write_volume
 
@@ -31,12 +33,48 @@ _TEXTS = ("command", "action", "version_command", "citation", "licence", "get")
 _KEYS = (*_TEXTS, "contrasts", "memory_gb")
 
 
-class ToolsFileError(ValueError):
+class ToolsFileError(DefacerError):
     """A tools file cannot be used. The message is a sentence: file, tool, what is wrong, what to do."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToolDefinition:
+    """A tool as its table in a tools file describes it; fields are the keys of the table, which may be left out."""
+
+    name: str
+    command: str
+    action: Literal["removes", "replaces"]
+    version_command: str | None = None
+    citation: str | None = None
+    licence: str = "unknown"
+    get: str = "install it, or correct the tools file"
+    contrasts: tuple[str, ...] = ("T1w", "T2w", "FLAIR", "PDw")
+    memory_gb: float = 2.0
+
+    @classmethod
+    def from_table(cls, name: str, table: Mapping[str, Any]) -> ToolDefinition:
+        """From a table that `read_definitions` checked."""
+        fields = dict(table)
+        if "contrasts" in fields:
+            fields["contrasts"] = tuple(fields["contrasts"])
+        if "memory_gb" in fields:
+            fields["memory_gb"] = float(fields["memory_gb"])
+        return cls(name=name, **fields)
+
+    @property
+    def words(self) -> list[str]:
+        """The command line, split as a shell does, with {input} and the like in it."""
+        return shlex.split(self.command)
+
+    def version(self) -> str:
+        """The first number that the version command prints, "unknown" without one."""
+        if not self.version_command:
+            return "unknown"
+        return printed_version(shlex.split(self.version_command), r"(\d+(?:\.\w+)+|\d+)")
+
+
 def read_tools(path: Path) -> dict[str, Defacer]:
-    """The tools that a file defines.
+    """The tools that a file defines, as entries of the registry.
 
     Raises
     ------
@@ -47,7 +85,7 @@ def read_tools(path: Path) -> dict[str, Defacer]:
 
 
 def read_definitions(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a tools file, checked; see `read_tools`."""
+    """The tables of a tools file as they are written, checked; see `read_tools`."""
     from bids_refacer.defacers import DEFACERS
 
     try:
@@ -59,69 +97,70 @@ def read_definitions(path: Path) -> dict[str, dict[str, Any]]:
     tools = content.get("tool")
     if not isinstance(tools, dict) or not tools or set(content) != {"tool"}:
         raise ToolsFileError(f"{path} defines no tool: begin each with a line [tool.NAME], and add nothing else.")
-    taken = {_label(name): name for name in DEFACERS}
+    names = {_letters(name): name for name in DEFACERS}
     for name, table in tools.items():
-        if problem := _problem(name, table, taken):
+        if problem := _name_problem(name, names) or _table_problem(table):
             raise ToolsFileError(f"{path}, tool {name}: {problem}")
-        taken[_label(name)] = name
+        names[_letters(name)] = name
     return tools
 
 
 def make_tool(name: str, table: Mapping[str, Any]) -> Defacer:
-    """One entry of the registry from its table, which `read_definitions` checked."""
-    program = shlex.split(table["command"])[0]
+    """An entry of the registry from a table that `read_definitions` checked."""
+    tool = ToolDefinition.from_table(name, table)
+    program = tool.words[0]
     return Defacer(
         name=name,
-        action=table["action"],
+        action=tool.action,
         requirement=f"the program {program}",
-        citation=table.get("citation", f"{name}: a tool of the user's own; cite its authors."),
-        version=partial(_version, table),
-        missing=lambda: missing_program(program, name, table.get("get", "install it, or correct the tools file")),
-        run=partial(_run, name=name, table=table),
-        licence=table.get("licence", "unknown"),
+        citation=f"{name}: a tool of the user's own; cite its authors." if tool.citation is None else tool.citation,
+        version=tool.version,
+        missing=lambda: missing_program(program, name, tool.get),
+        run=partial(_run, tool=tool),
+        licence=tool.licence,
         executable=program,
-        contrasts=tuple(table.get("contrasts", ("T1w", "T2w", "FLAIR", "PDw"))),
-        memory_gb=float(table.get("memory_gb", 2.0)),
+        contrasts=tool.contrasts,
+        memory_gb=tool.memory_gb,
         verified=False,
     )
 
 
 def _run(
-    scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path, *, name: str, table: Mapping[str, Any]
+    scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path, *, tool: ToolDefinition
 ) -> DefaceResult:
-    words = [word.format(**_FILES) for word in shlex.split(table["command"])]
+    words = [word.format(**_FILES) for word in tool.words]
     words[0] = shutil.which(words[0]) or words[0]
 
     def prepare(folder: Path) -> None:
-        if "{brain_mask}" in table["command"]:
+        if "{brain_mask}" in tool.command:
             write_volume(folder / _FILES["brain_mask"], brain_mask, scan.affine, np.uint8)
 
     program = Program(
-        name=name,
-        action=table["action"],
+        name=tool.name,
+        action=tool.action,
         command=words,
-        shown=table["command"],
-        outputs=(_FILES["output"],),
-        mask=_FILES["mask"] if "{mask}" in table["command"] else None,
+        sidecar_command=tool.command,
+        output_patterns=(_FILES["output"],),
+        mask_file=_FILES["mask"] if "{mask}" in tool.command else None,
         prepare=prepare,
     )
-    details: dict[str, Any] = {"Version": _version(table), "Options": {}}
-    if "citation" in table:
-        details["Citation"] = table["citation"]
-    return run_external(program, scan, brain_mask, work_dir, details)
+    details: dict[str, object] = {"Version": tool.version(), "Options": {}}
+    if tool.citation is not None:
+        details["Citation"] = tool.citation
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
-def _version(table: Mapping[str, Any]) -> str:
-    command = table.get("version_command")
-    return probe(shlex.split(command), r"(\d+(?:\.\w+)+|\d+)") if command else "unknown"
-
-
-def _problem(name: str, table: Any, taken: Mapping[str, str]) -> str | None:
-    """What is wrong with a definition, and what to do; None when it can be used."""
+def _name_problem(name: str, names: Mapping[str, str]) -> str | None:
+    """What is wrong with a name, and what to do; ``names`` has those of other tools by their letters."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         return "a name has letters, digits, - and _ alone: give it another."
-    if other := taken.get(_label(name)):
+    if other := names.get(_letters(name)):
         return f"its name is that of the tool {other}, or too like it for file names: give it another."
+    return None
+
+
+def _table_problem(table: object) -> str | None:
+    """What is wrong with a definition, and what to do; None when it can be used."""
     if not isinstance(table, dict):
         return "it must be a table: begin it with a line [tool.NAME]."
     if unknown := sorted(set(table) - set(_KEYS)):
@@ -137,7 +176,7 @@ def _problem(name: str, table: Any, taken: Mapping[str, str]) -> str | None:
     return _command_problem(table.get("command"))
 
 
-def _command_problem(command: Any) -> str | None:
+def _command_problem(command: object) -> str | None:
     if not isinstance(command, str):
         return "command is missing: give the command line, with {input} and {output} in it."
     try:
@@ -153,6 +192,6 @@ def _command_problem(command: Any) -> str | None:
     return None
 
 
-def _label(name: str) -> str:
-    """What file names tell tools apart by: letters and digits, as `dataset.names.tool_label` leaves them."""
+def _letters(name: str) -> str:
+    """By what file names distinguish tools: letters and digits, as `dataset.names.tool_label` leaves them."""
     return re.sub(r"[^0-9A-Za-z]", "", name).lower()

@@ -21,7 +21,7 @@ from bids_refacer.audit.plan import make_attack, make_plan, tool_warnings
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.defacers import DefacerError
-from bids_refacer.defacers.user import ToolsFileError, read_tools
+from bids_refacer.defacers.tools_file import ToolsFileError, read_tools
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.templates import asset
@@ -84,7 +84,7 @@ def test_a_tool_of_five_lines_is_audited_like_any_other(done: Done) -> None:
         ("everything", "everything removed 100 % of the brain"),
     ],
 )
-def test_faults_are_told_and_stop_nothing_else(done: Done, fault: str, words: str) -> None:
+def test_faults_are_reported_and_stop_nothing_else(done: Done, fault: str, words: str) -> None:
     row = rows(done, "status")[fault]
     assert (row["status"], row["stage"]) == ("failed", "deface")
     assert words.replace("frontcut", "") in str(row["message"]) and "sub-01_T1w.nii.gz" in str(row["message"])
@@ -128,7 +128,7 @@ def test_a_tool_that_hangs_is_stopped_with_all_it_started(tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alignment.json"], "nothing half-written"
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bids_refacer.audit.nodes import deface as module
 
     def full(*args: object) -> None:
@@ -189,7 +189,7 @@ def test_bad_definitions_are_sentences(text: str, words: str, tmp_path: Path) ->
     assert str(path) in str(caught.value)
 
 
-def test_a_program_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path) -> None:
+def test_a_program_that_is_not_there_is_reported_with_how_to_get_it(tmp_path: Path) -> None:
     path = tmp_path / "tools.toml"
     path.write_text("[tool.a]\ncommand = 'notthere {input} {output}'\naction = 'removes'\nget = 'ask Anna for it'\n")
     assert read_tools(path)["a"].missing() == (

@@ -1,4 +1,4 @@
-"""How much a defacer took: numbers for the quality-control table."""
+"""How much a defacer took from head and brain, in ml."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from bids_refacer.volumes.masks import head_mask, voxel_volume
 
 
-def defacing_qc(
+def removed_volumes(
     values: np.ndarray, affine: np.ndarray, removed: np.ndarray, brain_mask: np.ndarray
 ) -> dict[str, float]:
-    """Volumes that a tool removed or replaced.
+    """Volumes that a tool removed or replaced: what sidecars call QualityControl.
 
     Parameters
     ----------
     values : (i, j, k) float array, the original
     affine : (4, 4) float, voxel -> RAS+ mm
-    removed : (i, j, k) bool, what the tool took
+    removed : (i, j, k) bool, what the tool removed or replaced
     brain_mask : (i, j, k) bool
 
     Returns

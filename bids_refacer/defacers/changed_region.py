@@ -1,23 +1,15 @@
-"""What a program wrote, brought back to its input: same grid, dtype and header, and exactly which voxels it took.
+"""Which voxels a program removed or replaced, read off what it wrote.
 
-Programs are free with what nobody asked them to change: they write floats, turn axes, crop, zero what is negative,
-mark removed voxels with NaN. Here all of that is undone where it can be and reported in any case: voxels outside the
-region that a program removed or replaced keep the stored value of the input, bit for bit.
+Programs write floats, zero what is negative, mark removed voxels with NaN. All of that is undone, and reported: voxels
+outside the region that a program removed or replaced keep the stored value of the input, bit for bit.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from bids_refacer.defacers.tool import DefacerError
-from bids_refacer.volumes.grid import Grid
-from bids_refacer.volumes.lattice import LatticeError, onto_grid
 from bids_refacer.volumes.nifti import Scan
 
 _VISIBLE = 1e-3  # of the 99th percentile: darker voxels may have been rounded to zero, and say nothing
@@ -25,56 +17,16 @@ _MASK_AGREES = 0.99
 _MOST_REPLACED = 0.8  # of the head's bright voxels: beyond, the tool changed the image and not the face
 
 
-def read_output(scan: Scan, path: Path, program: str) -> tuple[np.ndarray, list[str]]:
-    """The image that a program wrote, on the grid of its input.
-
-    Returns
-    -------
-    values : (i, j, k) float64, NaN where the program put NaN or wrote no voxel
-    quirks : sentences about what had to be undone
-
-    Raises
-    ------
-    DefacerError
-        When there is no readable image, or its voxels are not those of the input.
-    """
-    if not path.is_file():
-        raise DefacerError(
-            f"{scan.path}: {program} ended without an error but did not write its image; check its installation by "
-            f"running it by hand, or leave the tool out."
-        )
-    try:
-        image: Any = nib.load(path)
-        values = np.squeeze(np.asarray(image.dataobj, dtype=np.float64))
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise DefacerError(
-            f"{scan.path}: what {program} wrote cannot be read ({error}); check the disk, or leave the tool out."
-        ) from error
-    quirks = [] if image.ndim == 3 else [f"{image.ndim} dimensions written; brought back to 3"]
-    if values.ndim != 3:
-        raise DefacerError(f"{scan.path}: {program} wrote an image of shape {image.shape}; leave the tool out.")
-    try:
-        moved, changed = onto_grid(values, image.affine, Grid(scan.stored.shape, scan.affine), np.nan)
-    except LatticeError as error:
-        raise DefacerError(
-            f"{scan.path}: {program} wrote an image on another grid ({values.shape}, the input has "
-            f"{scan.stored.shape}). {error} Its result cannot be compared with the input: leave the tool out."
-        ) from error
-    if changed:
-        quirks.append("axes or field of view changed; brought back without interpolation")
-    return moved, quirks
-
-
-def removed_by(scan: Scan, output: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
+def removed_region(scan: Scan, output: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
     """The region that a removing program took: where it wrote zero or NaN.
 
-    Where the input was zero already its image does not show it. There the program's own mask answers where it wrote
-    one that agrees with its image (either way round), and the nearest voxel that shows it where it did not.
+    Where the input was zero already, the image does not show whether a voxel was removed. There the program's own mask
+    answers, if it agrees with the image (either way round), and the nearest voxel that shows it, if it does not.
 
     Parameters
     ----------
     scan : the input
-    output : (i, j, k) float64, from `read_output`
+    output : (i, j, k) float64, from `output_grid.read_output`
     mask : (i, j, k) float64, the program's own mask, either way round
 
     Returns
@@ -94,8 +46,8 @@ def removed_by(scan: Scan, output: np.ndarray, mask: np.ndarray | None = None) -
     return removed, quirks + _altered(values, output, ~removed)
 
 
-def replaced_by(scan: Scan, output: np.ndarray, program: str) -> tuple[np.ndarray, list[str]]:
-    """The region that a replacing program changed, closed; see `removed_by`.
+def replaced_region(scan: Scan, output: np.ndarray, program: str) -> tuple[np.ndarray, list[str]]:
+    """The region that a replacing program changed, its gaps closed; see `removed_region`.
 
     Every voxel that differs counts, noise in air as well: left as it was, it would draw the outline of the true face.
     Negative values that became zero are the exception: AFNI does that all over the image.
@@ -134,7 +86,7 @@ def _from_mask(mask: np.ndarray | None, taken: np.ndarray, visible: np.ndarray) 
 
 
 def _from_nearest(taken: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Invisible voxels take after the nearest visible one."""
+    """Every voxel that does not show whether it was removed takes the answer of the nearest one that does."""
     if not visible.any():
         return taken
     nearest = ndimage.distance_transform_edt(~visible, return_distances=False, return_indices=True)

@@ -1,4 +1,4 @@
-"""Outputs of programs on other lattices, and regions read off them."""
+"""Outputs of programs on other grids, and regions read off them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nifti_files import raw_image
 from tool_programs_on_path import install
 
 from bids_refacer.defacers import DefacerError
-from bids_refacer.defacers.bring_back import read_output, removed_by
-from bids_refacer.defacers.user import make_tool
+from bids_refacer.defacers.changed_region import removed_region
+from bids_refacer.defacers.output_grid import OtherGridError, onto_grid, read_output
+from bids_refacer.defacers.tools_file import make_tool
 from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.lattice import LatticeError, onto_grid
 from bids_refacer.volumes.nifti import Scan, read_scan
 
 AFFINE = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, 0.2, -0.1) @ np.diag([-1.0, 1.5, 2.0]), [9.0, -7, 3])
@@ -54,9 +54,9 @@ def test_cropped_and_padded_images_come_back() -> None:
 def test_rounding_of_a_header_is_forgiven_and_half_a_voxel_is_not() -> None:
     values, grid = np.zeros((40, 41, 42)), Grid((40, 41, 42), AFFINE)
     assert onto_grid(values, AFFINE + 1e-4, grid, 0)[1] is False
-    with pytest.raises(LatticeError, match=r"Voxels lie up to 0.50 voxels from those"):
+    with pytest.raises(OtherGridError, match=r"Voxels lie up to 0.50 voxels from those"):
         onto_grid(values, AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0]), grid, 0)
-    with pytest.raises(LatticeError, match="Voxels of 2 x 3 x 4 mm do not coincide with voxels of 1 x 1.5 x 2 mm"):
+    with pytest.raises(OtherGridError, match="Voxels of 2 x 3 x 4 mm do not coincide with voxels of 1 x 1.5 x 2 mm"):
         onto_grid(values, AFFINE @ np.diag([2.0, 2, 2, 1]), grid, 0)
 
 
@@ -79,7 +79,7 @@ def test_faults_are_sentences(
         tool.run(scan, phantom_head.brain, STILL, tmp_path)
 
 
-def test_another_name_than_expected_is_told(
+def test_another_name_than_expected_is_reported(
     scan: Scan, phantom_head: Phantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install({"frontcut": "frontcut"}, tmp_path / "bin", monkeypatch)
@@ -94,17 +94,17 @@ def test_a_mask_counts_either_way_round_and_only_if_it_agrees(scan: Scan) -> Non
     output = np.where(region, 0, scan.values).astype(float)
     wide = region.copy()
     for mask in (region, ~region):
-        found, quirks = removed_by(scan, output, mask.astype(float))
+        found, quirks = removed_region(scan, output, mask.astype(float))
         np.testing.assert_array_equal(found, region)
         assert quirks == []
     wide[:, 20:] = True
-    found, quirks = removed_by(scan, output, wide.astype(float))
+    found, quirks = removed_region(scan, output, wide.astype(float))
     assert quirks == ["its mask does not agree with its image; not used"]
     assert (found == region)[scan.values > 50].all()
 
 
 def test_an_output_of_zeros_is_all_removed(scan: Scan) -> None:
-    found, _ = removed_by(scan, np.zeros(scan.stored.shape))
+    found, _ = removed_region(scan, np.zeros(scan.stored.shape))
     assert found.all()
 
 
