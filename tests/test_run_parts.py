@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_refacer.audit.crashes import Crash, read_crashes, sentence
+from bids_refacer.audit.crash_files import Crash, read_crashes, sentence
 from bids_refacer.audit.nodes.child import ChildError, run_child
 from bids_refacer.audit.nodes.publish import Publish
 from bids_refacer.audit.nodes.reface import Reface
