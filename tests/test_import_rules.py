@@ -152,11 +152,12 @@ def test_the_table_is_understood() -> None:
     assert RULES["refacing"].may == {"volumes", "surfaces", "diffusion", "defacers", "files"}
     assert RULES["phenotypes"].may == {"volumes", "statistics"} and "dataset" in RULES["phenotypes"].never
     assert RULES["simulation"].may == {"volumes", "statistics"} and "bids" in RULES["simulation"].never
-    assert RULES["defacers"].may == {"volumes", "files"} and "nipype" in RULES["defacers"].never
+    assert RULES["defacers"].may == {"volumes", "processes"} and "nipype" in RULES["defacers"].never
     assert RULES["audit/nodes"].torch_when_called and "settings" in RULES["audit/nodes"].never
     assert RULES["audit/graph"].may == {"audit/nodes", "settings", "dataset"}
     assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}
     assert RULES["settings_file"].stdlib_only and RULES["settings_file"].may == {"files"}
+    assert RULES["processes"].stdlib_only and not RULES["processes"].may
     assert RULES["cli"].may == set(RULES)
     for lower in RULES:
         assert lower == "cli" or "cli" not in RULES[lower].may

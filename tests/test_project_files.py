@@ -142,7 +142,7 @@ GENERATED = {
     "boutiques/bids_refacer.json"
 }  # platforms read it as a file; tests/test_boutiques.py holds it to the package
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
-PROSE = {"CHANGELOG.md", "README.md", "NOTICE"}
+PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
 ADDRESS = "https://github.com/bids-refacer/bids_refacer"
 
 

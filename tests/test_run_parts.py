@@ -179,15 +179,6 @@ def test_a_child_that_fails(tmp_path: Path, code: str, words: str) -> None:
         run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=False, about="image")
 
 
-def test_a_child_sees_a_terminal_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-    terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
-    monkeypatch.setattr("bids_refacer.audit.nodes.child.sys.stderr", terminal)
-    code = "import sys; print(sys.stderr.isatty(), file=sys.stderr)"
-    run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=True, about="image")
-    assert "".join(written).strip() == "True"
-
-
 def test_the_command_of_the_attack(tmp_path: Path) -> None:
     """Paths with spaces survive; what does not change a face does not change the hash."""
     defaced = tmp_path / "a 'defaced' head.nii.gz"

@@ -22,7 +22,7 @@ from bids_refacer.group.faces import (
     surface_of,
 )
 from bids_refacer.group.outputs import Audit, AuditError
-from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification, identify
+from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification, Probes, identify
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from bids_refacer.surfaces.identity import read_face_map
 from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
@@ -126,7 +126,7 @@ class Search:
     ) -> None:
         """Add the rows of one search; `left_out` members of the gallery were barred for each probe."""
         size = len(self.members) - left_out
-        result = identify(ranks, found.genuine, found.counter, people, size, self.seed)
+        result = identify(Probes(ranks, found.genuine, found.counter, people, size), self.seed)
         row: Row = {"suffix": self.suffix, **about, "n_reranked": compared}
         row["n_fillers"] = len(self.members) - len(np.unique(own))
         row["genuine_median_mm"] = float(np.median(found.genuine))
