@@ -53,6 +53,7 @@ from bids_refacer.environment import (
 )
 from bids_refacer.files import one_writer
 from bids_refacer.limits import memory_limit_gb
+from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
@@ -62,7 +63,7 @@ _NO_LOCKS = (
 )
 
 
-class RunError(RuntimeError):
+class RunError(AuditProblem):
     """The run cannot start: one or more sentences."""
 
 

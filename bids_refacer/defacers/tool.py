@@ -12,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from bids_refacer.defacers.qc import defacing_qc
+from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, to_stored
 
 
-class DefacerError(RuntimeError):
+class DefacerError(AuditProblem):
     """A defacing tool failed on an image. The message is a sentence: file, what is wrong, what to do."""
 
 

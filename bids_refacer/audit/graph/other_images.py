@@ -10,6 +10,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, record_start
 from bids_refacer.audit.graph.outputs import other_entries
 from bids_refacer.audit.graph.run import NAME
@@ -37,10 +38,10 @@ def build_others(*, jobs: Sequence[OtherJob], work_dir: Path) -> Workflow:
         for tool in job.tools:
             part = _build_tool(job, tool)
             if own is leader:
-                own.connect(own.get_node("register"), "matrix", part, "inputnode.matrix")
+                own.connect(own.get_node(stages.REGISTER.node), "matrix", part, "inputnode.matrix")
             else:
                 own.add_nodes([part])
-                workflow.connect(leader, "register.matrix", own, f"{part.name}.inputnode.matrix")
+                workflow.connect(leader, f"{stages.REGISTER.node}.matrix", own, f"{part.name}.inputnode.matrix")
     return workflow
 
 
@@ -53,7 +54,7 @@ def _register(job: OtherJob) -> Node:
         in_register=job.in_register,
         version=version("niimath"),
     )
-    return Node(call, name="register", mem_gb=1.0)
+    return Node(call, name=stages.REGISTER.node, mem_gb=1.0)
 
 
 def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
@@ -63,16 +64,16 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     if tool.tool in job.native:
         deface = _native(workflow, inputs, job, tool)
     else:
-        deface = Node(Carry(**_given(job, tool)), name="carry", mem_gb=1.0)
+        deface = Node(Carry(**_given(job, tool)), name=stages.CARRY.node, mem_gb=1.0)
         workflow.connect(inputs, "matrix", deface, "matrix")
     entries = other_entries(job, tool.tool)
-    publish = Node(Publish(entries=entries), name="publish_defaced", mem_gb=0.1)
+    publish = Node(Publish(entries=entries), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
         root=str(job.names.output_dir),
         content=record_start(job.image, tool),
     )
-    record = Node(call, name="record", mem_gb=0.1)
+    record = Node(call, name=stages.RECORD.node, mem_gb=0.1)
     workflow.connect(
         [
             (deface, publish, [("files", "files"), ("details", "details")]),
@@ -91,12 +92,12 @@ def _native(workflow: Workflow, inputs: Node, job: OtherJob, tool: ToolJob) -> N
         brain_mask=str(job.reference_names.brain_mask()),
         version=version("niimath"),
     )
-    head = Node(call, name="head", mem_gb=1.0)
+    head = Node(call, name=stages.CARRY_HEAD.node, mem_gb=1.0)
     own = {} if tool.definition is None else {"definition": dict(tool.definition)}
     limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
     run = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
     run.inputs.in_file = str(job.image.path)
-    deface = Node(run, name="deface", mem_gb=tool.memory_gb)
+    deface = Node(run, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
     workflow.connect(
         [
             (inputs, head, [("matrix", "matrix")]),
