@@ -17,9 +17,9 @@ from page_reader import assert_self_contained, read_page
 from PIL import Image
 from small_datasets import settings_for
 
+from bids_refacer.audit.cleaning import forget_faces
 from bids_refacer.audit.pages import make_participant_pages
 from bids_refacer.audit.plan import Plan
-from bids_refacer.audit.records import forget_faces
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.reports.page import shown

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bids_refacer import __version__
-from bids_refacer.audit.crashes import Crash
-from bids_refacer.audit.graph.jobs import ToolJob, node_name
-from bids_refacer.audit.graph.others import OtherJob
-from bids_refacer.audit.plan import all_tools
-from bids_refacer.audit.verdict_rows import defacing_row
-from bids_refacer.dataset.details import DefaceDetails
+from bids_refacer.audit.crash_files import Crash
+from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name
+from bids_refacer.audit.plan import all_tools, tool_job
+from bids_refacer.audit.status import done_row, failed_row, not_done_row, problem_row
+from bids_refacer.audit.tables import VerdictLimits, defacing_row
+from bids_refacer.dataset.details import DefaceDetails, Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
-from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.others import OtherImage, find_others, one_of_parts, unseen
-from bids_refacer.dataset.records import discard, fingerprint, is_current, read_defaced_record
-from bids_refacer.dataset.tables import image_columns, problem_row, status_row
+from bids_refacer.dataset.names import OutputNames, tool_label
+from bids_refacer.dataset.other_images import OtherImage, find_others, one_of_parts, unseen
+from bids_refacer.dataset.records import fingerprint, is_current, read_defaced_record
+from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_columns
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
 
-Row = dict[str, Any]
 _MOST = 5  # names in a sentence
 
 
@@ -62,77 +60,93 @@ def describe_others(others: Others, settings: RunSettings) -> list[str]:
     return lines
 
 
-def plan_others(others: Others, settings: RunSettings) -> list[OtherJob]:
-    """What is to be done, once the audited images are done: their masks are read from the output.
+@dataclass(frozen=True, kw_only=True)
+class OtherPlan:
+    """What is to be done with other images; `stale` are records of earlier runs that made their results otherwise."""
 
-    Results of earlier runs that were made otherwise are removed.
-    """
+    jobs: tuple[OtherJob, ...]
+    stale: tuple[Path, ...]
+
+
+def plan_others(others: Others, settings: RunSettings) -> OtherPlan:
+    """What is to be done once the audited images are done, as their masks are read from the output; writes nothing."""
+    jobs: list[OtherJob] = []
+    stale: list[Path] = []
+    for other in others.images:
+        if other.reference is not None:
+            job, outdated = _plan_image(other, other.reference, settings)
+            jobs.append(job)
+            stale += outdated
+    leaders = {job.leader for job in jobs if job.tools}
+    needed = tuple(job for job in jobs if job.tools or job.image in leaders)
+    return OtherPlan(jobs=needed, stale=tuple(stale))
+
+
+def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) -> tuple[OtherJob, list[Path]]:
+    """The job of one image, with the tools that are left to do, and its records that do not hold any more."""
     tools = all_tools(settings)
     definitions = read_definitions(settings.tools_file) if settings.tools_file else {}
-    jobs: dict[HeadImage, OtherJob] = {}
-    leaders = set()
-    for other in others.images:
-        if other.reference is None:
-            continue
-        names, theirs = _names(other.image, settings), _names(other.reference, settings)
-        waiting, native = [], set()
-        for name in settings.deface_tools:
-            mask, record = theirs.defacemask(name), names.other_record(name)
-            is_native = _is_native(tools[name], other)
-            job = _tool_job(other, tools[name], definitions.get(name), mask, settings, native=is_native)
+    names, theirs = _names(other.image, settings), _names(reference, settings)
+    waiting, native, stale = [], set(), []
+    for name in settings.deface_tools:
+        is_native = _is_native(tools[name], other)
+        mask, record = theirs.defacemask(name), names.other_record(name)
+        if mask.is_file():  # the reference may have failed with this tool
+            key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
             current = read_defaced_record(record)
-            if job and is_current(current, job.key, other.image, settings.output_dir, keep_refaced=True):
+            if is_current(current, key, other.image, settings.output_dir, keep_refaced=True):
                 continue
-            discard(record, settings.output_dir)
-            if job:
-                waiting.append(replace(job, input=fingerprint(other.image.path)))
-                native |= {name} if is_native else set()
-        leaders |= {other.leader} if waiting else set()
-        jobs[other.image] = OtherJob(
-            other=other, names=names, reference_names=theirs, tools=tuple(waiting), native=frozenset(native)
-        )
-    return [job for image, job in jobs.items() if job.tools or image in leaders]
+            seen_as = other.image.suffix if is_native else reference.suffix
+            job = tool_job(tools[name], definitions.get(name), key, other.image, settings, contrast=seen_as)
+            waiting.append(job if is_native else _with_zeroed_face(job))
+            native |= {name} if is_native else set()
+        stale.append(record)
+    job_of_image = OtherJob(
+        image=other.image,
+        leader=other.leader,
+        reference=reference,
+        in_register=other.in_register,
+        names=names,
+        reference_names=theirs,
+        tools=tuple(waiting),
+        native=frozenset(native),
+    )
+    return job_of_image, stale
 
 
-def other_rows(others: Others, crashes: Sequence[Crash], settings: RunSettings) -> tuple[list[Row], list[Row]]:
+def other_rows(
+    others: Others, crashes: Sequence[Crash], settings: RunSettings
+) -> tuple[list[StatusRow], list[DefacingRow]]:
     """Rows of the tables of status and of defacing: one for each image and tool, whatever became of it."""
     status, defacing = [problem_row(problem) for problem in others.problems], []
+    limits = VerdictLimits.of(settings)
     for other in others.images:
         for tool in settings.deface_tools:
             record = read_defaced_record(_names(other.image, settings).other_record(tool))
             if record is None:
                 status.append(_not_done(other, tool, crashes, settings))
                 continue
-            details = record.deface
-            said = _how(details, other)
-            status.append(
-                status_row(other.image, tool, stage="output", status="ok", message=said, run_time_s=record.run_time_s)
-            )
-            defacing.append({**image_columns(other.image, tool), **defacing_row(details, settings)})
+            status.append(done_row(other.image, tool, _how(record.deface, other), record.run_time_s))
+            defacing.append(defacing_row(subject_columns(other.image, tool), record.deface, limits))
     return status, defacing
 
 
-def passed_over_rows(others: Others, settings: RunSettings) -> list[Row]:
+def passed_over_rows(others: Others, settings: RunSettings) -> list[StatusRow]:
     """Rows of the table of status about images that the run leaves as they are, unless an earlier run defaced them."""
     rows = []
     for image in others.passed_over:
         names = _names(image, settings)
         if not any(read_defaced_record(names.other_record(tool)) for tool in settings.deface_tools):
-            row = {
-                **image_columns(image),
-                "stage": "input",
-                "status": "skipped",
-                "message": _passed_over(image, settings),
-            }
-            rows.append(row)
+            rows.append(not_done_row(image, None, "input", _passed_over(image, settings)))
     return rows
 
 
-def about_passed_over(rows: Sequence[Row]) -> list[str]:
+def about_passed_over(rows: Sequence[StatusRow]) -> list[str]:
     """A line for the terminal: who publishes the defaced images should know of the others."""
     if not rows:
         return []
-    paths = ", ".join(row["image"] for row in rows[:_MOST]) + (f" and {len(rows) - _MOST} more" if rows[_MOST:] else "")
+    paths = ", ".join(str(row.image) for row in rows[:_MOST])
+    paths += f" and {len(rows) - _MOST} more" if rows[_MOST:] else ""
     return [f"{len(rows)} other images may show the face and were not defaced (--apply-to-others does): {paths}"]
 
 
@@ -149,54 +163,45 @@ def _is_native(tool: Defacer, other: OtherImage) -> bool:
     )
 
 
-def _tool_job(
-    other: OtherImage,
-    tool: Defacer,
-    definition: Mapping[str, object] | None,
-    mask: Path,
-    settings: RunSettings,
-    *,
-    native: bool,
-) -> ToolJob | None:
-    """What to do; None where the reference has no mask of this tool."""
-    if other.reference is None or not mask.is_file():
-        return None
-    version = tool.version()
-    key: dict[str, object] = {"Tool": tool.name, "ToolVersion": version, "AppVersion": __version__, "Native": native}
-    key |= {"MaskOf": other.reference.bids_path, "MaskSHA256": fingerprint(mask).sha256}
-    key |= {} if definition is None else {"ToolDefinition": dict(definition)}
-    warnings = tool.warnings(other.image.suffix if native else other.reference.suffix)
-    if tool.action == "replaces" and not native:
-        warnings.append(f"the face that {tool.name} made cannot be carried to another image: its place was zeroed")
-    return ToolJob(
-        tool=tool.name,
-        version=version,
-        seeds=(),
-        key=key,
-        definition=definition,
-        replaces=tool.action == "replaces",
-        warnings=tuple(warnings),
-        timeout_s=settings.tool_timeout,
-        memory_gb=tool.memory_gb,
-    )
+def _key(
+    tool: Defacer, definition: Mapping[str, object] | None, reference: HeadImage, mask: Path, *, native: bool
+) -> Json:
+    """Everything but the image itself that its result depends on."""
+    return {
+        "Tool": tool.name,
+        "ToolVersion": tool.version(),
+        "AppVersion": __version__,
+        "Native": native,
+        "MaskOf": reference.bids_path,
+        "MaskSHA256": fingerprint(mask).sha256,
+        **({} if definition is None else {"ToolDefinition": dict(definition)}),
+    }
 
 
-def _not_done(other: OtherImage, tool: str, crashes: Sequence[Crash], settings: RunSettings) -> Row:
+def _with_zeroed_face(job: ToolJob) -> ToolJob:
+    """The job with a warning where the tool made a face, which the mask cannot carry along."""
+    if not job.replaces:
+        return job
+    said = f"the face that {job.tool} made cannot be carried to another image: its place was zeroed"
+    return replace(job, warnings=(*job.warnings, said))
+
+
+def _not_done(other: OtherImage, tool: str, crashes: Sequence[Crash], settings: RunSettings) -> StatusRow:
     """The row of an image that was not defaced with a tool, and why."""
     if other.reference is None:
-        return status_row(other.image, tool, stage="input", status="skipped", message=_no_reference(other.image))
-    job = ToolJob(tool=tool, version="", seeds=(), key={})
-    places = {(node_name(other.image), job.node_name), (node_name(other.image), None), (node_name(other.leader), None)}
+        return not_done_row(other.image, tool, "input", _no_reference(other.image))
+    own, leader = node_name(other.image), node_name(other.leader)
+    places = {(own, tool_label(tool)), (own, None), (leader, None)}
     for crash in crashes:
         if (crash.image, crash.tool) in places:
-            return status_row(other.image, tool, stage=crash.stage, status="failed", message=crash.message)
+            return failed_row(other.image, tool, crash)
     message = f"{other.image.path} was not defaced: the run ended before; run it again."
     if not _names(other.reference, settings).defacemask(tool).is_file():
         message = (
             f"{other.image.path} was not defaced with {tool}, as there is no mask of {other.reference.bids_path} to "
             "carry: see what its own row says."
         )
-    return status_row(other.image, tool, stage="deface", status="skipped", message=message)
+    return not_done_row(other.image, tool, "deface", message)
 
 
 def _no_reference(image: HeadImage) -> str:

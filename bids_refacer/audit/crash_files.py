@@ -7,23 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_STAGES = {
-    "inspect": "input",
-    "face": "input",
-    "brain": "brain",
-    "align": "brain",
-    "truth": "score",
-    "register": "brain",
-    "head": "brain",
-    "carry": "deface",
-    "deface": "deface",
-    "verdict": "deface",
-    "reface": "reface",
-    "score": "score",
-    "voxels": "score",
-}
-_SENTENCES = {"ImageError", "RegistrationError", "DefacerError", "SkinError", "GiftiError", "ChildError"}
-"""Exceptions of ours, whose messages say all that a person needs."""
+from bids_refacer.audit.graph.stages import stage_of
+from bids_refacer.problems import problem_names
 
 _EXCEPTION = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?:: (.*))?$")
 
@@ -55,7 +40,7 @@ def _crash(path: Path) -> Crash | None:
     return Crash(
         image=image,
         tool=tool[0] if tool else None,
-        stage=_STAGES.get(node, "output"),
+        stage=stage_of(node).status,
         message=sentence(text, path),
     )
 
@@ -75,4 +60,4 @@ def sentence(traceback: str, crash_file: Path) -> str:
     text = " ".join(" ".join(message).split())
     if match[1] == "OSError" and _FULL.match(text):
         return f"There is no space left on the disk ({text}): free some, or give another folder with --work-dir."
-    return text if match[1] in _SENTENCES and text else f"Unexpected {match[1]}: {text} (see {crash_file})."
+    return text if match[1] in problem_names() and text else f"Unexpected {match[1]}: {text} (see {crash_file})."
