@@ -12,33 +12,32 @@ from training_heads import average_heads
 from bids_refacer.dataset.rows.tsv import TableError
 from bids_refacer.surfaces.region import ASSET, PARTS
 from bids_refacer.training.data.heads import Head
-from bids_refacer.training.data.preflight import (
+from bids_refacer.training.data.measurements import NOSE_LABEL, ImageFacts, SourceImage, nose_cut
+from bids_refacer.training.data.selection import (
     MOST_NOSE_CUT,
-    NOSE_LABEL,
+    TRAIN,
+    VAL,
     Dropped,
-    Facts,
-    Image,
     Limits,
-    PreflightError,
+    TrainingDataError,
     cut_off,
     decide,
     flagged,
-    nose_cut,
     read_rows,
+    split_of,
     splits,
     write_dropped,
 )
-from bids_refacer.training.data.split import TRAIN, VAL, split_of
 from bids_refacer.volumes.templates import asset
 
 LIMITS = Limits(max_roughness_mm=0.3, max_dental_void_cm2=4.0)
 
 
-def facts(participant: str, image: str = "", **changes: object) -> Facts:
+def facts(participant: str, image: str = "", **changes: object) -> ImageFacts:
     name = image or f"sub-{participant}"
-    told = Image(name=name, participant=participant, bids_path=f"sub-{participant}/anat/{name}_T1w.nii.gz")
+    told = SourceImage(name=name, participant=participant, bids_path=f"sub-{participant}/anat/{name}_T1w.nii.gz")
     values = {"file_sha256": f"file {name}", "voxels_sha256": f"voxels {name}"}
-    return Facts(image=told, **{**values, **changes})
+    return ImageFacts(image=told, **{**values, **changes})
 
 
 def view_until(head: Head, end: int) -> Head:
@@ -107,15 +106,14 @@ def test_values_at_the_limit_and_missing_ones_pass() -> None:
 
 
 def test_a_number_that_is_none_is_named() -> None:
-    with pytest.raises(PreflightError) as caught:
+    with pytest.raises(TrainingDataError) as caught:
         flagged({"participant_id": "sub-7", "roughness_mm": "rough"}, TRAIN, LIMITS)
     assert str(caught.value) == ("participants.tsv gives 'rough' for roughness_mm of sub-7: write a number or n/a.")
 
 
 def test_the_same_file_under_two_participants_leaves_the_second_out_whole() -> None:
-    all_facts = [
-        facts("2", "sub-2_ses-b"), facts("2", "sub-2_ses-a", file_sha256="file sub-1"), facts("1"), facts("3"),
-    ]  # fmt: skip
+    twins = [facts("2", "sub-2_ses-b"), facts("2", "sub-2_ses-a", file_sha256="file sub-1")]
+    all_facts = [*twins, facts("1"), facts("3")]
     kept, dropped = decide(all_facts, {"1": {}, "2": {}, "3": {}})
     assert [fact.image.participant for fact in kept] == ["1", "3"]
     assert [item.bids_path for item in dropped] == [f"sub-2/anat/sub-2_ses-{s}_T1w.nii.gz" for s in "ab"]
@@ -151,7 +149,7 @@ def test_unreadable_images_keep_their_sentence_and_are_nobodys_twin() -> None:
 def test_facts_are_read_as_they_were_written(tmp_path: Path) -> None:
     told = facts("1", nose_cut=0.125, problem="a sentence.")
     told.write(tmp_path / "sub-1.json")
-    assert Facts.read(tmp_path / "sub-1.json") == told
+    assert ImageFacts.read(tmp_path / "sub-1.json") == told
     assert [path.name for path in tmp_path.iterdir()] == ["sub-1.json"]
 
 

@@ -1,72 +1,33 @@
 """Which images can be trained on: a face that is all in view, no gross artefact, nobody twice; and why not the others.
 
-Facts are measured once per image and kept beside its cached head; what to leave out is decided from them at each call.
+What was measured on an image (`measurements`) is kept; what to leave out, and who is held out, is decided from it and
+from participants.tsv at each call.
 """
 
 from __future__ import annotations
 
 import csv
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from bids_refacer.dataset.participants import read_participants
 from bids_refacer.files import unfinished
-from bids_refacer.training.data.heads import Head
-from bids_refacer.training.data.split import TRAIN, VAL, split_of
-from bids_refacer.volumes.templates import asset
+from bids_refacer.training.data.measurements import ImageFacts, SourceImage
 
-NOSE_LABEL = 2
-"""Of the nose in face_parts.nii.gz; `surfaces.region.PARTS` names the labels."""
-
-TISSUE = -0.6
-"""Model intensity above which a voxel counts as tissue."""
+TRAIN, VAL = "train", "val"
 
 MOST_NOSE_CUT = 0.001
-"""Share of the nose's front that ends where the view ends, not in air. In 160 IXI heads, flagged by another measure: 0
-in all 113 whose nose is in view, more than this in 41 of 47 whose nose is not (six of these end in the last voxel)."""
+"""Largest share of the nose's front that may end where the view ends, not in air (docs/training.md: what it finds)."""
 
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 Rows = Mapping[str, Mapping[str, str]]
 """Participant label -> row of participants.tsv."""
 
 
-class PreflightError(ValueError):
+class TrainingDataError(ValueError):
     """The dataset cannot be trained on, or its table cannot be read: a sentence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """One image of the dataset: `name` is its file name's entities (its head's name in the cache)."""
-
-    name: str
-    participant: str
-    bids_path: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What was measured on one image; `problem` is a sentence when it cannot be read or aligned, or has no face."""
-
-    image: Image
-    file_sha256: str
-    voxels_sha256: str = ""
-    nose_cut: float = 0.0
-    problem: str = ""
-
-    def write(self, path: Path) -> None:
-        """Write as JSON; the file appears whole or not at all."""
-        with unfinished(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Facts:
-        """Read what `write` wrote."""
-        content = json.loads(path.read_text())
-        return cls(**{**content, "image": Image(**content["image"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +73,7 @@ def flagged(row: Mapping[str, str], split: str, limits: Limits) -> str | None:
 
     Raises
     ------
-    PreflightError
+    TrainingDataError
         When a number of the table is none.
     """
     if split not in (TRAIN, VAL):
@@ -136,43 +97,29 @@ def _number(row: Mapping[str, str], column: str) -> float | None:
     try:
         return float(text)
     except ValueError as error:
-        raise PreflightError(
+        raise TrainingDataError(
             f"participants.tsv gives {text!r} for {column} of {row['participant_id']}: write a number or n/a."
         ) from error
 
 
-def nose_cut(head: Head) -> float:
-    """Share of the nose's front that is cut off by the field of view, 0 to 1.
-
-    Skin in the nose part of the face region is tissue without tissue before it. Where air is before it, the nose is in
-    view; where the view has ended, nobody knows how long the nose is.
-    """
-    tissue = (head.values > TISSUE) & head.seen
-    skin = tissue & (asset("face_parts.nii.gz")[0] == NOSE_LABEL) & ~_voxel_ahead(tissue)
-    return float((skin & ~_voxel_ahead(head.seen)).sum() / max(1, skin.sum()))
-
-
-def _voxel_ahead(mask: np.ndarray) -> np.ndarray:
-    """The mask of the next voxel towards the front (+y)."""
-    return np.concatenate([mask[:, 1:], np.zeros_like(mask[:, :1])], axis=1)
-
-
-def cut_off(facts: Facts, row: Mapping[str, str]) -> str | None:
+def cut_off(facts: ImageFacts, row: Mapping[str, str]) -> str | None:
     """Why the face is not all in view; the column nose_in_fov, where it says yes, is believed."""
     if row.get("nose_in_fov", "").lower() in _YES or facts.nose_cut <= MOST_NOSE_CUT:
         return None
     return f"Its nose is cut off by the field of view ({100 * facts.nose_cut:.1f} % of its front)."
 
 
-def decide(facts: Sequence[Facts], rows: Rows, keep_cut_faces: bool = False) -> tuple[list[Facts], list[Dropped]]:
+def decide(
+    facts: Sequence[ImageFacts], rows: Rows, keep_cut_faces: bool = False
+) -> tuple[list[ImageFacts], list[Dropped]]:
     """Which images to keep, and which to leave out: unreadable or faceless, twice there, cut off by the view.
 
     A participant who shares an image with an earlier one is left out whole: it is the same person, whose images must
     not end up on both sides of the split.
     """
-    kept: list[Facts] = []
+    kept: list[ImageFacts] = []
     dropped: list[Dropped] = []
-    owner: dict[str, Image] = {}
+    owner: dict[str, SourceImage] = {}
     for participant in sorted({f.image.participant for f in facts}):
         own = sorted((f for f in facts if f.image.participant == participant), key=lambda f: f.image.bids_path)
         twin = next(((f, owner[key]) for f in own for key in _keys(f) if key in owner), None)
@@ -189,11 +136,11 @@ def decide(facts: Sequence[Facts], rows: Rows, keep_cut_faces: bool = False) -> 
     return kept, dropped
 
 
-def _keys(facts: Facts) -> list[str]:
+def _keys(facts: ImageFacts) -> list[str]:
     return [facts.file_sha256, facts.voxels_sha256] if facts.voxels_sha256 else []
 
 
-def _same_person(twin: tuple[Facts, Image] | None) -> str:
+def _same_person(twin: tuple[ImageFacts, SourceImage] | None) -> str:
     if twin is None:
         return ""
     return (
@@ -202,12 +149,34 @@ def _same_person(twin: tuple[Facts, Image] | None) -> str:
     )
 
 
-def _same_image(again: Image | None) -> str:
+def _same_image(again: SourceImage | None) -> str:
     return f"It is the same image as {again.bids_path}." if again else ""
 
 
-def _drop(facts: Facts, reason: str) -> Dropped:
+def _drop(facts: ImageFacts, reason: str) -> Dropped:
     return Dropped(participant=facts.image.participant, bids_path=facts.image.bids_path, reason=reason)
+
+
+def split_of(participant: str, row: Mapping[str, str], seed: int, val_share: float) -> str:
+    """The split of a participant: what the column `split` says, else a seeded hash of the label.
+
+    Adding or removing participants moves no other, and neither does their order.
+
+    Parameters
+    ----------
+    participant : label without "sub-"
+    row : of participants.tsv; its `split` is taken as it is (only "train" and "val" are used)
+    seed : another seed holds out others
+    val_share : share of the participants to hold out, 0 to 1
+
+    Returns
+    -------
+    "train", "val", or another word of the column
+    """
+    if "split" in row:
+        return row["split"].strip()
+    digest = hashlib.sha256(f"{seed}:{participant}".encode()).digest()
+    return VAL if int.from_bytes(digest[:8], "big") < val_share * 2**64 else TRAIN
 
 
 def splits(participants: Sequence[str], rows: Rows, seed: int, val_share: float) -> dict[str, str]:

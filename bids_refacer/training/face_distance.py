@@ -80,13 +80,13 @@ def true_skin(head: Head) -> Skin:
 def face_points(skin: trimesh.Trimesh) -> np.ndarray:
     """(n, 3) mm: the vertices of a skin in the face, without the border of the frame."""
     vertices = np.asarray(skin.vertices)
-    return vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, CANONICAL[SPACING])]
+    return np.asarray(vertices[(part_of(vertices, _IDENTITY) > 0) & inside_view(vertices, CANONICAL[SPACING])])
 
 
 def within(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The (n, 3) points, mm, whose voxel is in a mask, (96, 128, 128) bool."""
     voxels = (points - CANONICAL[SPACING].affine[:3, 3]) / SPACING
-    return points[ndimage.map_coordinates(mask.astype(np.float32), voxels.T, order=0) > 0]
+    return np.asarray(points[ndimage.map_coordinates(mask.astype(np.float32), voxels.T, order=0) > 0])
 
 
 def drawn_skin(problem: FaceProblem, fields: Tensor) -> trimesh.Trimesh:

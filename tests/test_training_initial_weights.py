@@ -10,7 +10,7 @@ from training_heads import TINY_COARSE
 
 from bids_refacer.diffusion.cascade import COARSE, FINE
 from bids_refacer.refacing.weights import WeightsError, load_model
-from bids_refacer.training.start import differences, initial_stages
+from bids_refacer.training.initial_weights import differences, initial_stages
 
 
 def shipped() -> dict:

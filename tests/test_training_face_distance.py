@@ -16,7 +16,7 @@ from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.surfaces.region import part_of
 from bids_refacer.training.data.heads import Head
 from bids_refacer.training.data.regions import skullstrip_region, zone_region
-from bids_refacer.training.face_validation import (
+from bids_refacer.training.face_distance import (
     REGIONS,
     FaceProblem,
     drawn_skin,

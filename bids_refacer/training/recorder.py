@@ -1,4 +1,4 @@
-"""What is kept of a training while it runs: tables, checkpoints, and the best weights so far."""
+"""What is recorded of a stage while it is trained: tables, checkpoints, and the best weights so far."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.training import checkpoint
 from bids_refacer.training.logbook import Logbook
-from bids_refacer.training.plan import LoopSettings, learning_rate
-from bids_refacer.training.validation import Validate
+from bids_refacer.training.loss import Validate
+from bids_refacer.training.optimisation import learning_rate
+from bids_refacer.training.stage_plan import StagePlan
 
 LOG = logging.getLogger(__name__)
 
@@ -29,37 +30,32 @@ def best_weights(folder: Path) -> dict[str, Any] | None:
     return checkpoint.read(folder / BEST) if (folder / BEST).exists() else None
 
 
-class Keeper:
-    """Does after each step what is due. There is one, in the first process.
+class StageRecorder:
+    """Writes after each step what is due. There is one, in the first process.
 
     Parameters
     ----------
+    plan : of the stage
     state : steps taken -> all that a checkpoint must hold
     averaged : the averaged weights' model
-    settings : what is due when
-    folder : of the stage
-    mark : fingerprint of the training
     validate : see `train_stage`
     """
 
     def __init__(
         self,
+        plan: StagePlan,
         state: Callable[[int], dict[str, Any]],
         averaged: Denoiser,
-        settings: LoopSettings,
-        folder: Path,
-        mark: Mapping[str, Any],
         validate: Validate | None,
     ) -> None:
-        self._state, self._averaged, self._settings = state, averaged, settings
-        self._folder, self._validate = folder, validate
-        self._mark = checkpoint.as_text(mark)
-        self._best = _best_so_far(folder, self._mark, settings.best_by)
+        self._plan, self._state, self._averaged, self._validate = plan, state, averaged, validate
+        self._fingerprint = checkpoint.as_text(plan.fingerprint())
+        self._best = _best_so_far(plan.folder, self._fingerprint, plan.settings.best_by)
 
     @contextmanager
     def open_at(self, start: int) -> Iterator[None]:
         """Open the tables, `start` steps being done; what they hold of later ones is forgotten."""
-        self._book = Logbook(self._folder, start, self._settings.steps)
+        self._book = Logbook(self._plan.folder, start, self._plan.steps)
         try:
             yield
         finally:
@@ -67,17 +63,17 @@ class Keeper:
 
     def after(self, step: int, loss: float, norm: float) -> None:
         """Record a step; validate and save when it is time."""
-        settings = self._settings
-        self._book.step(step, loss, learning_rate(step, settings), norm)
+        settings, steps = self._plan.settings, self._plan.steps
+        self._book.step(step, loss, learning_rate(step, steps, settings), norm)
         done = step + 1
-        if self._validate is not None and (done == settings.steps or done % settings.validate_every == 0):
+        if self._validate is not None and (done == steps or done % settings.validate_every == 0):
             self._judge(self._validate(self._averaged, done), done)
-        if done == settings.steps or done % settings.checkpoint_every == 0:
-            state = {**self._state(done), "fingerprint": self._mark}
-            checkpoint.save(self._folder, state, settings.keep_checkpoints)
+        if done == steps or done % settings.checkpoint_every == 0:
+            state = {**self._state(done), "fingerprint": self._fingerprint}
+            checkpoint.save(self._plan.folder, state, settings.keep_checkpoints)
 
     def _judge(self, figures: Mapping[str, float], done: int) -> None:
-        name = self._settings.best_by
+        name = self._plan.settings.best_by
         if name not in figures:
             raise TrainingError(
                 f"Validation gives no figure {name!r}, by which the best weights are chosen: set best_by to one of "
@@ -88,15 +84,16 @@ class Keeper:
         if better:
             self._best = float(figures[name])
             state = {"step": done, "name": name, "value": self._best, "ema": self._averaged.state_dict()}
-            checkpoint.write(self._folder / BEST, {**state, "fingerprint": self._mark})
+            checkpoint.write(self._plan.folder / BEST, {**state, "fingerprint": self._fingerprint})
 
 
-def _best_so_far(folder: Path, mark: str, name: str) -> float:
+def _best_so_far(folder: Path, fingerprint: str, name: str) -> float:
     """The figure to beat; infinity when there is none, or one of another training or name."""
     try:
         best = best_weights(folder)
     except checkpoint.CheckpointError as error:
         LOG.warning("%s The next validation writes it anew.", error)
         return math.inf
-    same = best is not None and best["fingerprint"] == mark and best["name"] == name
-    return best["value"] if best and same else math.inf
+    if best is None or best["fingerprint"] != fingerprint or best["name"] != name:
+        return math.inf
+    return float(best["value"])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from training_heads import TINY_COARSE
-from training_loose import Loose, loop_settings
+from training_loose import Loose, stage_plan
 
 from bids_refacer.diffusion.cascade import build
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.training.keeper import TrainingError, best_weights
 from bids_refacer.training.loop import train_stage
-from bids_refacer.training.validation import held_out_loss
+from bids_refacer.training.loss import held_out_loss
+from bids_refacer.training.recorder import TrainingError, best_weights
 
 
 class Hook:
@@ -36,21 +36,20 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def test_the_averaged_weights_with_the_lowest_figure_are_kept(tmp_path: Path) -> None:
     hook = Hook({2: 3.0, 4: 1.5, 5: 2.0})
-    plan = loop_settings(5, validate_every=2, best_by="masd_mm")
-    last = train_stage(Loose(), TINY_COARSE, plan, tmp_path, validate=hook).state_dict()
+    plan = stage_plan(tmp_path, 5, validate_every=2, best_by="masd_mm")
+    last = train_stage(Loose(), plan, validate=hook).state_dict()
     assert list(hook.shown) == [2, 4, 5], "every 2 steps and at the end"
     best = best_weights(tmp_path)
     assert best is not None and (best["step"], best["name"], best["value"]) == (4, "masd_mm", 1.5)
     for name, value in best["ema"].items():
         assert torch.equal(value, hook.shown[4][name]) and torch.equal(last[name], hook.shown[5][name])
     assert any(not torch.equal(best["ema"][name], last[name]) for name in last)
-    assert [(row["step"], row["masd_mm"], row["roughness_mm"]) for row in rows(tmp_path)] == [
-        ("2", "3", "1"), ("4", "1.5", "1"), ("5", "2", "1"),
-    ]  # fmt: skip
+    table = [(row["step"], row["masd_mm"], row["roughness_mm"]) for row in rows(tmp_path)]
+    assert table == [("2", "3", "1"), ("4", "1.5", "1"), ("5", "2", "1")]
 
 
 def test_a_resumed_run_remembers_the_best(tmp_path: Path) -> None:
-    plan = loop_settings(6, validate_every=2, best_by="masd_mm")
+    plan = stage_plan(tmp_path, 6, validate_every=2, best_by="masd_mm")
 
     class Killed(Exception):
         pass
@@ -61,27 +60,27 @@ def test_a_resumed_run_remembers_the_best(tmp_path: Path) -> None:
         return {"masd_mm": 1.0}
 
     with pytest.raises(Killed):
-        train_stage(Loose(), TINY_COARSE, plan, tmp_path, validate=killed_later)
+        train_stage(Loose(), plan, validate=killed_later)
     hook = Hook({4: 5.0, 6: 6.0})
-    train_stage(Loose(), TINY_COARSE, plan, tmp_path, validate=hook)
+    train_stage(Loose(), plan, validate=hook)
     best = best_weights(tmp_path)
     assert best is not None and (best["step"], best["value"]) == (2, 1.0)
     assert [row["step"] for row in rows(tmp_path)] == ["2", "4", "6"]
 
 
 def test_the_best_by_another_figure_is_no_rival(tmp_path: Path) -> None:
-    by_one = loop_settings(4, validate_every=2, best_by="masd_mm")
-    train_stage(Loose(), TINY_COARSE, by_one, tmp_path, validate=Hook({2: 1.0, 4: 2.0}))
+    by_one = stage_plan(tmp_path, 4, validate_every=2, best_by="masd_mm")
+    train_stage(Loose(), by_one, validate=Hook({2: 1.0, 4: 2.0}))
     (tmp_path / "checkpoint-00000004.pt").unlink()
-    by_other = loop_settings(4, validate_every=2, best_by="roughness_mm")
-    train_stage(Loose(), TINY_COARSE, by_other, tmp_path, validate=Hook({4: 2.0}))
+    by_other = stage_plan(tmp_path, 4, validate_every=2, best_by="roughness_mm")
+    train_stage(Loose(), by_other, validate=Hook({4: 2.0}))
     best = best_weights(tmp_path)
     assert best is not None and (best["step"], best["name"]) == (4, "roughness_mm")
 
 
 def test_a_figure_that_validation_does_not_give_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as caught:
-        train_stage(Loose(), TINY_COARSE, loop_settings(1, best_by="dice"), tmp_path, validate=Hook({1: 1.0}))
+        train_stage(Loose(), stage_plan(tmp_path, 1, best_by="dice"), validate=Hook({1: 1.0}))
     assert str(caught.value) == (
         "Validation gives no figure 'dice', by which the best weights are chosen: set best_by to one of "
         "masd_mm, roughness_mm."
@@ -89,14 +88,14 @@ def test_a_figure_that_validation_does_not_give_is_named(tmp_path: Path) -> None
 
 
 def test_without_a_hook_there_is_no_best(tmp_path: Path) -> None:
-    train_stage(Loose(), TINY_COARSE, loop_settings(1), tmp_path)
+    train_stage(Loose(), stage_plan(tmp_path, 1))
     assert best_weights(tmp_path) is None and not (tmp_path / "validation.csv").exists()
 
 
 def test_validation_does_not_disturb_training(tmp_path: Path) -> None:
     validate = held_out_loss(Loose(), 2, 0, torch.bfloat16)
-    with_it = train_stage(Loose(), TINY_COARSE, loop_settings(3, validate_every=1), tmp_path / "a", validate=validate)
-    without = train_stage(Loose(), TINY_COARSE, loop_settings(3), tmp_path / "b")
+    with_it = train_stage(Loose(), stage_plan(tmp_path / "a", 3, validate_every=1), validate=validate)
+    without = train_stage(Loose(), stage_plan(tmp_path / "b", 3))
     for name, value in without.state_dict().items():
         assert torch.equal(value, with_it.state_dict()[name]), name
 
@@ -114,7 +113,7 @@ def test_the_default_figure_is_the_loss_on_the_same_items_and_noise_every_time()
 
 def test_a_trained_network_has_a_lower_figure(tmp_path: Path) -> None:
     validate = held_out_loss(Loose(), 4, 0, torch.float32)
-    plan = loop_settings(24, rate=1e-2, validate_every=12)
-    train_stage(Loose(), TINY_COARSE, plan, tmp_path, validate=validate)
+    plan = stage_plan(tmp_path, 24, rate=1e-2, validate_every=12)
+    train_stage(Loose(), plan, validate=validate)
     before, after = (float(row["edm_loss"]) for row in rows(tmp_path))
     assert after < before < 1.1
