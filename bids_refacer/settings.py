@@ -124,7 +124,7 @@ class RunSettings:
         SettingsError
             When the file cannot be read, is no TOML, has an unknown key, a value of the wrong type, or lacks a folder.
         """
-        return settings_file.read_settings(path, cls, ("bids_dir", "output_dir", "work_dir"))
+        return settings_file.read_settings(path, cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ class TrainSettings:
     @classmethod
     def from_toml(cls, path: str | Path) -> TrainSettings:
         """Read a file that `to_toml` wrote, or one by hand that has at least the folders; as for `RunSettings`."""
-        return settings_file.read_settings(path, cls, ("bids_dir", "out"))
+        return settings_file.read_settings(path, cls)
 
 
 def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from bids_refacer import __version__
 from bids_refacer.dataset import description, sidecars, tables, validation
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
 from bids_refacer.files import write_json, write_text
@@ -46,7 +46,7 @@ def bids(tmp_path: Path) -> Path:
 
 def write_image_outputs(image: HeadImage, output: Path) -> None:
     """Every file that one image and tool can have, with its sidecar from its builder."""
-    names = OutputNames(output_dir=output, entities=image.entities, suffix=image.suffix)
+    names = OutputNames.of(output, image)
     defaced = names.defaced("quickshear")
     uri = f"bids::{defaced.relative_to(output).as_posix()}"
     recovered = {"seeds": [3], "weights_sha256": {"coarse": "00"}, "options": {"Sampler": "heun"}, "command": "c"}
@@ -148,6 +148,7 @@ def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
     ("variable", "value", "container"),
     [
         ("BIDS_REFACER_DOCKER_TAG", "org/app:1", {"Type": "docker", "Tag": "org/app:1"}),
+        ("BIDS_REFACER_DOCKER_TAG", "host:5000/app", {"Type": "docker", "Tag": f"host:5000/app:{__version__}"}),
         ("APPTAINER_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("SINGULARITY_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("UNRELATED", "x", None),

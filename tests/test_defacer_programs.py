@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,12 +12,14 @@ from conftest import Phantom
 from nifti_files import raw_image
 from scipy import ndimage
 
-from bids_refacer.defacers import DEFACERS, DefacerError, process
-from bids_refacer.defacers.process import run_program
-from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
-from bids_refacer.defacers.tools.pydeface import PADDING_VOXELS, padded_face_mask
+from bids_refacer.defacers import DEFACERS, DefacerError
+from bids_refacer.defacers import run_program as runner
+from bids_refacer.defacers.run_program import run_program
+from bids_refacer.defacers.template import load_mask, pydeface_files, register_to_template, sample_mask
+from bids_refacer.processes import Finished
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 IMAGE = Path("sub-01_T1w.nii.gz")
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -113,7 +114,7 @@ def test_an_absent_program_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(runner, "TIMEOUT_S", 0.2)
     with pytest.raises(DefacerError, match="ran longer than 0.2 s and was stopped"):
         run_program([sys.executable, "-c", "import time; time.sleep(20)"], work_dir=tmp_path, image=IMAGE)
 
@@ -124,8 +125,8 @@ def test_programs_inherit_threads_and_write_into_the_work_folder(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     code = "import os, tempfile; print(os.environ['OMP_NUM_THREADS'], tempfile.gettempdir(), os.getcwd())"
     done = run_program([sys.executable, "-c", code], work_dir=tmp_path, image=IMAGE)
-    assert isinstance(done, subprocess.CompletedProcess)
-    assert done.stdout.split() == ["3", str(tmp_path), str(tmp_path)]
+    assert isinstance(done, Finished)
+    assert done.output.split() == ["3", str(tmp_path), str(tmp_path)]
 
 
 def fake_niimath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: float) -> None:
@@ -146,13 +147,21 @@ def test_a_squeezed_head_is_a_failed_registration(
 ) -> None:
     fake_niimath(tmp_path, monkeypatch, stretch)
     with pytest.raises(DefacerError, match=rf"{IMAGE}: registration with the template head failed .*{stretch}.*whole"):
-        allineate(Path("a.nii"), Path("b.nii"), work_dir=tmp_path, image=IMAGE)
+        register_to_template(Path("a.nii"), Path("b.nii"), work_dir=tmp_path, image=IMAGE)
 
 
 def test_a_plausible_stretch_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_niimath(tmp_path, monkeypatch, 1.2)
-    fitted = allineate(Path("a.nii"), Path("b.nii"), work_dir=tmp_path, image=IMAGE)
+    fitted = register_to_template(Path("a.nii"), Path("b.nii"), work_dir=tmp_path, image=IMAGE)
     np.testing.assert_array_equal(fitted, np.diag([1, 1, 1.2, 1]))
+
+
+def test_an_engine_that_writes_no_matrix_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import niimath
+
+    monkeypatch.setattr(niimath, "bin", str(program(tmp_path, "niimath", "#!/bin/sh\n")))
+    with pytest.raises(DefacerError, match=rf"{IMAGE}: niimath -allineate failed \(0\): ; check the image, or leave"):
+        register_to_template(Path("a.nii"), Path("b.nii"), work_dir=tmp_path, image=IMAGE)
 
 
 def test_niimath_that_contradicts_its_mask_is_refused(
@@ -194,12 +203,12 @@ def test_sampling_a_mask_equals_interpolation_of_all_points_at_once(outside: boo
 def test_padding_continues_the_face_forward_and_down_and_moves_nothing() -> None:
     _, mask_file = pydeface_files()
     mask, affine = load_mask(mask_file)
-    padded, padded_affine = padded_face_mask(mask_file)
-    assert padded.shape == (mask.shape[0], mask.shape[1] + PADDING_VOXELS, mask.shape[2] + PADDING_VOXELS)
-    np.testing.assert_array_equal(padded[:, : mask.shape[1], PADDING_VOXELS:], mask)
+    padded, padded_affine = pad_face_mask(mask, affine)
+    assert padded.shape == (mask.shape[0], mask.shape[1] + PADDING, mask.shape[2] + PADDING)
+    np.testing.assert_array_equal(padded[:, : mask.shape[1], PADDING:], mask)
     voxel = np.array([40, 50, 60])
     np.testing.assert_allclose(
-        nib.affines.apply_affine(padded_affine, voxel + [0, 0, PADDING_VOXELS]), nib.affines.apply_affine(affine, voxel)
+        nib.affines.apply_affine(padded_affine, voxel + [0, 0, PADDING]), nib.affines.apply_affine(affine, voxel)
     )
     assert padded[88, -1, 0] == 0, "in front of and under the face box: removed"
     assert padded[88, 20, 0] == 1, "under the neck: kept"

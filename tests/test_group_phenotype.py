@@ -13,12 +13,12 @@ from group_runs import change, make_bids, run, table
 
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.validation import validate
 from bids_refacer.group import models as group_models
 from bids_refacer.group import phenotypes as group_phenotype
 from bids_refacer.group import run as group
-from bids_refacer.group.outputs import AuditError
 from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS, PhenotypeError, read_phenotypes
 from bids_refacer.group.phenotypes import NOTHING
@@ -179,7 +179,7 @@ def write(path: Path, **columns: object) -> Path:
 
 
 def refusal(bids: Path, output: Path, **changes: object) -> str:
-    with pytest.raises(AuditError) as caught:
+    with pytest.raises(DatasetError) as caught:
         run(bids, output, **changes)
     return str(caught.value)
 

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bids_refacer"
-TOML = {"tomli", "tomli_w"}  # settings read and write TOML, for which the standard library has no writer
+TOML = {"msgspec"}  # settings go to TOML and come back, checked against their types
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,12 @@ def test_the_table_is_understood() -> None:
     assert RULES["refacing"].may == {"volumes", "surfaces", "diffusion", "defacers", "files"}
     assert RULES["phenotypes"].may == {"volumes", "statistics"} and "dataset" in RULES["phenotypes"].never
     assert RULES["simulation"].may == {"volumes", "statistics"} and "bids" in RULES["simulation"].never
-    assert RULES["defacers"].may == {"volumes", "files"} and "nipype" in RULES["defacers"].never
+    assert RULES["defacers"].may == {"volumes", "processes"} and "nipype" in RULES["defacers"].never
     assert RULES["audit/nodes"].torch_when_called and "settings" in RULES["audit/nodes"].never
     assert RULES["audit/graph"].may == {"audit/nodes", "settings", "dataset"}
     assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}
     assert RULES["settings_file"].stdlib_only and RULES["settings_file"].may == {"files"}
+    assert RULES["processes"].stdlib_only and not RULES["processes"].may
     assert RULES["cli"].may == set(RULES)
     for lower in RULES:
         assert lower == "cli" or "cli" not in RULES[lower].may
@@ -209,7 +210,7 @@ def test_the_scanner_catches(file: str, code: str, words: str, tmp_path: Path) -
         ("audit/nodes/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("audit/graph/a.py", "from bids_refacer.settings import RunSettings\nfrom bids_refacer.audit.nodes import x"),
         ("training/a.py", "from bids_refacer.surfaces.skin import skin_surface"),
-        ("settings.py", "import tomli_w, os"),
+        ("settings.py", "import msgspec, os"),
         ("dataset/a.py", "from bids import BIDSLayout"),
         ("cli/a.py", "import torch, argparse\nfrom bids_refacer.training import loop"),
         ("__main__.py", "import torch"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 from synthetic_heads import synthetic_head
 
+from bids_refacer.processes import Finished, TimeLimitError
 from bids_refacer.simulation.acquisition import Protocol, acquire, draw_session
 from bids_refacer.volumes import registration
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
@@ -175,28 +175,29 @@ def test_scales_of_no_human_brain_are_refused(
 
 
 def test_a_failing_engine_is_quoted(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(command: list[str], **options: object) -> subprocess.CompletedProcess:
-        return subprocess.CompletedProcess(command, 3, stdout="", stderr="no such option\n")
+    def fail(command: list[str], **options: object) -> Finished:
+        return Finished(code=3, output="", errors="no such option\n")
 
-    monkeypatch.setattr(registration.subprocess, "run", fail)
+    monkeypatch.setattr(registration.processes, "run", fail)
     with pytest.raises(RegistrationError, match=r"niimath -allineate failed \(3\): no such option"):
         align_brain(moved.values, moved.affine, moved.brain)
 
 
 def test_an_engine_that_writes_nothing_has_failed(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(command: list[str], **options: object) -> subprocess.CompletedProcess:
-        return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
+    def nothing(command: list[str], **options: object) -> Finished:
+        return Finished(code=0, output="", errors="")
 
-    monkeypatch.setattr(registration.subprocess, "run", nothing)
+    monkeypatch.setattr(registration.processes, "run", nothing)
     with pytest.raises(RegistrationError, match=r"failed \(0\)"):
         align_brain(moved.values, moved.affine, moved.brain)
 
 
 def test_an_engine_that_hangs_is_stopped(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(command: list[str], **options: object) -> None:
-        raise subprocess.TimeoutExpired(command, options["timeout"])
+    def hang(command: list[str], *, limit_s: float) -> None:
+        assert limit_s == 600
+        raise TimeLimitError
 
-    monkeypatch.setattr(registration.subprocess, "run", hang)
+    monkeypatch.setattr(registration.processes, "run", hang)
     with pytest.raises(RegistrationError, match="took longer than 600 s and was stopped"):
         align_brain(moved.values, moved.affine, moved.brain)
 

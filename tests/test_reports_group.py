@@ -13,7 +13,7 @@ from page_reader import assert_self_contained, read_page
 
 from benchmarks.synthetic_outputs import image_path, write_output
 from bids_refacer.cli.run import rebuild_pages
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.group.report import make_group_page

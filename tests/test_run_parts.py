@@ -47,7 +47,7 @@ def recorded(tmp_path: Path) -> SimpleNamespace:
         (output / name).write_bytes(b"1234")
     record = {
         "Key": {"Seed": 0},
-        "Input": fingerprint(original),
+        "Input": fingerprint(original).to_json(),
         "Image": "in.nii.gz",
         "Tool": "x",
         "KeptRefaced": True,
@@ -177,15 +177,6 @@ def test_elapsed(seconds: float, text: str) -> None:
 def test_a_child_that_fails(tmp_path: Path, code: str, words: str) -> None:
     with pytest.raises(ChildError, match=words):
         run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=False, about="image")
-
-
-def test_a_child_sees_a_terminal_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-    terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
-    monkeypatch.setattr("bids_refacer.audit.nodes.child.sys.stderr", terminal)
-    code = "import sys; print(sys.stderr.isatty(), file=sys.stderr)"
-    run_child([sys.executable, "-c", code], cwd=str(tmp_path), environ=os.environ, show=True, about="image")
-    assert "".join(written).strip() == "True"
 
 
 def test_the_command_of_the_attack(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from bids_refacer.audit import plan as plan_module
 from bids_refacer.audit import run as run_module
 from bids_refacer.cli.run import run
 from bids_refacer.defacers import DEFACERS
+from bids_refacer.processes import Finished
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_invalid_dataset(tmp_path: Path) -> None:
 
 def test_gpu_that_is_not_there(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = '{"gpus": 0, "card": "x", "weights": {}}\n'
-    said = subprocess.CompletedProcess([], 0, stdout=answer, stderr="")
-    monkeypatch.setattr(machine_module.subprocess, "run", lambda *args, **kwargs: said)
+    said = Finished(code=0, output=answer, errors="")
+    monkeypatch.setattr(machine_module.processes, "run", lambda *args, **kwargs: said)
     assert machine_module.ask("default", "try").gpus == 0
     with pytest.raises(machine_module.MachineError, match="--gpu require: torch finds no CUDA GPU here"):
         machine_module.ask("default", "require")

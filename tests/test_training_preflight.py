@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from training_heads import average_heads
 
+from bids_refacer.dataset.tsv import TableError
 from bids_refacer.surfaces.region import ASSET, PARTS
 from bids_refacer.training.data.heads import Head
 from bids_refacer.training.data.preflight import (
@@ -178,7 +179,7 @@ def test_rows_by_label(tmp_path: Path) -> None:
 
 def test_a_table_without_participants_is_refused(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_text("id,split\n1,val\n")
-    with pytest.raises(PreflightError, match="participants.tsv has no column participant_id: correct it"):
+    with pytest.raises(TableError, match="participants.tsv has no column 'participant_id': add it, .* by tabs"):
         read_rows(tmp_path, ["1"])
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
+from bids_refacer import processes
 from bids_refacer.diffusion.device import NO_GPU
 
 
@@ -37,14 +36,11 @@ def ask(model: str, gpu: str) -> Machine:
         When there is no such model, or a GPU is required and there is none.
     """
     command = [sys.executable, "-m", "bids_refacer.audit.machine", model]
-    # the child finds this package also where it runs from a checkout and is not installed
-    found = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-    environ = {**os.environ, "PYTHONPATH": found}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+    done = processes.run(command, environ=processes.package_environment(os.environ))
+    if done.code:
+        lines = [line for line in done.errors.splitlines() if line.strip()]
         raise MachineError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
-    machine = Machine(**json.loads(done.stdout.splitlines()[-1]))
+    machine = Machine(**json.loads(done.output.splitlines()[-1]))
     if gpu == "require" and not machine.gpus:
         raise MachineError(NO_GPU)
     return machine

@@ -70,7 +70,7 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
     keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
     jobs, finished = [], []
     for image in selection.images:
-        names = OutputNames(output_dir=settings.output_dir, entities=image.entities, suffix=image.suffix)
+        names = OutputNames.of(settings.output_dir, image)
         waiting = []
         for tool in settings.deface_tools:
             record = read_record(names.record(tool))
@@ -173,7 +173,8 @@ def _tool_job(
         tool=tool.name,
         version=str(key["ToolVersion"]),
         seeds=tuple(seeds),
-        record={"Image": image.bids_path, "Tool": tool.name, "Key": dict(key), "Input": fingerprint(image.path)},
+        key=key,
+        input=fingerprint(image.path),
         definition=definition,
         replaces=tool.action == "replaces",
         warnings=tuple(tool.warnings(image.suffix)),

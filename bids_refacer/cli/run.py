@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bids_refacer.audit.machine import MachineError
 from bids_refacer.audit.run import RunError, run_participants
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.environment import leave_closed_home, stop_log
 from bids_refacer.settings import RunSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer import __version__
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import IDENTIFIABLE_BIDSIGNORE, SHAREABLE_BIDSIGNORE, identifiable_dir
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.files import write_json, write_text
@@ -168,7 +168,9 @@ def _container() -> dict[str, str] | None:
     if image:  # first, as an image made from Docker's keeps the variable of that
         return {"Type": "apptainer", "Tag": Path(image).name}
     tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
-    return {"Type": "docker", "Tag": tag} if tag else None
+    if not tag:
+        return None
+    return {"Type": "docker", "Tag": tag if ":" in Path(tag).name else f"{tag}:{__version__}"}
 
 
 def _source_dataset(source: Mapping[str, Any], bids_dir: Path) -> dict[str, str]:

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
-class DatasetError(ValueError):
-    """The dataset, or a file that says how to read it, cannot be used: one sentence with the file and the remedy."""
+from bids_refacer.dataset.errors import DatasetError
 
 
 def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, dict[str, Any]]:

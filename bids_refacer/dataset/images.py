@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_refacer.dataset.filters import DatasetError, pybids_arguments, read_filter_file
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.filters import pybids_arguments, read_filter_file
+from bids_refacer.dataset.image_key import EXTENSIONS, ImageKey, without_extension
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
-EXTENSIONS = (".nii.gz", ".nii")
 # images of other datasets that live inside this one are not its images
 _FOREIGN = ("derivatives", "sourcedata")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadImage:
-    """One image of a head in the input dataset.
+class HeadImage(ImageKey):
+    """One image of a head in the input dataset: where it is, and what its name says.
 
-    `entities` are the file name's own, by short names and with their padding (``{"sub": "01", "run": "01"}``);
-    `participant` and `session` are labels without ``sub-`` and ``ses-``; `bids_uri` is ``bids:raw:sub-01/anat/...``.
+    `bids_uri` is ``bids:raw:sub-01/anat/...``.
     """
 
     path: Path
-    entities: dict[str, str] = field(hash=False)
-    participant: str
-    session: str | None
-    suffix: str
     bids_uri: str
 
     @property
     def bids_path(self) -> str:
         """Path in the dataset, with forward slashes: the image's name in tables and in seeds."""
         return self.bids_uri.removeprefix("bids:raw:")
+
+    @property
+    def stem(self) -> str:
+        """The file name without its extension: ``sub-01_ses-1_T1w``."""
+        return without_extension(self.path.name)
+
+    @property
+    def label(self) -> str:
+        """What a person calls the image: ``sub-01 ses-1 T1w``."""
+        return self.stem.replace("_", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,36 +154,28 @@ def head_image(path: Path, root: Path) -> HeadImage | None:
     relative = path.relative_to(root)
     if any(part in _FOREIGN for part in relative.parts):
         return None
-    stem = next((path.name.removesuffix(end) for end in EXTENSIONS if path.name.endswith(end)), path.name)
-    *pairs, suffix = stem.split("_")
-    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-    if "sub" not in entities:
+    try:
+        key = ImageKey.of(path)
+    except DatasetError:
         return None
-    return HeadImage(
-        path=path,
-        entities=entities,
-        participant=entities["sub"],
-        session=entities.get("ses"),
-        suffix=suffix,
-        bids_uri=f"bids:raw:{relative.as_posix()}",
-    )
+    return HeadImage(**vars(key), path=path, bids_uri=f"bids:raw:{relative.as_posix()}")
 
 
 def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
     """Split images into those that exist once and those that do not."""
     good: list[HeadImage] = []
     problems: list[ImageProblem] = []
-    by_stem: dict[str, HeadImage] = {}
+    taken: dict[str, HeadImage] = {}
     for image in images:
         message = _missing_content(image.path)
-        stem = image.bids_path.removesuffix(".gz").removesuffix(".nii")
-        if message is None and stem in by_stem:
+        name = without_extension(image.bids_path)
+        if message is None and name in taken:
             message = (
-                f"{image.path} has the same name as {by_stem[stem].path.name} but for its extension: "
+                f"{image.path} has the same name as {taken[name].path.name} but for its extension: "
                 "remove one of the two; only the other one is used."
             )
         if message is None:
-            by_stem[stem] = image
+            taken[name] = image
             good.append(image)
         else:
             problems.append(_problem(image, message))

@@ -10,15 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bids_refacer.dataset.images import (
-    EXTENSIONS,
-    HeadImage,
-    ImageProblem,
-    Selection,
-    head_image,
-    participant_labels,
-    usable,
-)
+from bids_refacer.dataset.image_key import EXTENSIONS
+from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, head_image, participant_labels, usable
 
 PARTS = ("echo", "part", "inv", "flip", "mt")
 """Entities by which the files of one acquisition differ: they are in register, and share one mask."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer.dataset.images import HeadImage, ImageProblem
+from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
@@ -24,7 +25,6 @@ GROUP_TABLES = tuple(
         "phenotype phenotype_predictions"
     ).split()
 )
-_MISSING = "n/a"
 
 
 def data_dictionary(table: str) -> dict[str, dict[str, Any]]:
@@ -69,23 +69,13 @@ def read_table(path: Path) -> list[dict[str, str | None]]:
 
     Raises
     ------
-    ValueError
-        When a row has not as many cells as the header.
+    TableError
+        When the file is no table, or a row has not as many cells as the header.
     """
     if not path.exists():
         return []
-    header, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    names = header.split("\t")
-    rows: list[dict[str, str | None]] = []
-    for number, line in enumerate(lines, start=2):
-        cells = line.split("\t")
-        if len(cells) != len(names):
-            raise ValueError(
-                f"{path} has {len(cells)} cells in line {number} but {len(names)} columns: delete the file and run "
-                "again."
-            )
-        rows.append({name: None if cell == _MISSING else cell for name, cell in zip(names, cells, strict=True)})
-    return rows
+    table = read_tsv(path, "delete the file and run again.")
+    return [{name: None if cell == NOT_AVAILABLE else cell for name, cell in row.items()} for row in table.rows()]
 
 
 def image_columns(image: HeadImage, tool: str | None = None) -> dict[str, str | None]:
@@ -132,7 +122,7 @@ def merge_rows(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]
 
     def is_stale(row: Mapping[str, Any]) -> bool:
         participant, image, tool = _subject(row)
-        return (participant, image, tool) in redone or (_MISSING in (image, tool) and participant in participants)
+        return (participant, image, tool) in redone or (NOT_AVAILABLE in (image, tool) and participant in participants)
 
     kept = [dict(row) for row in old if not is_stale(row)]
     return sorted(kept + fresh, key=_subject)
@@ -144,7 +134,7 @@ def _subject(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return _MISSING
+        return NOT_AVAILABLE
     if isinstance(value, float):
         return f"{value:.6g}"
-    return " ".join(str(value).split()) or _MISSING
+    return " ".join(str(value).split()) or NOT_AVAILABLE

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from bids_refacer import processes
 
 _PROGRAM = "bids-validator-deno"
 # about the content of one file, which a run finds and reports itself while it does the other images
@@ -35,11 +36,11 @@ def validate(dataset: Path, *, content: bool = True) -> list[str]:
             f"run 'pip install {_PROGRAM}', or use --skip-bids-validation."
         ]
     command = [str(program), str(dataset), "--ignoreWarnings", "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=_offline(), check=False)
+    done = processes.run(command, environ=_offline())
     try:
-        issues = json.loads(done.stdout)["issues"]
+        issues = json.loads(done.output)["issues"]
     except (ValueError, KeyError, TypeError):
-        said = " ".join((done.stderr or done.stdout).split())[:300] or f"nothing (exit code {done.returncode})"
+        said = " ".join((done.errors or done.output).split())[:300] or f"nothing (exit code {done.code})"
         return [f"{program} could not validate {dataset} and said: {said}; use --skip-bids-validation to go on."]
     messages = issues.get("codeMessages", {})
     errors = [issue for issue in issues["issues"] if issue.get("severity") == "error"]

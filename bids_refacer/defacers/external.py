@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bids_refacer import processes
 from bids_refacer.defacers.bring_back import read_output, removed_by, replaced_by
-from bids_refacer.defacers.process import run_program
 from bids_refacer.defacers.qc import defacing_qc
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError, DefaceResult, remove
 from bids_refacer.volumes.nifti import Scan, to_stored, write_volume
 
@@ -89,10 +89,10 @@ def missing_program(executable: str, tool: str, get: str) -> str | None:
 def probe(command: list[str], pattern: str) -> str:
     """Version that a program prints, "unknown" when it cannot be told."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_S, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
+        done = processes.run(command, limit_s=_PROBE_S)
+    except (OSError, processes.TimeLimitError):
         return "unknown"
-    found = re.search(pattern, done.stdout + done.stderr)
+    found = re.search(pattern, done.output + done.errors)
     return found[1] if found else "unknown"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.defacers.process import run_program
+from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError
+from bids_refacer.volumes.registration import RegistrationError, allineate_file
 
 PLAUSIBLE_SCALES = (0.7, 1.4)
-"""Principal stretches of head-to-head affines; a head cut at the skull base, squeezed onto a whole one, leaves them."""
+"""Principal stretches between two heads. A head cut at the skull base is squeezed more to fit a whole one."""
 
 
 def pydeface_files() -> tuple[Path, Path]:
@@ -26,11 +27,18 @@ def pydeface_files() -> tuple[Path, Path]:
     return data / "mean_reg2mean.nii.gz", data / "facemask.nii.gz"
 
 
-def allineate(source: Path, template: Path, *, work_dir: Path, image: Path) -> np.ndarray:
-    """Affine registration of a head to a template by niimath's fast engine (12 parameters).
+def register_to_template(source: Path, template: Path, *, work_dir: Path, image: Path) -> np.ndarray:
+    """Affine registration of a head to a template head by niimath's fast engine (12 parameters).
 
-    The template is what the engine calls the base, never the head: with a head as base it ended in a local minimum on
-    10 of 24 heads, 12 real and 12 synthetic (stretched upwards by 5 to 45 mm at the vertex), with the template on none.
+    The template is what the engine calls the base, never the head: with the head as base, the engine may end in a local
+    minimum that stretches it upwards (docs/tools.md).
+
+    Parameters
+    ----------
+    source : the head, an image file
+    template : the template head, an image file
+    work_dir : folder for temporary files
+    image : name of the head, for errors
 
     Returns
     -------
@@ -41,14 +49,11 @@ def allineate(source: Path, template: Path, *, work_dir: Path, image: Path) -> n
     DefacerError
         When niimath fails or the stretches are not those between two heads.
     """
-    import niimath
-
-    matrix_file = work_dir / "allineate.json"
-    registered = work_dir / "allineate.nii"
-    command = [niimath.bin, str(source), "-allineate", str(template), "-savemat", str(matrix_file), str(registered)]
-    run_program(command, work_dir=work_dir, image=image)
-    fitted = np.array(json.loads(matrix_file.read_text())["moving_to_fixed"])
-    registered.unlink(missing_ok=True)
+    run = partial(run_program, work_dir=work_dir, image=image)
+    try:
+        fitted = allineate_file(source, template, work_dir, run)
+    except RegistrationError as error:
+        raise DefacerError(f"{image}: {error}; check the image, or leave the tool out.") from error
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     if not PLAUSIBLE_SCALES[0] <= scales.min() <= scales.max() <= PLAUSIBLE_SCALES[1]:
         raise DefacerError(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.rows.group import GroupCalibrationRow
 from bids_refacer.group.cohorts import GATES, session_of
 from bids_refacer.group.outputs import SUBJECT, Audit
@@ -38,7 +39,7 @@ def calibration_group_rows(audit: Audit, reasons: pd.DataFrame, seed: int) -> li
 def _weighted(audit: Audit, reasons: pd.DataFrame) -> pd.DataFrame:
     """The bins of all images, with each bin's share of its part's area and the figures weighted by it (`_SUMS`)."""
     rows = audit.calibration.astype(dict.fromkeys([*SUBJECT, "part"], str)).merge(reasons, on=SUBJECT, how="left")
-    rows["suffix"] = [image.removesuffix(".gz").removesuffix(".nii").rsplit("_", 1)[-1] for image in rows["image"]]
+    rows["suffix"] = [suffix_of(image) for image in rows["image"]]
     rows["session"] = [session_of(image) for image in rows["image"]]
     total = rows.groupby([*SUBJECT, "part"])["area_mm2"].transform("sum")
     rows["share"] = rows["area_mm2"] / total

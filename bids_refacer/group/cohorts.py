@@ -5,13 +5,14 @@ Images whose defacing failed say nothing about the tool's privacy when it works.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from bids_refacer.dataset.image_key import ImageKey
+from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.group import GroupImageRow
 from bids_refacer.group.outputs import SUBJECT, Audit, AuditError
@@ -173,8 +174,8 @@ def per_participant(images: pd.DataFrame) -> pd.DataFrame:
 
 def session_of(image: str) -> str:
     """``ses-a`` of an image's path; empty in a dataset without sessions."""
-    found = re.search(r"(?:^|[/_])(ses-[0-9A-Za-z]+)(?=[/_])", image)
-    return found.group(1) if found else ""
+    session = ImageKey.of(image).session
+    return f"ses-{session}" if session else ""
 
 
 def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:
@@ -182,26 +183,25 @@ def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:
 
     Raises
     ------
-    AuditError
-        When the file names a participant twice, or nobody.
+    DatasetError
+        When the file is no table, or names a participant twice or nobody.
     """
     path = bids_dir / "participants.tsv"
     if not path.is_file():
         return {}
-    people = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a", ""], keep_default_na=False, quoting=3)
-    if "participant_id" not in people:
-        raise AuditError(f"{path} has no column 'participant_id': add it, or remove the file.")
-    twice = people["participant_id"][people["participant_id"].duplicated()]
-    if len(twice):
-        raise AuditError(f"{path} names {twice.iloc[0]} more than once: keep one row for each participant.")
-    people = people.set_index("participant_id")
+    table = read_participants(path)
+    people: dict[str, dict[str, str]] = {}
+    for row in table.rows():
+        if row["participant_id"] in people:
+            raise AuditError(f"{path} names {row['participant_id']} more than once: keep one row for each participant.")
+        people[row["participant_id"]] = row
     found: dict[str, dict[str, str]] = {}
-    for column in people:
-        values = people[column].dropna()
+    for column in table.columns:
+        values = {name: row[column] for name, row in people.items() if row[column] not in MISSING}
         if column.lower() == "age":
             found["age"] = {name: band for name, text in values.items() if (band := age_band(text))}
         elif column.lower() in _COLUMNS:
-            found[column.lower()] = values.to_dict()
+            found[column.lower()] = values
     return found
 
 

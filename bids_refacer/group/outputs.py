@@ -6,7 +6,6 @@ Only tables are read, and the records beside them where there are any; images ar
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, columns_of
+from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]
@@ -68,14 +69,14 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
 
     Raises
     ------
-    AuditError
-        When a table is missing, lacks a column, has a cell that is no number or no name, two different rows about the
-        same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results were made with
-        different settings.
+    DatasetError
+        When a table is missing, cannot be read, lacks a column, has a cell that is no number or no name, two different
+        rows about the same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results
+        were made with different settings.
     """
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
-    distances["suffix"] = [_suffix(image) for image in distances["image"]]
+    distances["suffix"] = [suffix_of(str(image)) for image in distances["image"]]
     defacing = _stacked(outputs, "defacing", SUBJECT, [])
     status = _stacked(outputs, "status", ["participant_id", "status"], [])
     calibration = _stacked(outputs, "calibration", [*SUBJECT, "part"], _CALIBRATION_NUMBERS)
@@ -113,12 +114,9 @@ def _table(
 ) -> pd.DataFrame:
     """Read one table as texts, and the named columns as numbers; one that does not exist has its columns and no row."""
     path = dataset_table(output, table)
-    try:
-        rows = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a"], keep_default_na=False, quoting=3)
-    except FileNotFoundError:
+    if not path.exists():
         return pd.DataFrame({name: [] for name in dict.fromkeys([*SUBJECT, *texts, *numbers, *optional])}, dtype=object)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path} is no table ({' '.join(str(error).split())}): {_AGAIN}") from error
+    rows = read_tsv(path, _AGAIN).frame(missing=[NOT_AVAILABLE])
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
             raise AuditError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
@@ -162,11 +160,6 @@ def _without_doubles(rows: pd.DataFrame, key: list[str], table: str) -> pd.DataF
     return unique
 
 
-def _suffix(image: str) -> str:
-    """``T1w`` of ``sub-01/anat/sub-01_T1w.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?$", "", str(image)).rsplit("_", 1)[-1]
-
-
 def _rows(table: pd.DataFrame, kind: type[RowType]) -> Iterator[RowType]:
     """Typed rows of a table that was read; None where a cell is missing, or is no number in a column of numbers."""
     columns = {name: cell for name, cell in columns_of(kind).items() if name in table}
@@ -207,7 +200,7 @@ def _check_settings(outputs: Sequence[Path], defacing: Sequence[DefacingRow], al
 
 def _counted_settings(outputs: Sequence[Path]) -> tuple[int, dict[str, dict[str, int]]]:
     """How many records there are, and how many of them have each value of a setting."""
-    keys = [record["Key"] for output in outputs for record in all_records(output)]
+    keys = [record.key for output in outputs for record in all_records(output)]
     values = {name: [json.dumps(key.get(name), sort_keys=True) for key in keys] for name in _SHARED}
     return len(keys), {name: dict(Counter(texts)) for name, texts in values.items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_refacer.group.faces import Member, Probe, load_maps, surface_of
 from bids_refacer.group.outputs import AuditError
-from bids_refacer.statistics.identification import Identification, identify
+from bids_refacer.statistics.identification import Identification, Probes, identify
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from bids_refacer.surfaces.identity import read_face_map
 from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
@@ -86,7 +86,8 @@ class SearchResult:
 
     def figures(self, seed: int) -> Identification:
         """How often persons are found, with bootstrap intervals."""
-        return identify(self.ranks, self.matches.genuine, self.matches.counter, self.persons, self.n_gallery, seed)
+        found = self.matches
+        return identify(Probes(self.ranks, found.genuine, found.counter, self.persons, self.n_gallery), seed)
 
 
 def open_gallery(members: Sequence[Member]) -> FaceGallery:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.rows.audit import DefacingRow
 from bids_refacer.dataset.rows.group import ComparisonRow, GroupImageRow, GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
@@ -79,7 +79,7 @@ def _by_person(images: Sequence[GroupImageRow]) -> dict[tuple[str, str, str], li
     found: dict[tuple[str, str, str], list[GroupImageRow]] = {}
     for row in images:
         if row.image and row.tool:
-            suffix = re.sub(r"\.nii(\.gz)?$", "", row.image).rsplit("_", 1)[-1]
+            suffix = suffix_of(row.image)
             found.setdefault((row.participant_id, suffix, row.tool), []).append(row)
     return found
 

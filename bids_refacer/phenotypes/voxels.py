@@ -57,7 +57,7 @@ def to_lattice(voxels: np.ndarray, region: str) -> np.ndarray:
     found = np.zeros((len(voxels), *inside.shape), dtype=np.uint8)
     found[:, inside] = voxels[:, roi(region)]
     box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(inside))
-    return found[(slice(None), *box)]
+    return found[(slice(None),) + box]
 
 
 def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> np.ndarray:

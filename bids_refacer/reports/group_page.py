@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer.dataset.description import read_description
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 from bids_refacer.reports import answers

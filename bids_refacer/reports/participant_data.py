@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.reports.rows import Row, blank, read_rows
@@ -72,7 +72,7 @@ def gather(output_dir: Path, tables: Mapping[str, Mapping[str, Sequence[Row]]], 
     pairs = {(row["image"], row["tool"]) for rows in own.values() for row in rows if row["image"] and row["tool"]}
     images: dict[str, ImageResult] = {}
     for path, tool in sorted((str(image), str(tool)) for image, tool in pairs):
-        image = images.setdefault(path, ImageResult(path, names_of(output_dir, path)))
+        image = images.setdefault(path, ImageResult(path, OutputNames.of(output_dir, ImageKey.of(path))))
         about = {name: [row for row in rows if (row["image"], row["tool"]) == (path, tool)]
                  for name, rows in own.items()}  # fmt: skip
         first = {name: next(iter(rows), blank(name)) for name, rows in about.items()}
@@ -82,10 +82,3 @@ def gather(output_dir: Path, tables: Mapping[str, Mapping[str, Sequence[Row]]], 
         )
     problems = [row for row in own["status"] if not row["image"] or not row["tool"]]
     return ParticipantResult(label, list(images.values()), problems)
-
-
-def names_of(output_dir: Path, image: str) -> OutputNames:
-    """Names of the outputs of an image, by its path in the raw dataset."""
-    *pairs, suffix = re.sub(r"\.nii(\.gz)?$", "", Path(image).name).split("_")
-    entities = dict(pair.split("-", 1) for pair in pairs)
-    return OutputNames(output_dir=output_dir, entities=entities, suffix=suffix)

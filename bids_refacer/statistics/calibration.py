@@ -57,7 +57,7 @@ def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    guesses : (k, n) float, as of `predicted_error`
+    guesses : (k, n) float, in the order that `predicted_error` takes
     truth : (n,) float
 
     Returns
@@ -74,7 +74,7 @@ def calibration_bins(guesses: np.ndarray, truth: np.ndarray, weights: np.ndarray
 
     Parameters
     ----------
-    guesses : (k, n) float, as of `predicted_error`
+    guesses : (k, n) float, in the order that `predicted_error` takes
     truth : (n,) float, in the units of the guesses
     weights : (n,) float, how much each place counts, such as its area
 

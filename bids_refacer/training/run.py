@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from bids_refacer import __version__
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.diffusion.cascade import COARSE, FINE, StageConfig, build, parameter_count
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.refacing.prior import LinearPrior

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_refacer import processes
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
@@ -144,19 +145,62 @@ def _grid_around(centre: np.ndarray) -> Grid:
     return Grid((112, 112, 112), affine)
 
 
-def allineate(moving_values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
-    """(4, 4) moving world -> template world by `niimath -allineate` (fast engine, 12 parameters)."""
+def allineate(values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
+    """Register an image in memory to a template; see `allineate_file`.
+
+    Parameters
+    ----------
+    values : (i, j, k) array
+    affine : (4, 4) float, voxel -> RAS+ mm
+    template : an image file
+
+    Returns
+    -------
+    (4, 4) float64, world of the image -> world of the template (mm)
+
+    Raises
+    ------
+    RegistrationError
+        When the engine fails or takes longer than ten minutes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        moving = Path(folder) / "moving.nii"
+        nib.Nifti1Image(values.astype(np.float32), affine).to_filename(moving)
+        return allineate_file(moving, template, Path(folder), _run_engine)
+
+
+def allineate_file(
+    moving: Path, template: Path, folder: Path, run: Callable[[list[str]], processes.Finished]
+) -> np.ndarray:
+    """Register an image file to a template by `niimath -allineate` (fast engine, 12 parameters).
+
+    Parameters
+    ----------
+    moving, template : image files
+    folder : where the matrix is written
+    run : runs the command line that it is given; may raise errors of its own
+
+    Returns
+    -------
+    (4, 4) float64, world of the image -> world of the template (mm)
+
+    Raises
+    ------
+    RegistrationError
+        When the engine fails.
+    """
     import niimath
 
-    with tempfile.TemporaryDirectory() as folder:
-        moving, matrix = Path(folder) / "moving.nii", Path(folder) / "matrix.json"
-        nib.Nifti1Image(moving_values.astype(np.float32), affine).to_filename(moving)
-        command = [niimath.bin, str(moving), "-allineate", str(template), "-savemat", str(matrix)]
-        command.append(str(Path(folder) / "out.nii"))
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            raise RegistrationError(f"niimath -allineate took longer than {_TIMEOUT_S} s and was stopped.") from error
-        if done.returncode != 0 or not matrix.exists():
-            raise RegistrationError(f"niimath -allineate failed ({done.returncode}): {done.stderr.strip()[-300:]}")
-        return np.array(json.loads(matrix.read_text())["moving_to_fixed"])
+    matrix, registered = folder / "allineate.json", folder / "allineate.nii"
+    done = run([niimath.bin, str(moving), "-allineate", str(template), "-savemat", str(matrix), str(registered)])
+    if done.code != 0 or not matrix.exists():
+        raise RegistrationError(f"niimath -allineate failed ({done.code}): {done.errors.strip()[-300:]}")
+    registered.unlink(missing_ok=True)
+    return np.array(json.loads(matrix.read_text())["moving_to_fixed"])
+
+
+def _run_engine(command: list[str]) -> processes.Finished:
+    try:
+        return processes.run(command, limit_s=_TIMEOUT_S)
+    except processes.TimeLimitError as error:
+        raise RegistrationError(f"niimath -allineate took longer than {_TIMEOUT_S} s and was stopped.") from error

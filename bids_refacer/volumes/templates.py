@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 PADDING = 60
-"""Voxels by which pydeface's keep-mask is extended forward and down: as shipped it ends before the chin."""
+"""Voxels by which pydeface's face mask is continued forward and down: as shipped it ends above the chin of many heads."""
 
 PYDEFACE_TO_AVERAGE = np.array(
     [
@@ -34,10 +34,26 @@ def pydeface_keep_mask() -> tuple[np.ndarray, np.ndarray]:
     with as_file(files("pydeface") / "data" / "facemask.nii.gz") as path:
         image = nib.Nifti1Image.from_filename(path)
         keep = (np.asarray(image.dataobj) > 0.5).astype(np.float32)
-    padded = np.pad(keep, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
+    return pad_face_mask(keep, PYDEFACE_TO_AVERAGE @ image.affine)
+
+
+def pad_face_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """pydeface's face mask, its front and bottom faces repeated `PADDING` times; nothing else moves.
+
+    Parameters
+    ----------
+    mask : (i, j, k) array, axes running right, anterior, superior
+    affine : (4, 4) float, voxel -> any world
+
+    Returns
+    -------
+    padded : (i, j + PADDING, k + PADDING) array
+    affine : (4, 4) float64, its voxel -> the same world
+    """
+    padded = np.pad(mask, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
     shift = np.eye(4)
     shift[2, 3] = -PADDING
-    return padded, PYDEFACE_TO_AVERAGE @ image.affine @ shift
+    return padded, affine @ shift
 
 
 @cache

@@ -7,8 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.defacers.process import run_program
-from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
+from bids_refacer.defacers.run_program import run_program
+from bids_refacer.defacers.template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.tool import (
     Defacer,
     DefacerError,
@@ -39,7 +39,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
     command = [niimath.bin, str(source), "-deface", str(template), str(mask_file), str(output)]
     run_program(command, work_dir=work_dir, image=scan.path)
     removed_by_tool = np.asarray(nib.Nifti1Image.from_filename(output).dataobj) == 0
-    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)
+    to_template = register_to_template(source, template, work_dir=work_dir, image=scan.path)
     mask, mask_affine = load_mask(mask_file)
     sampled = ~sample_mask(mask, mask_affine, to_template, values.shape, scan.affine, outside=False)
     visible = values != 0

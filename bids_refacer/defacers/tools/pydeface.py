@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from bids_refacer.defacers.process import run_program
-from bids_refacer.defacers.template import allineate, load_mask, pydeface_files, sample_mask
+from bids_refacer.defacers.run_program import run_program
+from bids_refacer.defacers.template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, write_volume
-
-PADDING_VOXELS = 60
-"""The face mask is a finite box that ends above the chin of many heads; its edge is drawn out so far."""
+from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 
 def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
@@ -60,35 +58,23 @@ def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]
 
 
 def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """pydeface's steps with niimath's registration in the place of FLIRT's, and the other way round (`allineate`)."""
+    """pydeface's steps with niimath's registration in the place of FLIRT's, and the other way round (`register_to_template`)."""
     template, mask_file = pydeface_files()
     source = work_dir / "source.nii"
     write_volume(source, scan.values, scan.affine, np.float32)
-    to_template = allineate(source, template, work_dir=work_dir, image=scan.path)
-    mask, mask_affine = padded_face_mask(mask_file)
+    to_template = register_to_template(source, template, work_dir=work_dir, image=scan.path)
+    mask, mask_affine = pad_face_mask(*load_mask(mask_file))
     kept = sample_mask(mask, mask_affine, to_template, scan.stored.shape, scan.affine, outside=True)
     registration = {
         "Command": "niimath ANAT -allineate mean_reg2mean.nii.gz -savemat MATRIX OUT; facemask.nii.gz applied",
-        "Options": {"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
+        "Options": {"cost": "fast", "face_mask_padding_voxels": PADDING},
         "Registration": (
             f"niimath {package_version('niimath')} -allineate (fast engine, 12 parameters, image to template), "
             f"in the place of FSL FLIRT, which is not installed"
         ),
-        "OutsideTemplate": f"face region continued by {PADDING_VOXELS} voxels forward and down, all else kept",
+        "OutsideTemplate": f"face region continued by {PADDING} voxels forward and down, all else kept",
     }
     return kept, registration
-
-
-def padded_face_mask(mask_file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """pydeface's mask, its front and bottom faces repeated ``PADDING_VOXELS`` times.
-
-    Returns ((i, j, k) float32, (4, 4) float64 voxel -> template RAS+ mm). Its axes run right, anterior, superior.
-    """
-    mask, affine = load_mask(mask_file)
-    padded = np.pad(mask, ((0, 0), (0, PADDING_VOXELS), (PADDING_VOXELS, 0)), mode="edge")
-    moved = affine.copy()
-    moved[:3, 3] = affine[:3, 3] - PADDING_VOXELS * affine[:3, 2]
-    return padded, moved
 
 
 def _missing() -> str | None:
@@ -111,5 +97,5 @@ PYDEFACE = Defacer(
     licence="MIT",
     executable="flirt or niimath",
     contrasts=("T1w",),
-    options={"cost": "fast", "face_mask_padding_voxels": PADDING_VOXELS},
+    options={"cost": "fast", "face_mask_padding_voxels": PADDING},
 )

@@ -191,7 +191,7 @@ def fine_item(
     )
     noise = torch.from_numpy(rng.standard_normal((1, 2, *example.skin[box].shape)).astype(np.float32))
     level = float(augmentation * rng.random())
-    estimate = found.view.fields[(slice(None), slice(None), *box)]
+    estimate = found.view.fields[(slice(None), slice(None)) + box]
     truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
     sample = (estimate if over_estimate else truth) + level * noise
     fields = torch.where(as_tensor(found.unknown[box]) > 0, sample, estimate)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_refacer.dataset.participants import read_participants
 from bids_refacer.files import unfinished
 from bids_refacer.training.data.heads import Head
 from bids_refacer.training.data.split import TRAIN, VAL, split_of
@@ -95,19 +96,15 @@ def read_rows(bids_dir: Path, participants: Sequence[str]) -> dict[str, dict[str
 
     Raises
     ------
-    PreflightError
-        When the table has no column participant_id.
+    TableError
+        When the table cannot be read or has no column participant_id.
     """
     path = bids_dir / "participants.tsv"
     if not path.exists():
         return {label: {} for label in participants}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t")
-        columns = list(reader.fieldnames or [])
-        if "participant_id" not in columns:
-            raise PreflightError(f"{path} has no column participant_id: correct it, columns are separated by tabs.")
-        rows = {row["participant_id"].removeprefix("sub-"): {k: v or "" for k, v in row.items() if k} for row in reader}
-    return {label: rows.get(label, dict.fromkeys(columns, "")) for label in participants}
+    table = read_participants(path)
+    rows = {row["participant_id"].removeprefix("sub-"): row for row in table.rows()}
+    return {label: rows.get(label, dict.fromkeys(table.columns, "")) for label in participants}
 
 
 def flagged(row: Mapping[str, str], split: str, limits: Limits) -> str | None:

@@ -1,16 +1,16 @@
-"""External programs: run, watched, and their failures told in a sentence."""
+"""Programs that defacers call: run within a time limit, their failures said in a sentence."""
 
 from __future__ import annotations
 
 import errno
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from bids_refacer import processes
 from bids_refacer.defacers.tool import DefacerError
 
 TIMEOUT_S = 1800
@@ -31,36 +31,38 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 def run_program(
     command: list[str], *, work_dir: Path, image: Path, environ: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+) -> processes.Finished:
     """Run a command in ``work_dir``; threads follow ``OMP_NUM_THREADS``, temporary files go to ``work_dir``.
 
-    Raises DefacerError naming ``image``, the program and the end of its error output when it fails, is absent, is
-    killed, or runs longer than the limit; then everything that it had started is stopped too.
+    Parameters
+    ----------
+    command : program and arguments
+    work_dir : an existing folder
+    image : the image that is defaced, for errors
+    environ : variables beside those of this process
+
+    Raises
+    ------
+    DefacerError
+        When the program fails, is absent, is killed, or runs longer than the limit. The message names image and
+        program, and quotes the end of the program's errors.
     """
     program = Path(command[0]).name
-    # niimath and FSL append ".gz" to output names unless told to write plain NIfTI.
-    env = {**os.environ, "TMPDIR": str(work_dir), "FSLOUTPUTTYPE": "NIFTI", **(environ or {})}
+    # niimath and FSL append ".gz" to output names unless this variable asks for plain NIfTI
+    variables = {**os.environ, "TMPDIR": str(work_dir), "FSLOUTPUTTYPE": "NIFTI", **(environ or {})}
     limit = _LIMIT.get() or TIMEOUT_S
     try:
-        # a session of its own: tcsh and MATLAB scripts start programs that would outlive them, and hold the pipes
-        child = subprocess.Popen(
-            command, cwd=work_dir, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
+        done = processes.run(command, folder=work_dir, environ=variables, limit_s=limit)
     except OSError as error:
         raise DefacerError(f"{image}: {program} cannot be started ({error.strerror}); install it again.") from error
-    try:
-        out, err = child.communicate(timeout=limit)
-    except subprocess.TimeoutExpired as error:
+    except processes.TimeLimitError as error:
         raise DefacerError(
             f"{image}: {program} ran longer than {limit:g} s and was stopped; "
             f"give it longer with --tool-timeout, check the image, or leave the tool out."
         ) from error
-    finally:
-        _stop(child)
-    if child.returncode != 0:
-        raise DefacerError(_failure(program, child.returncode, err or out, image))
-    return subprocess.CompletedProcess(command, 0, out, err)
+    if done.code != 0:
+        raise DefacerError(_failure(program, done, image))
+    return done
 
 
 def no_space(error: OSError, image: Path | str, folder: Path) -> str | None:
@@ -70,22 +72,17 @@ def no_space(error: OSError, image: Path | str, folder: Path) -> str | None:
     return f"{image}: there is no space left in the work folder {folder}; free some, or give another with --work-dir."
 
 
-def _failure(program: str, code: int, output: str, image: Path) -> str:
+def _failure(program: str, done: processes.Finished, image: Path) -> str:
+    output = done.errors or done.output
     said = " ".join(output.split())[-400:] or "nothing"
-    if code < 0:
+    if done.code < 0:
         return (
-            f"{image}: {program} was stopped by signal {-code} ({signal.Signals(-code).name}) and said: {said}; "
-            f"when it was the system that stopped it, it had run out of memory: use a smaller --nprocs."
+            f"{image}: {program} was stopped by signal {-done.code} ({signal.Signals(-done.code).name}) and said: "
+            f"{said}; when it was the system that stopped it, it had run out of memory: use a smaller --nprocs."
         )
     if os.strerror(errno.ENOSPC).lower() in output.lower():
         return f"{image}: {program} found no space left on the disk; free some, or give another --work-dir."
-    return f"{image}: {program} failed with exit code {code} and said: {said}; check the image, or leave the tool out."
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """Stop what is left of a program and of all that it started."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    child.communicate() if child.poll() is None else child.wait()
+    return (
+        f"{image}: {program} failed with exit code {done.code} and said: {said}; "
+        f"check the image, or leave the tool out."
+    )
