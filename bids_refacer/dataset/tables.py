@@ -55,7 +55,7 @@ def write_table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> No
             levels = columns[name].get("Levels")
             if levels and value not in levels:
                 raise ValueError(f"{path}: {value!r} is no level of the column '{name}': use one of {list(levels)}.")
-        lines.append("\t".join(_cell(row.get(name)) for name in columns))
+        lines.append("\t".join(cell_text(row.get(name)) for name in columns))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -139,10 +139,11 @@ def merge_rows(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]
 
 
 def _subject(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return _cell(row.get("participant_id")), _cell(row.get("image")), _cell(row.get("tool"))
+    return cell_text(row.get("participant_id")), cell_text(row.get("image")), cell_text(row.get("tool"))
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as tables write it: ``n/a`` for None and NaN, numbers with six significant digits, texts in one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _MISSING
     if isinstance(value, float):

@@ -186,7 +186,7 @@ class FacePictures:
 
 def _recovered(tool: ToolResult) -> Iterator[tuple[str, int | None]]:
     """Recovered faces of a tool, the mean first where there is one."""
-    if tool.distance("refaced_mean")["image_type"]:
+    if tool.distance("refaced_mean"):
         yield "refaced_mean", None
     for sample in tool.samples:
         yield "refaced", sample
