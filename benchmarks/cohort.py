@@ -18,6 +18,7 @@ from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.audit.verdict_rows import defacing_row
 from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import image_columns, read_table, status_row, write_table
@@ -66,7 +67,9 @@ def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path,
         quality = {"brain_removed_ml": cut["ml"], "brain_removed_percent": cut["percent"]}
         details = {"Version": DEFACERS[tool].version(), "QualityControl": quality, "Verdict": figures}
         tables["surfacedistance"] += read_table(names.surfacedistance(tool))
-        tables["defacing"].append({**image_columns(image, tool), **defacing_row(details, settings)})
+        tables["defacing"].append(
+            {**image_columns(image, tool), **defacing_row(DefaceDetails.from_json(details), settings)}
+        )
         tables["status"].append(status_row(image, tool, stage="output", status="ok"))
     for name, rows in tables.items():
         write_table(dataset_table(settings.output_dir, name), name, rows)

@@ -73,6 +73,7 @@ def test_defacing_columns_are_what_is_measured() -> None:
 
 def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
     from bids_refacer.audit.verdict_rows import defacing_row
+    from bids_refacer.dataset.details import DefaceDetails
     from bids_refacer.surfaces.verdicts import MEASURED
 
     settings = RunSettings(bids_dir=tmp_path, output_dir=tmp_path, work_dir=tmp_path)
@@ -92,17 +93,23 @@ def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
         "Warnings": ["made for T1w."],
         "Quirks": ["NaN written; zero here"],
     }
-    row = defacing_row(details, settings)
+    row = defacing_row(DefaceDetails.from_json(details), settings)
     assert {*row, *image_columns(IMAGE), "chin_left_percent"} == set(data_dictionary("defacing"))
     assert (row["face_verdict"], row["worst_part"], row["brain_verdict"]) == ("warn", "eyes", "pass")
     assert row["notes"] == "made for T1w.; NaN written; zero here"
     strict = replace(settings, face_left_limits=(0.0, 5.0), brain_cut_limits=(0.0, 0.01))
-    assert [defacing_row(details, strict)[f"{name}_verdict"] for name in ("face", "brain")] == ["fail", "fail"]
+    assert [
+        defacing_row(DefaceDetails.from_json(details), strict)[f"{name}_verdict"] for name in ("face", "brain")
+    ] == ["fail", "fail"]
     holes = replace(settings, brain_hole_limits=(0.0, 0.2))
     details["Verdict"]["BrainCut"]["hole_ml"] = 0.1
-    assert defacing_row(details, holes)["brain_verdict"] == "warn", "the share is small, the hole is not"
+    assert defacing_row(DefaceDetails.from_json(details), holes)["brain_verdict"] == "warn", (
+        "the share is small, the hole is not"
+    )
     write_table(tmp_path / "t.tsv", "defacing", [row])
-    assert defacing_row({"Version": "1"}, settings) == {"version": "1"}, "a record of an older run has less"
+    assert defacing_row(DefaceDetails.from_json({"Version": "1"}), settings) == {"version": "1"}, (
+        "a record of an older run has less"
+    )
 
 
 def test_an_undescribed_column_is_refused(tmp_path: Path) -> None:

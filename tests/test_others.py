@@ -17,7 +17,6 @@ from bids_refacer.audit.others import about_passed_over, choose, describe_others
 from bids_refacer.dataset.images import HeadImage, Selection, find_images
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.others import find_others, one_of_parts
-from bids_refacer.dataset.records import DEFACED
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -242,7 +241,8 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
     record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
     record.parent.mkdir(parents=True)
-    record.write_text(json.dumps(dict.fromkeys(DEFACED)))
+    content = {"Key": {}, "Input": {}, "Image": "sub-01/anat/sub-01_FLAIR.nii.gz", "Tool": TOOL, "KeptRefaced": True}
+    record.write_text(json.dumps({**content, "Outputs": {}, "Deface": {}, "RunTime": 1.0}))
     said = {row["image"].split("/")[-1]: row["message"] for row in passed_over_rows(others, settings)}
     assert set(said) == {"sub-01_T2w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_UNIT1.nii.gz"}
     assert said["sub-01_T2w.nii.gz"].endswith("of its session, or have it audited itself with --suffix T2w.")

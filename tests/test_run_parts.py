@@ -47,7 +47,7 @@ def recorded(tmp_path: Path) -> SimpleNamespace:
         (output / name).write_bytes(b"1234")
     record = {
         "Key": {"Seed": 0},
-        "Input": fingerprint(original),
+        "Input": fingerprint(original).to_json(),
         "Image": "in.nii.gz",
         "Tool": "x",
         "KeptRefaced": True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from bids_refacer.audit.graph.jobs import ToolJob, node_name
 from bids_refacer.audit.graph.others import OtherJob
 from bids_refacer.audit.plan import all_tools
 from bids_refacer.audit.verdict_rows import defacing_row
+from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.others import OtherImage, find_others, one_of_parts, unseen
-from bids_refacer.dataset.records import DEFACED, discard, fingerprint, is_current, read_record
+from bids_refacer.dataset.records import discard, fingerprint, is_current, read_defaced_record
 from bids_refacer.dataset.tables import image_columns, problem_row, status_row
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.user import read_definitions
@@ -79,13 +80,12 @@ def plan_others(others: Others, settings: RunSettings) -> list[OtherJob]:
             mask, record = theirs.defacemask(name), names.other_record(name)
             is_native = _is_native(tools[name], other)
             job = _tool_job(other, tools[name], definitions.get(name), mask, settings, native=is_native)
-            current = read_record(record, DEFACED)
-            if job and is_current(current, job.record["Key"], other.image, settings.output_dir, keep_refaced=True):
+            current = read_defaced_record(record)
+            if job and is_current(current, job.key, other.image, settings.output_dir, keep_refaced=True):
                 continue
             discard(record, settings.output_dir)
             if job:
-                input_file = {"Input": fingerprint(other.image.path)}
-                waiting.append(ToolJob(**{**vars(job), "record": {**job.record, **input_file}}))
+                waiting.append(replace(job, input=fingerprint(other.image.path)))
                 native |= {name} if is_native else set()
         leaders |= {other.leader} if waiting else set()
         jobs[other.image] = OtherJob(
@@ -99,14 +99,14 @@ def other_rows(others: Others, crashes: Sequence[Crash], settings: RunSettings) 
     status, defacing = [problem_row(problem) for problem in others.problems], []
     for other in others.images:
         for tool in settings.deface_tools:
-            record = read_record(_names(other.image, settings).other_record(tool), DEFACED)
+            record = read_defaced_record(_names(other.image, settings).other_record(tool))
             if record is None:
                 status.append(_not_done(other, tool, crashes, settings))
                 continue
-            details = record["Deface"]
+            details = record.deface
             said = _how(details, other)
             status.append(
-                status_row(other.image, tool, stage="output", status="ok", message=said, run_time_s=record["RunTime"])
+                status_row(other.image, tool, stage="output", status="ok", message=said, run_time_s=record.run_time_s)
             )
             defacing.append({**image_columns(other.image, tool), **defacing_row(details, settings)})
     return status, defacing
@@ -117,7 +117,7 @@ def passed_over_rows(others: Others, settings: RunSettings) -> list[Row]:
     rows = []
     for image in others.passed_over:
         names = _names(image, settings)
-        if not any(read_record(names.other_record(tool), DEFACED) for tool in settings.deface_tools):
+        if not any(read_defaced_record(names.other_record(tool)) for tool in settings.deface_tools):
             row = {
                 **image_columns(image),
                 "stage": "input",
@@ -162,8 +162,8 @@ def _tool_job(
     if other.reference is None or not mask.is_file():
         return None
     version = tool.version()
-    key = {"Tool": tool.name, "ToolVersion": version, "AppVersion": __version__, "Native": native}
-    key |= {"MaskOf": other.reference.bids_path, "MaskSHA256": fingerprint(mask)["SHA256"]}
+    key: dict[str, object] = {"Tool": tool.name, "ToolVersion": version, "AppVersion": __version__, "Native": native}
+    key |= {"MaskOf": other.reference.bids_path, "MaskSHA256": fingerprint(mask).sha256}
     key |= {} if definition is None else {"ToolDefinition": dict(definition)}
     warnings = tool.warnings(other.image.suffix if native else other.reference.suffix)
     if tool.action == "replaces" and not native:
@@ -172,7 +172,7 @@ def _tool_job(
         tool=tool.name,
         version=version,
         seeds=(),
-        record={"Image": other.image.bids_path, "Tool": tool.name, "Key": key},
+        key=key,
         definition=definition,
         replaces=tool.action == "replaces",
         warnings=tuple(warnings),
@@ -185,7 +185,7 @@ def _not_done(other: OtherImage, tool: str, crashes: Sequence[Crash], settings: 
     """The row of an image that was not defaced with a tool, and why."""
     if other.reference is None:
         return status_row(other.image, tool, stage="input", status="skipped", message=_no_reference(other.image))
-    job = ToolJob(tool=tool, version="", seeds=(), record={})
+    job = ToolJob(tool=tool, version="", seeds=(), key={})
     places = {(node_name(other.image), job.node_name), (node_name(other.image), None), (node_name(other.leader), None)}
     for crash in crashes:
         if (crash.image, crash.tool) in places:
@@ -216,12 +216,12 @@ def _passed_over(image: HeadImage, settings: RunSettings) -> str:
     )
 
 
-def _how(details: Mapping[str, Any], other: OtherImage) -> str:
+def _how(details: DefaceDetails, other: OtherImage) -> str:
     """How an image was defaced, for its row."""
-    if other.reference is None or "MaskOf" not in details:
-        return f"Defaced natively by {details['Tool']}, placed by {other.reference and other.reference.bids_path}."
+    if other.reference is None or details.mask_of is None:
+        return f"Defaced natively by {details.tool}, placed by {other.reference and other.reference.bids_path}."
     how = "in register with it" if other.in_register else "rigidly registered"
-    return f"Defaced with the mask of {details['MaskOf']}, {how}."
+    return f"Defaced with the mask of {details.mask_of}, {how}."
 
 
 def _names(image: HeadImage, settings: RunSettings) -> OutputNames:

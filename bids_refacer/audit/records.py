@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bids_refacer.audit.verdict_rows import defacing_row
 from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, dataset_table, default_work_dir, identifiable_dir, sidecar_of
-from bids_refacer.dataset.records import Record, all_records, any_other, read_record
+from bids_refacer.dataset.records import all_records, any_other, read_details, read_record
 from bids_refacer.dataset.sidecars import software_versions
 from bids_refacer.dataset.tables import (
     image_columns,
@@ -39,9 +39,9 @@ def status_rows(plan: Plan, crashes: Sequence[Crash]) -> list[Row]:
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
         if record:
-            said = " ".join(record["Reface"].get("Warnings", ())) or None
+            said = " ".join(record.reface.warnings) or None
             rows.append(
-                status_row(image, tool, stage="output", status="ok", message=said, run_time_s=record["RunTime"])
+                status_row(image, tool, stage="output", status="ok", message=said, run_time_s=record.run_time_s)
             )
     for job in plan.jobs:
         for tool_job in job.tools:
@@ -74,14 +74,14 @@ def write_tables(
     for image, tool, names in _everything(plan):
         record = read_record(names.record(tool))
         columns = image_columns(image, tool)
-        details = record["Deface"] if record else _read_verdict(names.verdict(tool))
+        details = record.deface if record else read_details(names.verdict(tool))
         if details:
             defacing.append({**columns, **defacing_row(details, settings)})
         if record is None:
             continue
-        own = [{**columns, **row} for row in record["Rows"]]
+        own = [asdict(row) for row in record.distances]
         distances += own
-        calibration += [{**columns, **row} for row in record.get("Calibration", [])]
+        calibration += [asdict(row) for row in record.calibration]
         write_table(names.surfacedistance(tool), "surfacedistance", own)
         write_dictionary(sidecar_of(names.surfacedistance(tool)), "surfacedistance")
     about = {_subject(row) for row in rows}
@@ -101,17 +101,16 @@ def write_citation(settings: RunSettings, card: str) -> None:
     records = list(all_records(settings.output_dir))
     tools: dict[str, ToolUse] = {}
     for record in records:
-        name, details = record["Tool"], record["Deface"]
-        citation = DEFACERS[name].citation if name in DEFACERS else details.get("Citation", name)
-        tools[name] = ToolUse(
-            name=name, version=details["Version"], citation=citation, registration=details.get("Registration")
-        )
+        name, details = record.tool, record.deface
+        citation = DEFACERS[name].citation if name in DEFACERS else details.citation or name
+        version = details.version or "unknown"
+        tools[name] = ToolUse(name=name, version=version, citation=citation, registration=details.registration)
     attack = None
     if records:
         attack = AttackUse(
             card=card,
             sampler=settings.sampler,
-            steps=settings.steps or _steps(records[-1]),
+            steps=settings.steps or max(records[-1].reface.steps, default=1),
             num_samples=settings.num_samples,
             seed=settings.seed,
         )
@@ -183,18 +182,3 @@ def _everything(plan: Plan) -> list[tuple[HeadImage, str, OutputNames]]:
 
 def _subject(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return row["participant_id"], row.get("image"), row.get("tool")
-
-
-def _read_verdict(path: Path) -> Row | None:
-    """What the verdict node left of an image that failed after it."""
-    try:
-        content: Row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content
-
-
-def _steps(record: Record) -> int:
-    """Steps of the slowest stage, as the attack reported them; 1 for a model without sampling."""
-    steps = record["Reface"].get("Options", {}).get("Steps") or [1]
-    return max(steps) if isinstance(steps, list) else int(steps)

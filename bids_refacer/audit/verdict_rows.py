@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
 
-_QC = ("removed_ml", "removed_head_ml", "removed_head_fraction", "brain_removed_ml", "brain_removed_percent")
 
-
-def defacing_row(details: Mapping[str, Any], settings: RunSettings) -> dict[str, Any]:
+def defacing_row(details: DefaceDetails, settings: RunSettings) -> dict[str, Any]:
     """Columns of the table but for those that name image and tool; figures that a record lacks are left out.
 
     Parameters
@@ -19,28 +18,26 @@ def defacing_row(details: Mapping[str, Any], settings: RunSettings) -> dict[str,
     details : what the nodes of defacing and verdict said
     settings : the limits
     """
-    quality, verdict = details.get("QualityControl", {}), details.get("Verdict", {})
-    left = verdict.get("FaceLeft", {})
+    quality, verdict = details.quality, details.verdict
+    left, hole = verdict.face_left, verdict.brain_cut.hole_ml
     part, share = worst_part(left)
-    hole = verdict.get("BrainCut", {}).get("hole_ml")
-    before, after = (verdict.get("Brain", {}).get(which, {}) for which in ("original", "defaced"))
     row = {
-        "version": details["Version"],
+        "version": details.version,
         "face_verdict": grade(share, settings.face_left_limits),
         "brain_verdict": worse(
-            grade(quality.get("brain_removed_percent"), settings.brain_cut_limits),
+            grade(quality.brain_removed_percent, settings.brain_cut_limits),
             grade(hole, settings.brain_hole_limits),
         ),
-        **{name: quality.get(name) for name in _QC},
+        **asdict(quality),
         "brain_hole_ml": hole,
         "worst_part": part,
         **{f"{name}_left_percent": left.get(name) for name in MEASURED},
-        "brain_volume_original_ml": before.get("volume_ml"),
-        "brain_volume_defaced_ml": after.get("volume_ml"),
-        "brain_dice": after.get("dice"),
-        "tissue_contrast_original": before.get("contrast"),
-        "tissue_contrast_defaced": after.get("contrast"),
-        "run_time_s": details.get("RunTime"),
-        "notes": "; ".join([*details.get("Warnings", ()), *details.get("Quirks", ())]) or None,
+        "brain_volume_original_ml": verdict.original.volume_ml,
+        "brain_volume_defaced_ml": verdict.defaced.volume_ml,
+        "brain_dice": verdict.defaced.dice,
+        "tissue_contrast_original": verdict.original.contrast,
+        "tissue_contrast_defaced": verdict.defaced.contrast,
+        "run_time_s": details.run_time_s,
+        "notes": "; ".join([*details.warnings, *details.quirks]) or None,
     }
     return {name: value for name, value in row.items() if value is not None}

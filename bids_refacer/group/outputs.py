@@ -166,7 +166,7 @@ def _refuse_mixed(audit: Audit, allow_mixed: bool) -> None:
         for record in all_records(output):
             count += 1
             for name in _SHARED:
-                value = json.dumps(record["Key"].get(name), sort_keys=True)
+                value = json.dumps(record.key.get(name), sort_keys=True)
                 found[name][value] = found[name].get(value, 0) + 1
     if not count:
         audit.notes.append(

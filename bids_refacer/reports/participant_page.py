@@ -229,19 +229,19 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
     """What made these results, from their record."""
     if tool.record is None:
         return []
-    record, deface, reface = tool.record, tool.record["Deface"], tool.record["Reface"]
+    key, deface, reface = tool.record.key, tool.record.deface, tool.record.reface
     facts: Mapping[str, Any] = {
-        "Version of bids_refacer": record["Key"].get("AppVersion"),
-        "Defacing": deface.get("Command"),
-        "Version of the tool": deface.get("Version"),
-        "Options of the tool": deface.get("Options"),
-        "Registration": deface.get("Registration"),
-        "Warnings": [*deface.get("Warnings", ()), *reface.get("Warnings", ())],
-        "Model of the attack": record["Key"].get("Model"),
-        "Options of the attack": reface.get("Options"),
-        "Seed of the run": record["Key"].get("Seed"),
-        "Weights (SHA-256)": record["Key"].get("WeightsSHA256"),
-        "Run time, s": record.get("RunTime"),
+        "Version of bids_refacer": key.get("AppVersion"),
+        "Defacing": deface.content.get("Command"),
+        "Version of the tool": deface.version,
+        "Options of the tool": deface.content.get("Options"),
+        "Registration": deface.registration,
+        "Warnings": [*deface.warnings, *reface.warnings],
+        "Model of the attack": key.get("Model"),
+        "Options of the attack": reface.content.get("Options"),
+        "Seed of the run": key.get("Seed"),
+        "Weights (SHA-256)": key.get("WeightsSHA256"),
+        "Run time, s": tool.record.run_time_s,
     }
     shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown.items()]

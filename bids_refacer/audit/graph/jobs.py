@@ -9,21 +9,23 @@ from typing import Any
 
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, tool_label
+from bids_refacer.dataset.records import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolJob:
     """One tool on one image.
 
-    `seeds` has one seed per sample; `record` is what its record will say besides results; `definition` is the table of
-    a tool that the registry does not have; `replaces` is whether it puts another face there; `warnings` go into the
-    sidecars.
+    `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
+    where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
+    whether it puts another face there; `warnings` go into the sidecars.
     """
 
     tool: str
     version: str
     seeds: tuple[int, ...]
-    record: Mapping[str, Any] = field(hash=False)
+    key: Mapping[str, object] = field(hash=False)
+    input: Fingerprint | None = None
     definition: Mapping[str, Any] | None = field(default=None, hash=False)
     replaces: bool = False
     warnings: tuple[str, ...] = ()
@@ -34,6 +36,12 @@ class ToolJob:
     def node_name(self) -> str:
         """Name of its part of the graph."""
         return tool_label(self.tool)
+
+
+def record_start(image: HeadImage, tool: ToolJob) -> dict[str, Any]:
+    """What the record of an image and tool says of it before anything has run (`records.DefacedRecord`), as JSON."""
+    known = {} if tool.input is None else {"Input": tool.input.to_json()}
+    return {"Image": image.bids_path, "Tool": tool.tool, "Key": dict(tool.key), **known}
 
 
 @dataclass(frozen=True, kw_only=True)

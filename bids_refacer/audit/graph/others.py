@@ -11,7 +11,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_refacer.audit.graph.jobs import ToolJob, label_of, node_name
+from bids_refacer.audit.graph.jobs import ToolJob, label_of, node_name, record_start
 from bids_refacer.audit.graph.outputs import other_entries
 from bids_refacer.audit.graph.run import NAME
 from bids_refacer.audit.nodes.carry import Carry, CarryHead, RecordDefaced, Register
@@ -98,7 +98,9 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     entries = other_entries(job.other, job.names, job.reference_names, tool.tool, native=tool.tool in job.native)
     publish = Node(Publish(entries=entries), name="publish_defaced", mem_gb=0.1)
     call = RecordDefaced(
-        target=str(job.names.other_record(tool.tool)), root=str(job.names.output_dir), content=dict(tool.record)
+        target=str(job.names.other_record(tool.tool)),
+        root=str(job.names.output_dir),
+        content=record_start(job.other.image, tool),
     )
     record = Node(call, name="record", mem_gb=0.1)
     workflow.connect(

@@ -8,7 +8,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_refacer import __version__
-from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, record_start
 from bids_refacer.audit.graph.outputs import (
     Entries,
     defaced_entries,
@@ -76,7 +76,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         n_procs=attack.processes,
     )
     score = Node(Score(version=__version__), name="score", mem_gb=2.0)
-    content = {**tool.record, "KeptRefaced": attack.keep}
+    content = {**record_start(job.image, tool), "KeptRefaced": attack.keep}
     record = Node(
         WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content),
         name="record",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
@@ -43,6 +44,23 @@ def rows_of(output_dir: Path, kind: type[RowType]) -> list[RowType]:
 def write_rows(path: Path, kind: type[RowType], rows: Iterable[RowType]) -> None:
     """Write rows as TSV; see `dataset.tables.write_table`."""
     write_table(path, kind.table, [_cells(row) for row in rows])
+
+
+def row_from(kind: type[RowType], cells: Mapping[str, object]) -> RowType:
+    """A row from values by their columns, as JSON holds them. Raises TypeError for a wrong column, or type of value."""
+    allowed = _allowed(kind)  # type: ignore[arg-type]  # mypy takes no class with a TypeVar for hashable
+    for name, value in cells.items():
+        if name not in allowed or isinstance(value, bool) or not isinstance(value, allowed[name]):
+            raise TypeError(f"the table '{kind.table}' has no column {name} with {value!r} in it")
+    return kind(**cells)
+
+
+@cache
+def _allowed(kind: type) -> dict[str, tuple[type, ...]]:
+    """Types of the values of each column; JSON may hold a number of a column of floats as an int."""
+    hints = get_type_hints(kind)
+    types = {one.name: get_args(hints[one.name]) or (hints[one.name],) for one in fields(kind)}
+    return {name: (*own, int) if float in own else own for name, own in types.items()}
 
 
 def _cells(row: Row) -> dict[str, str | int | float]:
