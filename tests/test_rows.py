@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -50,3 +50,11 @@ def test_a_word_in_a_column_of_numbers_is_refused(tmp_path: Path) -> None:
     path.write_text("participant_id\tmasd_mm\nsub-01\t1.5\nsub-02\tnear\n")
     with pytest.raises(ValueError, match="has 'near' in line 3, column 'masd_mm', where a number must be: delete"):
         read_rows(path, audit.DistanceRow)
+
+
+def test_an_interval_is_calibrated_where_permutations_allow_it() -> None:
+    row = group_people.PhenotypeRow(suffix="T1w", rho_ci_low=0.1, rho_ci_high=0.5)
+    assert row.interval == (0.1, 0.5, "bootstrap")
+    few = replace(row, rho_calibrated_low=float("nan"), rho_calibrated_high=float("nan"))
+    assert few.interval == (0.1, 0.5, "bootstrap")
+    assert replace(row, rho_calibrated_low=0.0, rho_calibrated_high=0.6).interval == (0.0, 0.6, "calibrated")

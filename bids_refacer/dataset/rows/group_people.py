@@ -5,8 +5,9 @@ Columns, units and levels are described in ``data/columns/<table>.json``; None i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from bids_refacer.dataset.rows.table import Row
 
@@ -78,6 +79,14 @@ class RocRow(Row):
     true_accept: float | None = None
 
 
+class RhoInterval(NamedTuple):
+    """A 95 % confidence interval of Spearman's rho, and where it comes from: ``calibrated`` or ``bootstrap``."""
+
+    low: float | None
+    high: float | None
+    kind: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhenotypeRow(Row):
     """How well a phenotype is predicted from one type of image."""
@@ -115,6 +124,13 @@ class PhenotypeRow(Row):
     p_value: float | None = None
     p_holm: float | None = None
     p_wilcoxon_replicates: float | None = None
+
+    @property
+    def interval(self) -> RhoInterval:
+        """The interval to show: that from permutations, or the bootstrap's where there were too few permutations."""
+        if self.rho_calibrated_low is None or math.isnan(self.rho_calibrated_low):
+            return RhoInterval(self.rho_ci_low, self.rho_ci_high, "bootstrap")
+        return RhoInterval(self.rho_calibrated_low, self.rho_calibrated_high, "calibrated")
 
 
 @dataclass(frozen=True, kw_only=True)
