@@ -177,15 +177,10 @@ def _phenotypes(tables: GroupTables) -> Plot:
 
 
 def _correlation(row: PhenotypeRow) -> draw.Estimate:
-    """The correlation of a row with its interval: by permutation, or by bootstrap where that is the only one."""
+    """The correlation of a row with its interval."""
     kind = {"original": "original", **_KIND_OF_FACE}[str(row.image_type)]
     name = " ".join(filter(None, (row.tool, str(row.image_type).replace("_", " "))))
-    bounds = (
-        (row.rho_ci_low, row.rho_ci_high)
-        if row.rho_calibrated_low is None
-        else (row.rho_calibrated_low, row.rho_calibrated_high)
-    )
-    rho, low, high = column([row.spearman_rho, *bounds]).tolist()
+    rho, low, high = column((row.spearman_rho, row.interval.low, row.interval.high)).tolist()
     return name, kind, rho, low, high
 
 

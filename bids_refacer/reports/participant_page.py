@@ -6,15 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from markupsafe import Markup
 
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
-from bids_refacer.reports.participant_pictures import FacePictures, ToolPictures, brain_pictures
+from bids_refacer.reports.participant_pictures import (
+    ToolPictures,
+    TrueHead,
+    View,
+    brain_pictures,
+    colour_limit,
+    face_pictures,
+    read_true_head,
+    renders,
+)
+from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import MEASURED
@@ -69,18 +76,16 @@ class ImageSection:
     missing : sentences about what cannot be shown
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
-    meshes : JSON for the viewer; None where there is no face to turn
-    choices : key and words of what the viewer can show
+    viewer : faces to turn; None where there is none
     """
 
     id: str
     path: str
     tools: Sequence[ToolSection]
     missing: Sequence[str]
-    truth: Sequence[dict[str, str]]
+    truth: Sequence[View]
     limit: float
-    meshes: Markup | None
-    choices: Sequence[tuple[str, str]]
+    viewer: Viewer | None
 
 
 def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[str] | None = None) -> list[Path]:
@@ -139,40 +144,40 @@ def _other_page(output_dir: Path, label: str, private: bool) -> str | None:
 
 
 def _image_section(image: ImageResult, bids_dir: Path, number: int, private: bool) -> ImageSection:
-    pictures: FacePictures | None = None
-    missing: list[str] = []
+    head: TrueHead | None = None
+    missing: Sequence[str] = ()
     if private:
         try:
-            pictures = FacePictures(image, bids_dir)
-            missing = pictures.missing
+            head = read_true_head(image, bids_dir)
+            missing = head.missing
         except (ImageError, GiftiError) as error:
             missing = [f"No faces are shown: {error}"]
-    limit = pictures.limit() if pictures else 0.0
-    tools = [_tool_section(image, tool, pictures, limit, private) for tool in image.tools]
+    limit = colour_limit(head, image.tools) if head else 0.0
+    pictures = [_pictures(image, tool, head, limit, private) for tool in image.tools]
+    tools = [_tool_section(image, tool, shown) for tool, shown in zip(image.tools, pictures, strict=True)]
     return ImageSection(
         id=f"image-{number}",
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        truth=pictures.true_face() if pictures else [],
+        truth=renders(head.face) if head else (),
         limit=limit,
-        # "<" would end the script element if a name ever held one
-        meshes=Markup(pictures.viewer(limit).replace("<", "\\u003c")) if pictures and pictures.meshes else None,
-        choices=pictures.choices if pictures else [],
+        viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
+
+
+def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
+    """Pictures with faces where there is a true face; the shareable page has the brain alone."""
+    if head:
+        return face_pictures(head, tool, limit)
+    return ToolPictures() if private else brain_pictures(image, tool)
 
 
 def _worst_verdict(tool: ToolSection) -> int:
     return min(_VERDICTS.get(str(verdict), 3) for verdict in (tool.defacing.face_verdict, tool.defacing.brain_verdict))
 
 
-def _tool_section(
-    image: ImageResult, tool: ToolResult, pictures: FacePictures | None, limit: float, private: bool
-) -> ToolSection:
-    if pictures:
-        shown = pictures.of(tool, limit)
-    else:
-        shown = ToolPictures() if private else brain_pictures(image, tool)
+def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) -> ToolSection:
     return ToolSection(
         tool=tool.tool,
         status=tool.status,
@@ -180,7 +185,7 @@ def _tool_section(
         distances=_distance_lines(tool),
         spread=_spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
-        pictures=shown,
+        pictures=pictures,
         provenance=_provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
         line=_line(tool),
@@ -230,7 +235,7 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
     if tool.record is None:
         return []
     key, deface, reface = tool.record.key, tool.record.deface, tool.record.reface
-    facts: Mapping[str, Any] = {
+    facts: Mapping[str, object] = {
         "Version of bids_refacer": key.get("AppVersion"),
         "Defacing": deface.content.get("Command"),
         "Version of the tool": deface.version,
