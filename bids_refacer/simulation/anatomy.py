@@ -126,7 +126,7 @@ def true_skin(model: HeadModel, anatomy: Anatomy) -> trimesh.Trimesh:
     """
     grid = CANONICAL[FIELD]
     fine = ndimage.zoom(model.skin_mm, 2, order=3, grid_mode=True, mode="nearest")
-    corners, triangles, _, _ = marching_cubes(np.pad(-fine, 1, constant_values=-1.0), 0.0, allow_degenerate=False)  # type: ignore[no-untyped-call]
+    corners, triangles, _, _ = marching_cubes(np.pad(-fine, 1, constant_values=-1.0), 0.0, allow_degenerate=False)
     places = (corners.T - 1) / 2 - 0.25  # from the 2 mm grid to the 4 mm one: edges coincide, not centres
     moved = np.stack([ndimage.map_coordinates(u, places, order=1, mode="nearest") for u in anatomy.displacement])
     world = (places * FIELD + moved).T + grid.affine[:3, 3]
