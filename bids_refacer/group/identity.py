@@ -23,10 +23,10 @@ from bids_refacer.group.faces import (
 )
 from bids_refacer.group.outputs import Audit, AuditError
 from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification, identify
+from bids_refacer.surfaces.face_distance import FaceShape, face_distance
+from bids_refacer.surfaces.face_map import read_face_map
+from bids_refacer.surfaces.face_matching import Gallery, Matches, match, reranked
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
-from bids_refacer.surfaces.identity import read_face_map
-from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
-from bids_refacer.surfaces.identity_matching import Gallery, Matches, match, reranked
 
 Row = dict[str, Any]
 

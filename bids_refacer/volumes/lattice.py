@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.masks import voxel_sizes
 
 _TOLERANCE = 0.1  # of a voxel, at the corners: headers are written in single precision, and quaternions round
 
@@ -39,7 +41,7 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Grid, fill: float) -
         raise LatticeError(f"Voxels of {_sizes(affine)} mm do not coincide with voxels of {_sizes(grid.affine)} mm.")
     shift = np.rint(to_image[:3, :3] @ _middle(grid) + to_image[:3, 3] - turn @ _middle(grid)).astype(int)
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij"), axis=-1).reshape(-1, 3)
-    apart = corners @ to_image[:3, :3].T + to_image[:3, 3] - (corners @ turn.T + shift)
+    apart = apply_affine(to_image, corners) - (corners @ turn.T + shift)
     if np.abs(apart).max() > _TOLERANCE:
         raise LatticeError(f"Voxels lie up to {np.abs(apart).max():.2f} voxels from those they should coincide with.")
     if values.shape == grid.shape and (turn == np.eye(3, dtype=int)).all() and not shift.any():
@@ -62,4 +64,4 @@ def _middle(grid: Grid) -> np.ndarray:
 
 
 def _sizes(affine: np.ndarray) -> str:
-    return " x ".join(f"{size:.3g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
+    return " x ".join(f"{size:.3g}" for size in voxel_sizes(affine))

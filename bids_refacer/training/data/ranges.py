@@ -1,4 +1,4 @@
-"""What heads a model was trained on, told as ranges (`refacing.typical`), so that an audit can warn of others."""
+"""What heads a model was trained on, told as ranges (`refacing.range_check`), so that an audit can warn of others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bids_refacer.refacing.canonical import canonical_head
+from bids_refacer.refacing.defaced_head import estimated_head
 from bids_refacer.refacing.prior import LinearPrior
-from bids_refacer.refacing.typical import extremes, measures
-from bids_refacer.refacing.unknown import NothingRemovedError
-from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
+from bids_refacer.refacing.range_check import extremes, measures
+from bids_refacer.refacing.unknown import Level, NothingRemovedError
+from bids_refacer.training.data.heads import SPACING, Head
 from bids_refacer.training.data.priors import folds_of
 
 
@@ -29,10 +29,9 @@ def training_ranges(
         for region in regions:
             kept = head.seen & ~region(head)
             try:
-                view = canonical_head(
-                    head.values, kept, head.seen, priors[fold], spacing=SPACING, coarsest=FIELD_SPACING, anchored=False
-                )
+                seen = Level(head.values, kept, head.seen & ~kept, SPACING)
+                view = estimated_head(seen, priors[fold], "linear")
             except NothingRemovedError:
                 continue
-            rows.append(measures(view, head.alignment, priors[fold], SPACING, FIELD_SPACING))
+            rows.append(measures(view, head.alignment, priors[fold]))
     return extremes(rows) if rows else {}
