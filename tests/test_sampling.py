@@ -133,6 +133,17 @@ def test_the_fields_that_a_later_stage_sees_are_mirrored_too() -> None:
     torch.testing.assert_close(sum(asked) / 2, clean, atol=1e-5, rtol=0)
 
 
+def test_the_learned_mean_counts_by_the_share_that_the_head_leaves_open() -> None:
+    head, (config, _) = cut_head(), tiny_stage(4, 0.0, 1)
+    of = model((blind(config, temperature=0.0), Constant(-0.3, 0.2)))
+    unknown = head.level.at(4).unknown
+    for share in (0.0, 0.25, 1.0):
+        shares = np.full(unknown.shape, share, np.float32)
+        drawn = sample(of, replace(head, left_open=Fields(shares, 2 * shares))).fields - head.fields
+        np.testing.assert_allclose(drawn.skin, -0.3 * share * unknown, atol=1e-6)
+        np.testing.assert_allclose(drawn.tissue, 0.4 * share * unknown, atol=1e-6)
+
+
 def test_a_seed_decides_a_sample_and_steps_are_counted_through_the_stages() -> None:
     head, of, calls = cut_head(), two_stages(), []
     first = Cascade(of, CPU).sample(head, SampleSeed(5), lambda *call: calls.append(call)).volume

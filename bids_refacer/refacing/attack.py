@@ -90,11 +90,11 @@ def reface(
     unknown = unknown_region(image.scan, image.brain, image.alignment, zone=zone)
     head = canonical_head(image, unknown, scale, model)
     cascade = Cascade(model, replace(settings, alone=len(seeds) == 1))
-    target = unknown & (_in_native(image, head.unknown.astype(np.float32), model.finest) > 0.5)
+    inside = image.alignment.to_native(head.unknown.astype(np.float32), model.finest, image.native)
+    target = unknown & (inside > 0.5)
 
     def composed(volume: np.ndarray) -> np.ndarray:
-        painted = from_model(_in_native(image, volume, model.finest, order=3, cval=MODEL_AIR), scale)
-        return compose(image.scan, painted, target, ~unknown)
+        return compose(image.scan, native_intensities(image, volume, model.finest, scale), target, ~unknown)
 
     drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
     samples = [composed(sample.volume) for sample in drawn]
@@ -132,8 +132,20 @@ def canonical_head(image: DefacedImage, unknown: np.ndarray, scale: float, model
     return estimated_head(Level(values, known, seen & ~known, spacing), model.prior, model.estimate)
 
 
-def _in_native(image: DefacedImage, volume: np.ndarray, spacing: int, order: int = 1, cval: float = 0.0) -> np.ndarray:
-    return image.alignment.to_native(volume, spacing, image.native, order, cval)
+def native_intensities(image: DefacedImage, volume: np.ndarray, spacing: int, scale: float) -> np.ndarray:
+    """A painted head in the native image; by cubic interpolation, as linear would blur the face.
+
+    Parameters
+    ----------
+    volume : float model intensities on the canonical grid of `spacing` mm
+    scale : median of the brain, native intensities
+
+    Returns
+    -------
+    (i, j, k) float32, native intensities
+    """
+    moved = image.alignment.to_native(volume, spacing, image.native, order=3, cval=MODEL_AIR)
+    return from_model(moved, scale)
 
 
 def _judged(head: DefacedHead, alignment: Alignment, model: AttackModel) -> dict[str, Any]:
