@@ -209,7 +209,7 @@ def test_the_command_of_the_attack(tmp_path: Path) -> None:
     defaced = tmp_path / "a 'defaced' head.nii.gz"
     defaced.write_bytes(b"")
     given = dict(
-        defaced=str(defaced), tool="niimath", num_samples=2, sampler="heun", model="my model", seeds=[1, 2**62],
+        defaced=str(defaced), sampler="heun", model="my model", seeds=[1, 2**62],
         gpu="try", weights={"a": "b"},
     )  # fmt: skip
     node = Reface(**given, num_threads=3, use_gpu=True, progress=True)

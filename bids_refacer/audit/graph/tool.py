@@ -59,8 +59,6 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     verdict = Node(judge, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)
     reface = Node(
         Reface(
-            tool=tool.tool,
-            num_samples=attack.num_samples,
             sampler=attack.sampler,
             model=attack.model,
             seeds=list(tool.seeds),
