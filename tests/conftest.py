@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -88,3 +89,14 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
     assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
     return output
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of a network in the order of a single thread, which is the same on every machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -68,6 +68,14 @@ def test_meng_has_the_example_of_its_paper() -> None:
     assert z == pytest.approx(1.68, abs=0.005) and p / 2 == pytest.approx(0.047, abs=0.001)
 
 
+def test_meng_caps_f_at_1() -> None:
+    """Of predictions that contradict each other f would be 1.95 / 1.83; with f = 1, h is 1."""
+    change = np.arctanh(0.4) - np.arctanh(0.1)
+    z, p = meng(0.4, 0.1, -0.95, 30)
+    assert z == pytest.approx(change * np.sqrt(27 / (2 * 1.95)), abs=1e-12)
+    assert p == pytest.approx(2 * stats.norm.sf(z), abs=1e-12)
+
+
 def test_meng_of_what_cannot_be_compared() -> None:
     assert meng(0.4, 0.4, 1.0, 30) == (0.0, 1.0)
     assert np.isnan(meng(0.5, 0.4, 0.3, 3)).all()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_refacer.dataset.filters import DatasetError
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import find_images, participant_labels, session_labels
 
 IMAGES = (

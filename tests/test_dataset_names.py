@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bidsschematools.schema import load_schema
 
 from bids_refacer.dataset.names import (
     OutputNames,
@@ -81,6 +82,14 @@ def test_spelling(path: Path, expected: str) -> None:
 def test_entities_are_put_in_the_order_of_the_schema() -> None:
     shuffled = {"desc": "x", "run": "1", "ses": "b", "sub": "01", "mine": "z", "acq": "q"}
     assert file_name(shuffled, "T1w", ".nii.gz") == "sub-01_ses-b_acq-q_run-1_mine-z_desc-x_T1w.nii.gz"
+
+
+def test_every_entity_of_the_schema_has_its_place() -> None:
+    schema = load_schema()  # the package brings it along
+    order = [schema.objects.entities[entity].name for entity in schema.rules.entities]
+    shuffled = dict.fromkeys(sorted(order), "x")
+    assert file_name(shuffled, "T1w", ".nii") == "_".join([f"{name}-x" for name in order] + ["T1w.nii"])
+    assert len(order) > 30
 
 
 def test_no_two_files_share_a_name() -> None:

@@ -9,8 +9,8 @@ from group_runs import LABELS, change, make_bids, one, run, table
 
 from benchmarks.synthetic_outputs import write_output
 from bids_refacer.__main__ import main
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.group.cohorts import age_band
-from bids_refacer.group.outputs import AuditError
 
 TOOLS = ("niimath", "quickshear")
 
@@ -26,7 +26,7 @@ def output(tmp_path: Path) -> Path:
 
 
 def refusal(bids: Path, output: Path, **changes: object) -> str:
-    with pytest.raises(AuditError) as caught:
+    with pytest.raises(DatasetError) as caught:
         run(bids, output, **changes)
     return str(caught.value)
 

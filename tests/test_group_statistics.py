@@ -10,15 +10,30 @@ from bids_refacer.statistics import bootstrap
 from bids_refacer.statistics.bootstrap import bootstrap_means, draw_counts, percentile_interval
 from bids_refacer.statistics.calibration import EDGES, calibration_bins, inside_intervals, predicted_error
 from bids_refacer.statistics.comparison import friedman, post_hoc, rank_biserial, two_groups
-from bids_refacer.statistics.paired import bootstrap_mean, holm, wilcoxon_paired
+from bids_refacer.statistics.paired import holm, wilcoxon_paired
 
 
 def test_many_columns_are_the_same_bootstrap_as_one() -> None:
     values = np.random.default_rng(0).gamma(2, 3, (40, 3))
     low, high = bootstrap_means(values, seed=5)
     for column in range(3):
-        one = bootstrap_mean(values[:, column], seed=5)
-        assert (low[column], high[column]) == pytest.approx((one.low, one.high), abs=1e-9)
+        draws = np.random.default_rng(5).integers(0, 40, (10_000, 40))
+        one = np.quantile(values[draws, column].mean(axis=1), [0.025, 0.975])
+        assert (low[column], high[column]) == pytest.approx(tuple(one), abs=1e-9)
+
+
+def test_bootstrap_of_the_mean_has_the_width_of_theory() -> None:
+    values = np.random.default_rng(1).normal(5.0, 2.0, 400)
+    (low,), (high,) = bootstrap_means(values[:, None], seed=0)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert high - values.mean() == pytest.approx(half, rel=0.08)
+    assert values.mean() - low == pytest.approx(half, rel=0.08)
+
+
+def test_bootstrap_depends_on_the_seed_alone() -> None:
+    values = np.random.default_rng(1).normal(size=(30, 1))
+    assert bootstrap_means(values, seed=3) == bootstrap_means(values, seed=3)
+    assert bootstrap_means(values, seed=3) != bootstrap_means(values, seed=4)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +83,13 @@ def test_friedman_agrees_with_its_formula(digits: int) -> None:
     assert found.statistic == pytest.approx(slow_friedman(values), abs=1e-9)
     assert found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 3), abs=1e-9)
     assert found.kendall_w == pytest.approx(found.statistic / 45, abs=1e-9) and found.n == 15
+
+
+@pytest.mark.parametrize("digits", [8, 0])
+def test_friedman_agrees_with_scipy(digits: int) -> None:
+    values = np.round(np.random.default_rng(6).normal(0, 2, (12, 5)) + [0, 0.3, 0.6, 0.9, 1.2], digits)
+    found, theirs = friedman(values), stats.friedmanchisquare(*values.T)
+    assert (found.statistic, found.p_value) == pytest.approx((theirs.statistic, theirs.pvalue), abs=1e-12)
 
 
 def test_friedman_needs_three_tools_and_two_participants() -> None:
@@ -133,6 +155,23 @@ def test_honest_samples_are_calibrated(count: int, within: float) -> None:
     squares = [np.nansum(part**2 * bins.weight) for part in (bins.error, bins.predicted)]
     total = np.sqrt(squares[0] / squares[1])
     assert total == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_last_of_an_odd_number_of_mirrored_samples_adds_an_error_of_its_own() -> None:
+    """1, -1 and 2: squares about the mean 2/3 are 14/3; s^2 = 14/3 / (3 - 1/3) = 7/4, times 1 + 1/9; 2 free draws."""
+    guesses = np.array([[1.0], [-1.0], [2.0]])
+    error = predicted_error(guesses)[0]
+    assert error == pytest.approx(np.sqrt(7 / 4 * 10 / 9), abs=1e-12)
+    half, nine_tenths = error / np.sqrt(1.5), error * stats.t.ppf(0.95, 2)  # t of 2 degrees at 3/4 is 1 / sqrt 1.5
+    for reach, inside in ((half, [True, True]), (nine_tenths, [False, True])):
+        assert inside_intervals(guesses, np.array([2 / 3 + reach - 1e-6])).tolist() == [inside]
+    assert inside_intervals(guesses, np.array([2 / 3 + half + 1e-6])).tolist() == [[False, True]]
+    assert inside_intervals(guesses, np.array([2 / 3 - nine_tenths - 1e-6])).tolist() == [[False, False]]
+
+
+def test_of_an_even_number_of_mirrored_samples_the_mean_has_no_error() -> None:
+    """1, -1, 2 and -2: s^2 = 10 / 4, and a truth that is one more draw has that variance."""
+    assert predicted_error(np.array([[1.0], [-1.0], [2.0], [-2.0]]))[0] == pytest.approx(np.sqrt(2.5), abs=1e-12)
 
 
 def test_overconfident_samples_are_caught() -> None:

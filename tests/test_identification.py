@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bids_refacer.statistics.identification import SLOTS, Identification, ScoreCounter, identify
+from bids_refacer.statistics.identification import SLOTS, Identification, Probes, ScoreCounter, identify
 
 
 def slow_auc(genuine: np.ndarray, impostors: np.ndarray) -> float:
@@ -48,7 +48,7 @@ def run(distances: np.ndarray, own: np.ndarray, participants: np.ndarray | None 
     others = np.array([np.delete(row, one) for row, one in zip(distances, own, strict=True)])
     ranks = 1 + (others < genuine[:, None]).sum(1) + (others == genuine[:, None]).sum(1) / 2
     people = own if participants is None else participants
-    return identify(ranks, genuine, counter, people, distances.shape[1], **{"seed": 0, **options})
+    return identify(Probes(ranks, genuine, counter, people, distances.shape[1]), **{"seed": 0, **options})
 
 
 @pytest.mark.parametrize("rounded", [False, True])

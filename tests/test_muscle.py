@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import Ridge
 
 from bids_refacer.phenotypes.cross_validation import INNER, OUTER, Folds, cross_validate, draw_folds, left_by_covariates
 from bids_refacer.phenotypes.models import COMPONENTS, MODELS, PENALTIES, Linear, linear_kernel, pls_path, ridge_path
@@ -56,6 +58,26 @@ def test_dual_is_primal(path, twin, data) -> None:
     found = dual(path, train, test, y)
     for column in range(2):
         assert np.allclose(found[:, :, column], twin(train, test, y[:, column]), rtol=1e-6)
+
+
+def sklearn_ridge(train: np.ndarray, test: np.ndarray, target: np.ndarray) -> np.ndarray:
+    x = train - train.mean(axis=0)
+    unit = np.sum(x**2) / len(x)  # the mean eigenvalue of the centred kernel
+    return np.stack([Ridge(alpha=p * unit).fit(train, target).predict(test) for p in PENALTIES])
+
+
+def sklearn_pls(train: np.ndarray, test: np.ndarray, target: np.ndarray) -> np.ndarray:
+    models = (PLSRegression(n_components=count, scale=False) for count in range(1, COMPONENTS + 1))
+    return np.stack([model.fit(train, target).predict(test).ravel() for model in models])
+
+
+@pytest.mark.parametrize(("path", "theirs"), [(ridge_path, sklearn_ridge), (pls_path, sklearn_pls)])
+def test_models_agree_with_scikit_learn(path, theirs, data) -> None:
+    voxels, _, targets = data
+    y = targets[:20] - targets[:20].mean(axis=0)
+    found = dual(path, voxels[:20], voxels[20:], y)
+    for column in range(2):
+        np.testing.assert_allclose(found[:, :, column], theirs(voxels[:20], voxels[20:], y[:, column]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("path", MODELS.values())

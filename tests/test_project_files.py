@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_refacer import __version__
 from bids_refacer.cli.parser import build_parser
 from bids_refacer.cli.train import build_parser as build_train_parser
 from bids_refacer.settings import DEFACE_TOOLS
@@ -44,6 +45,8 @@ def dependencies() -> list[str]:
         ("lint", "ruff check"),
         ("test-containers", "tests/containers/run.sh"),
         ("test-image", "tests/containers/reduced.sh"),
+        ("test-wheel", "tests/wheel.sh"),
+        ("dist", "-m build --outdir dist"),
     ],
 )
 def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None:
@@ -53,16 +56,18 @@ def test_make_knows_its_targets(target: str, words: str, tmp_path: Path) -> None
     assert words in said and "venv" in said
 
 
-@pytest.mark.parametrize("failing", ["nothing", "test-image", "test"])
-def test_continuous_integration_is_the_image_and_the_tests(tmp_path: Path, failing: str) -> None:
+@pytest.mark.parametrize("failing", ["nothing", "lint", "test-image", "test"])
+def test_continuous_integration_is_lint_the_image_and_the_tests(tmp_path: Path, failing: str) -> None:
     make = tmp_path / "make"
     make.write_text(f'#!/bin/bash\necho "make $*"\n[ "$*" != {failing} ] || exit 4\n')
     make.chmod(0o755)
     done = subprocess.run(
         [ROOT / ".ci" / "run"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True
     )
-    wanted = ["make test-image", *(["make test"] if failing != "test-image" else [])]
-    assert done.stdout.splitlines() == wanted and done.returncode == (0 if failing == "nothing" else 4)
+    steps = ["lint", "test-image", "test"]
+    reached = steps[: steps.index(failing) + 1] if failing in steps else steps
+    assert done.stdout.splitlines() == [f"make {step}" for step in reached]
+    assert done.returncode == (0 if failing == "nothing" else 4)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +103,8 @@ def test_licences() -> None:
         assert name in text("NOTICE").lower().replace("_", "-"), f"NOTICE does not name {name}"
 
 
-def test_the_image_has_the_version_and_what_the_package_needs() -> None:
+def test_the_image_has_what_the_package_needs() -> None:
     dockerfile, project = text("Dockerfile"), tomllib.loads(text("pyproject.toml"))["project"]
-    for name in ("Dockerfile", "containers/bids_refacer.def", "containers/licensed-tools.Dockerfile"):
-        assert project["version"] in text(name), f"{name} is of another version"
     assert f'licenses="{project["license"]}"' in dockerfile and f'description="{project["description"]}"' in dockerfile
     assert re.search(r"^USER 1000:1000$", dockerfile, re.M) and 'ENTRYPOINT ["bids_refacer"]' in dockerfile
     kept = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
@@ -132,3 +135,75 @@ def test_the_readme_names_what_there_is() -> None:
     actions = [*build_parser()._actions, *build_train_parser()._actions]
     known = {option for action in actions for option in action.option_strings}
     assert set(re.findall(r"`(--[a-z-]+)", readme)) - {"--help"} <= known
+
+
+ONE_PLACE = "bids_refacer/__init__.py"
+GENERATED = {
+    "boutiques/bids_refacer.json"
+}  # platforms read it as a file; tests/test_boutiques.py holds it to the package
+TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
+PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
+ADDRESS = "https://github.com/bids-refacer/bids_refacer"
+
+
+def test_the_version_is_typed_in_one_place() -> None:
+    """Figures in README and docs keep the version that they were measured with; nothing else names one."""
+    typed_version = re.compile(rf"(?<!==)(?<![\d.]){re.escape(__version__)}(?![\w.])")
+    files = {path for pattern in (*TYPED_BY_HAND, "tests/**/*", "benchmarks/*.py") for path in ROOT.glob(pattern)}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.is_file() and typed_version.search(path.read_text(encoding="utf-8", errors="replace"))
+    }
+    assert found - PROSE == {ONE_PLACE, "CITATION.cff"} | GENERATED
+    project = tomllib.loads(text("pyproject.toml"))
+    assert "version" not in project["project"] and project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "bids_refacer.__version__"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_commands_of_the_docs_name_no_version(page: str) -> None:
+    assert not re.findall(r"bids_refacer(?::|==)\d\S*", text(page))
+    for block in re.findall(r"^```.*?^```", text(page), re.M | re.S):
+        assert not re.findall(r"(?<![\d.])0\.\d+\.\d+", block)
+
+
+def test_changelog_and_citation_are_of_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text("CHANGELOG.md"), re.M)
+    assert headings[0] == ("Unreleased", "") and headings[1][0] == __version__
+    versions = [tuple(map(int, version.split("."))) for version, date in headings[1:] if date]
+    assert len(versions) == len(headings) - 1 and versions == sorted(versions, reverse=True)
+    cited = dict(re.findall(r"^([a-z-]+): \"?([^\"\n]*)\"?$", text("CITATION.cff"), re.M))
+    assert cited["cff-version"] == "1.2.0" and {"message", "title"} <= cited.keys()
+    assert (cited["version"], cited["date-released"]) == headings[1]
+    assert "authors:\n  - name: bids_refacer contributors\n" in text("CITATION.cff")
+
+
+def test_the_address_of_the_code_is_one() -> None:
+    """`Source` becomes CodeURL in dataset_description.json."""
+    urls = tomllib.loads(text("pyproject.toml"))["project"]["urls"]
+    assert urls["Source"] == ADDRESS and all(url.startswith(ADDRESS) for url in urls.values())
+    assert f"\nrepository-code: {ADDRESS}\n" in text("CITATION.cff")
+    pages = ["SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", ".github/ISSUE_TEMPLATE/config.yml"]
+    for page in pages:
+        assert set(re.findall(r"https://github\.com/[\w-]+/[\w-]+", text(page))) == {ADDRESS}
+
+
+def test_workflows_call_targets_of_make_and_may_only_read() -> None:
+    workflow = text(".github/workflows/ci.yml")
+    targets = re.search(r"^\.PHONY: (.*)$", text("Makefile"), re.M)
+    called = set(re.findall(r"- run: make (\S+)", workflow))
+    assert targets and called <= set(targets[1].split())
+    assert {"lint", "test", "test-wheel", "test-image", "test-slow", "test-containers"} == called
+    assert re.search(r"^permissions:\n  contents: read\n\n", workflow, re.M) and workflow.count("permissions:") == 1
+    oldest = tomllib.loads(text("pyproject.toml"))["project"]["requires-python"].removeprefix(">=")
+    assert f'python: ["{oldest}", "3.11", "3.12", "3.13"]' in workflow
+
+
+def test_whoever_reports_a_face_is_warned_to_attach_nothing() -> None:
+    for page in (".github/ISSUE_TEMPLATE/face_left.yml", ".github/ISSUE_TEMPLATE/bug.yml", "SECURITY.md"):
+        words = text(page)
+        assert re.search("attach", words, re.I) and "real person" in words
+        assert all(thing in words for thing in ("volume", "render", "descriptor"))

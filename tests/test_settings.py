@@ -106,6 +106,13 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
         ("work_dir = 3", "work_dir", "a path in quotes"),
         ("model = false", "model", "a text in quotes"),
         ("face_left_limits = ['5', '20']", "face_left_limits", "a list of numbers"),
+        ("face_left_limits = [5, true]", "face_left_limits", "a list of numbers"),
+        ("num_samples = 2.0", "num_samples", "a whole number"),
+        ("mem_gb = true", "mem_gb", "a number"),
+        ("bids_filter_file = ''", "bids_filter_file", "a path in quotes"),
+        ("merge_output = 'out'", "merge_output", "a list of paths in quotes"),
+        ("merge_output = ['out', '']", "merge_output", "a list of paths in quotes"),
+        ("steps = 1979-05-27", "steps", "a whole number"),
     ],
 )
 def test_wrong_type_names_file_key_and_remedy(text: str, key: str, wanted: str, tmp_path: Path) -> None:

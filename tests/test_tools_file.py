@@ -158,7 +158,7 @@ def test_the_timeout_of_the_command_line_reaches_the_node(tmp_path: Path) -> Non
     assert node.timeout_s == 77.0 and node.definition["action"] == "removes"
     assert shipped.definition is None and "made for T1w, not for T2w" in tool_warnings(plan)[0]
     changed = {**own.definition, "command": "frontcut -x {input} {output}"}
-    assert changed != own.record["Key"]["ToolDefinition"] == own.definition, "another command is another result"
+    assert changed != own.key["ToolDefinition"] == own.definition, "another command is another result"
 
 
 @pytest.mark.parametrize(

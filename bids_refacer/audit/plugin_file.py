@@ -6,17 +6,15 @@ JSON or TOML: ``{"plugin": "SLURM", "plugin_args": {"sbatch_args": "-p long"}}``
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the twin of tomllib for Python 3.10
-    import tomli as tomllib
+import msgspec
+
+from bids_refacer.problems import AuditProblem
 
 
-class PluginFileError(ValueError):
+class PluginFileError(AuditProblem):
     """The plugin file cannot be used: one sentence with the file, what is wrong, and the remedy."""
 
 
@@ -30,7 +28,7 @@ def read_plugin_file(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        content = msgspec.toml.decode(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise PluginFileError(
             f"The plugin file {path} cannot be read ({error.strerror}): check the path and its permissions."

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
-from bids_refacer.dataset.filters import DatasetError, read_filter_file
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
 from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.settings import RunSettings
 
 
 def first_problem(settings: RunSettings) -> str | None:
-    """The first thing that keeps this run from starting, as a sentence; None when it can start."""
+    """The first problem that keeps this run from starting, as a sentence; None when it can start."""
     for check in _CHECKS:
         problem = check(settings)
         if problem:
@@ -41,7 +42,10 @@ def check_input(settings: RunSettings) -> str | None:
 
 
 def check_output_place(settings: RunSettings) -> str | None:
-    """The output is not the input, nor inside it but for ``derivatives/<name>``, nor someone else's dataset."""
+    """The output folder is neither the input nor another program's dataset.
+
+    It may lie inside the input only as ``derivatives/<name>``.
+    """
     output, source = settings.output_dir.resolve(), settings.bids_dir.resolve()
     if output == source:
         return (
@@ -49,7 +53,7 @@ def check_output_place(settings: RunSettings) -> str | None:
             f"use {settings.bids_dir / 'derivatives' / 'bids_refacer'} or a folder elsewhere."
         )
     derivatives = source / "derivatives"
-    if _inside(output, source) and not (_inside(output, derivatives) and output != derivatives):
+    if output.is_relative_to(source) and not (output.is_relative_to(derivatives) and output != derivatives):
         return (
             f"The output {settings.output_dir} is inside the input: "
             f"use {settings.bids_dir / 'derivatives' / 'bids_refacer'} or a folder elsewhere."
@@ -63,20 +67,20 @@ def check_output_place(settings: RunSettings) -> str | None:
 
 
 def check_work_place(settings: RunSettings) -> str | None:
-    """The work folder, which shows faces, is neither in the input nor in what will be shared."""
+    """The work folder, whose images show faces, is neither in the input nor in the shareable output."""
     work, output = settings.work_dir.resolve(), settings.output_dir.resolve()
-    if _inside(work, output) and not _inside(work, identifiable_dir(output)):
+    if work.is_relative_to(output) and not work.is_relative_to(identifiable_dir(output)):
         return (
             f"The work folder {settings.work_dir} is inside the shareable output, and intermediate images show faces: "
             f"use a folder elsewhere, or leave --work-dir out to have {identifiable_dir(settings.output_dir) / 'work'}."
         )
     if work == identifiable_dir(output):
         return f"The work folder {settings.work_dir} holds the identifiable results: use a folder inside it."
-    if _inside(work, settings.bids_dir.resolve()) and not _inside(work, output):
+    if work.is_relative_to(settings.bids_dir.resolve()) and not work.is_relative_to(output):
         return f"The work folder {settings.work_dir} is inside the input, which is never written to: use another."
     home = [Path(os.environ["HOME"])] if os.environ.get("HOME") else []  # a user of a container may have none
     kept = (settings.bids_dir, settings.output_dir, *home)
-    if settings.clean_work_dir and any(_inside(place.resolve(), work) for place in kept):
+    if settings.clean_work_dir and any(place.resolve().is_relative_to(work) for place in kept):
         return (
             f"The work folder {settings.work_dir} holds more than intermediate images, and --clean-work-dir would "
             "remove it all: give a folder of its own to --work-dir."
@@ -87,13 +91,13 @@ def check_work_place(settings: RunSettings) -> str | None:
 def check_database_place(settings: RunSettings) -> str | None:
     """The pybids database is not in the input."""
     folder = settings.bids_database_dir
-    if folder and _inside(folder.resolve(), settings.bids_dir.resolve()):
+    if folder and folder.resolve().is_relative_to(settings.bids_dir.resolve()):
         return f"The database folder {folder} is inside the input, which is never written to: use another."
     return None
 
 
 def check_writable(settings: RunSettings) -> str | None:
-    """Everything that will be written can be."""
+    """The output folder, the work folder and the database folder can be written to."""
     for name, path in (
         ("output", settings.output_dir),
         ("work", settings.work_dir),
@@ -139,20 +143,26 @@ def check_labels(settings: RunSettings) -> str | None:
 
 
 def check_files(settings: RunSettings) -> str | None:
-    """The filter file, the plugin file and the tools file can be used."""
+    """The filter file and the plugin file can be used."""
     try:
         if settings.bids_filter_file:
             read_filter_file(settings.bids_filter_file, settings.suffix)
         if settings.nipype_plugin_file:
             read_plugin_file(settings.nipype_plugin_file)
-        if settings.tools_file:
-            from bids_refacer.defacers.tools_file import ToolsFileError, read_definitions
-
-            try:
-                read_definitions(settings.tools_file)
-            except ToolsFileError as error:
-                return str(error)
     except (DatasetError, PluginFileError) as error:
+        return str(error)
+    return None
+
+
+def check_tools_file(settings: RunSettings) -> str | None:
+    """The tools file defines tools that can be used."""
+    if not settings.tools_file:
+        return None
+    from bids_refacer.defacers.tools_file import ToolsFileError, read_definitions  # loads all tools
+
+    try:
+        read_definitions(settings.tools_file)
+    except ToolsFileError as error:
         return str(error)
     return None
 
@@ -165,12 +175,8 @@ _CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
     check_writable,
     check_labels,
     check_files,
+    check_tools_file,
 )
-
-
-def _inside(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or below it; both resolved."""
-    return path.is_relative_to(folder)
 
 
 def _some(labels: list[str]) -> str:
@@ -178,7 +184,7 @@ def _some(labels: list[str]) -> str:
 
 
 def _is_foreign_dataset(folder: Path) -> bool:
-    """Whether another program made the dataset in this folder: a guard against swapped arguments."""
+    """Whether another program made the dataset in this folder, as when the two arguments were swapped."""
     try:
         description = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
         makers = [entry["Name"] for entry in description.get("GeneratedBy", [])]

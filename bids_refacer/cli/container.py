@@ -9,7 +9,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def in_container() -> bool:
-    """Whether this runs in the app's own image, or in any of Apptainer's."""
+    """Whether this process runs in a container: of the app's own image, or any of Apptainer's."""
     return any(os.environ.get(name) for name in ("BIDS_REFACER_DOCKER_TAG", "APPTAINER_CONTAINER"))
 
 
@@ -34,7 +34,7 @@ def owner_advice() -> str:
 
 
 def lost_with_container(folder: Path) -> bool:
-    """Whether a folder belongs to the container alone: what is written there goes with it."""
+    """Whether a folder is inside the container and not bound, so that its files are lost when the container ends."""
     if not in_container():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What ``--list-tools`` prints: every tool of the registry, and whether it can run here."""
+"""The text that ``--list-tools`` prints: every tool of the registry, and whether it can run here."""
 
 from __future__ import annotations
 

@@ -1,41 +1,48 @@
-"""Find the images of heads in a BIDS dataset, and name what cannot be used."""
+"""Find the images of heads in a BIDS dataset, and say which of them cannot be used."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bids_refacer.dataset.filters import DatasetError, pybids_arguments, read_filter_file
+from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.filters import Filters, pybids_arguments, read_filter_file
+from bids_refacer.dataset.image_key import EXTENSIONS, ImageKey, without_extension
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
-EXTENSIONS = (".nii.gz", ".nii")
 # images of other datasets that live inside this one are not its images
 _FOREIGN = ("derivatives", "sourcedata")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadImage:
-    """One image of a head in the input dataset.
+class HeadImage(ImageKey):
+    """One image of a head in the input dataset: where it is, and what its name says.
 
-    `entities` are the file name's own, by short names and with their padding (``{"sub": "01", "run": "01"}``);
-    `participant` and `session` are labels without ``sub-`` and ``ses-``; `bids_uri` is ``bids:raw:sub-01/anat/...``.
+    `bids_uri` is ``bids:raw:sub-01/anat/...``.
     """
 
     path: Path
-    entities: dict[str, str] = field(hash=False)
-    participant: str
-    session: str | None
-    suffix: str
     bids_uri: str
 
     @property
     def bids_path(self) -> str:
         """Path in the dataset, with forward slashes: the image's name in tables and in seeds."""
         return self.bids_uri.removeprefix("bids:raw:")
+
+    @property
+    def stem(self) -> str:
+        """The file name without its extension: ``sub-01_ses-1_T1w``."""
+        return without_extension(self.path.name)
+
+    @property
+    def label(self) -> str:
+        """What a person calls the image: ``sub-01 ses-1 T1w``."""
+        return self.stem.replace("_", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +57,7 @@ class ImageProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The images a run is about, and what was asked for but cannot be used; both sorted."""
+    """The images of a run, and the problems with other images and participants that were asked for; both sorted."""
 
     images: tuple[HeadImage, ...]
     problems: tuple[ImageProblem, ...]
@@ -75,7 +82,9 @@ def find_images(
     DatasetError
         When the filter file or the database cannot be used.
     """
-    filters = read_filter_file(filter_file, suffixes) if filter_file else {suffix: {} for suffix in suffixes}
+    filters: dict[str, Filters] = dict.fromkeys(suffixes, {})
+    if filter_file:
+        filters = read_filter_file(filter_file, suffixes)
     layout = _layout(bids_dir, database_dir)
     asked = set(participants or participant_labels(bids_dir))
     paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
@@ -112,7 +121,7 @@ def session_labels(bids_dir: Path, participants: tuple[str, ...] = ()) -> list[s
 
 
 def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
-    """Index the dataset by file names alone: metadata would cost minutes on a large one and is not needed."""
+    """Index the dataset by file names alone: metadata are not needed, and would take minutes in a large dataset."""
     from bids import BIDSLayout
     from bids.layout import BIDSLayoutIndexer
 
@@ -132,7 +141,7 @@ def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
     return layout
 
 
-def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file: Path | None) -> list[Path]:
+def _query(layout: BIDSLayout, suffix: str, filters: Filters, filter_file: Path | None) -> list[Path]:
     standard = {"datatype": "anat", "suffix": suffix, "extension": list(EXTENSIONS)}
     query = {**standard, **pybids_arguments(filters)}
     try:
@@ -144,40 +153,32 @@ def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file
 
 
 def head_image(path: Path, root: Path) -> HeadImage | None:
-    """Read a file name; None for a file of another dataset nested in this one, or one without a participant."""
+    """The image of a path below `root`; None for a file of a nested dataset and for a name without a participant."""
     relative = path.relative_to(root)
     if any(part in _FOREIGN for part in relative.parts):
         return None
-    stem = next((path.name.removesuffix(end) for end in EXTENSIONS if path.name.endswith(end)), path.name)
-    *pairs, suffix = stem.split("_")
-    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-    if "sub" not in entities:
+    try:
+        key = ImageKey.of(path)
+    except DatasetError:
         return None
-    return HeadImage(
-        path=path,
-        entities=entities,
-        participant=entities["sub"],
-        session=entities.get("ses"),
-        suffix=suffix,
-        bids_uri=f"bids:raw:{relative.as_posix()}",
-    )
+    return HeadImage(**vars(key), path=path, bids_uri=f"bids:raw:{relative.as_posix()}")
 
 
 def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
-    """Split images into those that exist once and those that do not."""
+    """Split images into those that can be used, and problems: no content, or the same name but for the extension."""
     good: list[HeadImage] = []
     problems: list[ImageProblem] = []
-    by_stem: dict[str, HeadImage] = {}
+    taken: dict[str, HeadImage] = {}
     for image in images:
         message = _missing_content(image.path)
-        stem = image.bids_path.removesuffix(".gz").removesuffix(".nii")
-        if message is None and stem in by_stem:
+        name = without_extension(image.bids_path)
+        if message is None and name in taken:
             message = (
-                f"{image.path} has the same name as {by_stem[stem].path.name} but for its extension: "
+                f"{image.path} has the same name as {taken[name].path.name} but for its extension: "
                 "remove one of the two; only the other one is used."
             )
         if message is None:
-            by_stem[stem] = image
+            taken[name] = image
             good.append(image)
         else:
             problems.append(_problem(image, message))
@@ -209,7 +210,7 @@ def _without_images(
     participants: set[str],
     sessions: tuple[str, ...],
     suffixes: tuple[str, ...],
-    filters: dict[str, dict[str, Any]],
+    filters: Mapping[str, Filters],
 ) -> list[ImageProblem]:
     """One problem for each participant of whom nothing was found."""
     problems = []

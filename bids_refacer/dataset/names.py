@@ -1,9 +1,9 @@
 """The one place that spells the names of output files.
 
 Names follow the BIDS schema as `bids-validator-deno` (schema 1.2.7) checks it. What the schema has no name for is
-listed in ``.bidsignore`` (see `BIDSIGNORE`): the tables of surface distances and of status, ``CITATION.md``, surfaces
-and distance maps (GIFTI; derivatives have no suffix for a skin surface), and the identifiable dataset inside the
-shareable one, which is a dataset of its own.
+listed in ``.bidsignore`` (`SHAREABLE_BIDSIGNORE`, `IDENTIFIABLE_BIDSIGNORE`): the tables of surface distances and of
+status, ``CITATION.md``, surfaces and distance maps (GIFTI; derivatives have no suffix for a skin surface), and the
+identifiable dataset inside the shareable one, which is a dataset of its own.
 
 ``defacemask`` allows neither ``echo`` nor ``part``: they are written into its ``desc`` label, so that the masks of two
 echoes never share a name. ``mask`` allows no ``mod``: the brain mask of a T1w image is ``desc-brain``, that of a T2w
@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from bids_refacer.dataset.image_key import ImageKey
 
 IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
@@ -46,7 +48,7 @@ IDENTIFIABLE_BIDSIGNORE = (
     "/sub-*.html",
 )
 
-# the schema's order of entities (rules.entities), by their short names, without those that only microscopy has
+# the schema's order of entities (rules.entities), by their short names
 _ORDER = (
     "sub tpl ses cohort sample task tracksys acq nuc voi ce trc stain rec dir run mod echo flip inv mt part proc hemi "
     "space split recording chunk atlas seg scale res den label desc"
@@ -86,6 +88,11 @@ class OutputNames:
     output_dir: Path
     entities: Mapping[str, str]
     suffix: str
+
+    @classmethod
+    def of(cls, output_dir: Path, image: ImageKey) -> OutputNames:
+        """Names of the outputs of an image, in one output directory."""
+        return cls(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
 
     @property
     def anat(self) -> Path:

@@ -8,58 +8,188 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import IDENTIFIABLE, RECORDS
+from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
+from bids_refacer.dataset.rows.table import row_from
 
-Record = dict[str, Any]
-
-DEFACED = frozenset({"Key", "Input", "Image", "Tool", "KeptRefaced", "Outputs", "Deface", "RunTime"})
-"""Keys of the record of an image that was defaced and no more, as another image of its session was."""
-
-AUDITED = DEFACED | {"Rows", "Reface"}
+T = TypeVar("T")
+RowType = TypeVar("RowType", DistanceRow, CalibrationRow)
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """What tells one content of a file from another: size, time of change, SHA-256."""
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What tells one content of a file from another: bytes, time of change in ns, SHA-256."""
+
+    size: int | None
+    modified_ns: int | None
+    sha256: str | None
+
+    @classmethod
+    def from_json(cls, content: Json) -> Fingerprint:
+        """Read it; what is absent is None, which no file has."""
+        size, modified = optional_number(content, "Size"), optional_number(content, "ModifiedNs")
+        return cls(
+            size=None if size is None else int(size),
+            modified_ns=None if modified is None else int(modified),
+            sha256=member(content, "SHA256", str, ""),
+        )
+
+    def to_json(self) -> Json:
+        """The JSON object that `from_json` reads."""
+        return {"Size": self.size, "ModifiedNs": self.modified_ns, "SHA256": self.sha256}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefacedRecord:
+    """An image that was defaced with a tool and no more, as another image of its session was.
+
+    Attributes
+    ----------
+    key : everything but the image that the results depend on, as JSON
+    input : the image's file when it was done
+    image, tool : what it is about; the image by its path in the raw dataset
+    kept_refaced : whether recovered faces were published
+    outputs : published files, relative to the output folder -> bytes
+    deface : what was reported of the defacing
+    run_time_s : of all nodes
+    """
+
+    key: Json
+    input: Fingerprint
+    image: str
+    tool: str
+    kept_refaced: bool
+    outputs: Mapping[str, int]
+    deface: DefaceDetails
+    run_time_s: float
+
+    @classmethod
+    def from_json(cls, content: Json) -> DefacedRecord:
+        """Read a record. Raises KeyError for an absent member, TypeError for one of a wrong type."""
+        return cls(**_shared(content))
+
+    def to_json(self) -> Json:
+        """The JSON object that `from_json` reads."""
+        return {
+            **self._start(),
+            "Deface": self.deface.content,
+            "RunTime": self.run_time_s,
+            "Outputs": self.outputs,
+            "KeptRefaced": self.kept_refaced,
+        }
+
+    def _start(self) -> Json:
+        return {"Image": self.image, "Tool": self.tool, "Key": self.key, "Input": self.input.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(DefacedRecord):
+    """An image that was audited with a tool: defaced, attacked and scored.
+
+    Attributes
+    ----------
+    reface : what the attack reported
+    score_s : run time of the scoring, s
+    distances, calibration : rows of these tables
+    """
+
+    reface: RefaceDetails
+    score_s: float | None = None
+    distances: tuple[DistanceRow, ...] = ()
+    calibration: tuple[CalibrationRow, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: Json) -> Record:
+        """Read a record. Raises KeyError for an absent member, TypeError for one of a wrong type."""
+        shared = _shared(content)
+        image, tool = shared["image"], shared["tool"]
+        return cls(
+            **shared,
+            reface=RefaceDetails.from_json(member(content, "Reface", dict)),
+            score_s=optional_number(member(content, "Score", dict, {}), "RunTime"),
+            distances=_rows(DistanceRow, member(content, "Rows", list), image, tool),
+            calibration=_rows(CalibrationRow, member(content, "Calibration", list, []), image, tool),
+        )
+
+    def to_json(self) -> Json:
+        """The JSON object that `from_json` reads."""
+        return {
+            **self._start(),
+            "KeptRefaced": self.kept_refaced,
+            "Deface": self.deface.content,
+            "Reface": self.reface.content,
+            "Score": {"RunTime": self.score_s},
+            "RunTime": self.run_time_s,
+            "Rows": [_cells(row) for row in self.distances],
+            "Calibration": [_cells(row) for row in self.calibration],
+            "Outputs": self.outputs,
+        }
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """The fingerprint of a file as it is now."""
     stat = path.stat()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
-    return {"Size": stat.st_size, "ModifiedNs": stat.st_mtime_ns, "SHA256": digest.hexdigest()}
+    return Fingerprint(size=stat.st_size, modified_ns=stat.st_mtime_ns, sha256=digest.hexdigest())
 
 
-def record_key(
-    *, tool: str, tool_version: str, num_samples: int, sampler: str, steps: int | None, seed: int, model: str,
-    weights_sha256: Mapping[str, str], app_version: str,
-) -> dict[str, Any]:  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class AttackKey:
+    """What recovered faces depend on, besides the defaced image; `steps` is None for the model's own."""
+
+    num_samples: int
+    sampler: str
+    steps: int | None
+    seed: int
+    model: str
+    weights_sha256: Mapping[str, str]
+
+
+def record_key(*, tool: str, tool_version: str, attack: AttackKey, app_version: str) -> Json:
     """Everything but the image that the results of an image and a tool depend on."""
     return {
         "Tool": tool,
         "ToolVersion": tool_version,
-        "NumSamples": num_samples,
-        "Sampler": sampler,
-        "Steps": steps,
-        "Seed": seed,
-        "Model": model,
-        "WeightsSHA256": dict(weights_sha256),
+        "NumSamples": attack.num_samples,
+        "Sampler": attack.sampler,
+        "Steps": attack.steps,
+        "Seed": attack.seed,
+        "Model": attack.model,
+        "WeightsSHA256": dict(attack.weights_sha256),
         "AppVersion": app_version,
     }
 
 
-def read_record(path: Path, needed: Set[str] = AUDITED) -> Record | None:
-    """A record; None when there is none, or one that cannot be read or lacks a key: its image is then done again."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and needed <= set(content) else None
+def read_record(path: Path) -> Record | None:
+    """The record of an audited image.
+
+    None when there is none, or one that cannot be read, lacks a member or has one of a wrong type: its image is then
+    done again.
+    """
+    return _read(path, Record.from_json)
+
+
+def read_defaced_record(path: Path) -> DefacedRecord | None:
+    """The record of an image that was at least defaced; None as `read_record` says."""
+    return _read(path, DefacedRecord.from_json)
+
+
+def read_details(path: Path) -> DefaceDetails | None:
+    """What was reported of a defaced image whose face was not painted back (`OutputNames.verdict`); None as above."""
+    return _read(path, DefaceDetails.from_json)
 
 
 def all_records(output_dir: Path) -> Iterator[Record]:
-    """Every readable record of the output dataset, sorted by path."""
+    """Every readable record of an audited image in the output dataset, sorted by path."""
     for path in sorted((output_dir / RECORDS).rglob("*.json")):
         record = read_record(path)
         if record is not None:
@@ -72,35 +202,68 @@ def any_other(output_dir: Path) -> bool:
 
 
 def is_current(
-    record: Record | None, key: Mapping[str, Any], image: HeadImage, output_dir: Path, *, keep_refaced: bool
+    record: DefacedRecord | None, key: Json, image: HeadImage, output_dir: Path, *, keep_refaced: bool
 ) -> bool:
     """Whether a record says that nothing has to be done: same image, same key, all outputs in place.
 
     Without `keep_refaced`, identifiable outputs need not be there.
     """
-    if record is None or record["Key"] != key or (keep_refaced and not record["KeptRefaced"]):
+    if record is None or record.key != key or (keep_refaced and not record.kept_refaced):
         return False
-    for name, size in record["Outputs"].items():
+    for name, size in record.outputs.items():
         path = output_dir / name
         if not keep_refaced and Path(name).parts[0] == IDENTIFIABLE:
             continue
         if not path.is_file() or path.stat().st_size != size:
             return False
-    return _same_input(record["Input"], image.path)
+    return _same_input(record.input, image.path)
 
 
 def discard(path: Path, output_dir: Path, *, keep: frozenset[str] = frozenset()) -> None:
     """Remove a record and the outputs that it lists, but for those named in `keep` (relative to the output)."""
-    record = read_record(path, DEFACED)
-    for name in record["Outputs"] if record else ():
+    for name in _read(path, lambda content: tuple(member(content, "Outputs", dict))) or ():
         if name not in keep:
             (output_dir / name).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
-def _same_input(known: Mapping[str, Any], path: Path) -> bool:
+def _read(path: Path, read: Callable[[Json], T]) -> T | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return read(content) if isinstance(content, dict) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _shared(content: Json) -> dict[str, Any]:
+    """Fields of `DefacedRecord`, by their names."""
+    outputs = member(content, "Outputs", dict)
+    return {
+        "key": member(content, "Key", dict),
+        "input": Fingerprint.from_json(member(content, "Input", dict)),
+        "image": member(content, "Image", str),
+        "tool": member(content, "Tool", str),
+        "kept_refaced": member(content, "KeptRefaced", bool),
+        "outputs": {name: int(number(outputs, name)) for name in outputs},
+        "deface": DefaceDetails.from_json(member(content, "Deface", dict)),
+        "run_time_s": number(content, "RunTime"),
+    }
+
+
+def _rows(kind: type[RowType], rows: list[Json], image: str, tool: str) -> tuple[RowType, ...]:
+    if not rows:
+        return ()
+    subject = columns_of(ImageKey.of(image), image, tool)
+    return tuple(row_from(kind, {**subject, **row}) for row in rows)
+
+
+def _cells(row: DistanceRow | CalibrationRow) -> Json:
+    return {name: value for name, value in asdict(row).items() if name not in SUBJECT}
+
+
+def _same_input(known: Fingerprint, path: Path) -> bool:
     """Same size and time of change; or else, as copies get new times, same content."""
     stat = path.stat()
-    if stat.st_size != known["Size"]:
+    if stat.st_size != known.size:
         return False
-    return stat.st_mtime_ns == known["ModifiedNs"] or fingerprint(path)["SHA256"] == known["SHA256"]
+    return stat.st_mtime_ns == known.modified_ns or fingerprint(path).sha256 == known.sha256

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 
 from bids_refacer.defacers.removed_volumes import removed_volumes
+from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, to_stored
 
 
-class DefacerError(RuntimeError):
+class DefacerError(AuditProblem):
     """A defacing tool failed, or cannot be used. The message is a sentence: file, what is wrong, what to do."""
 
 

@@ -13,13 +13,13 @@ import re
 import shlex
 import shutil
 import string
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from bids_refacer.defacers.installed import missing_program, printed_version
@@ -27,11 +27,6 @@ from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, write_volume
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the twin of tomllib for Python 3.10
-    import tomli as tomllib
 
 _FILES = {"input": "source.nii.gz", "output": "defaced.nii.gz", "mask": "mask.nii.gz", "brain_mask": "brain.nii.gz"}
 _TEXTS = ("command", "action", "version_command", "citation", "licence", "get")
@@ -94,10 +89,10 @@ def read_definitions(path: Path) -> dict[str, dict[str, Any]]:
     from bids_refacer.defacers import DEFACERS
 
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = msgspec.toml.decode(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ToolsFileError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ToolsFileError(f"{path} is not a TOML file ({error}): correct it.") from error
     tools = content.get("tool")
     if not isinstance(tools, dict) or not tools or set(content) != {"tool"}:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames, identifiable_dir
 from bids_refacer.group.outputs import Audit, AuditError
 from bids_refacer.surfaces.identity import halved, read_face_map
@@ -78,7 +79,7 @@ def find_probes(
     own = {member.person: number for number, member in enumerate(gallery)}
     found, missing = [], set()
     for participant, image, sample in zip(rows["participant_id"], rows["image"], rows["sample"], strict=True):
-        for names in names_of(audit, image, suffix):
+        for names in names_of(audit, image):
             path = names.face_map(tool, image_type, None if pd.isna(sample) else int(sample))
             if participant in own and path.is_file():
                 original = names.face_map(None, "original").relative_to(identifiable_dir(names.output_dir)).as_posix()
@@ -113,7 +114,7 @@ def _originals(output: Path, suffix: str) -> Iterator[tuple[str, str, Path]]:
     """Participant, path in the dataset, and path of every original's face map, in the order of these paths."""
     root = identifiable_dir(output)
     for path in sorted(root.glob(f"sub-*/**/*_mod-{suffix}_desc-original_facemap.npz")):
-        yield path.name.split("_")[0], path.relative_to(root).as_posix(), path
+        yield f"sub-{ImageKey.of(path).participant}", path.relative_to(root).as_posix(), path
 
 
 def _audited(audit: Audit, suffix: str) -> list[tuple[str, str, Path]]:
@@ -123,12 +124,11 @@ def _audited(audit: Audit, suffix: str) -> list[tuple[str, str, Path]]:
     return [found[scan] for scan in sorted(found)]
 
 
-def names_of(audit: Audit, image: str, suffix: str) -> Iterator[OutputNames]:
+def names_of(audit: Audit, image: str) -> Iterator[OutputNames]:
     """Names of an image's outputs in each output directory."""
-    pairs = Path(image).name.split(".")[0].split("_")[:-1]
-    entities = {name: label for name, _, label in (pair.partition("-") for pair in pairs)}
+    key = ImageKey.of(image)
     for output in audit.outputs:
-        yield OutputNames(output_dir=output, entities=entities, suffix=suffix)
+        yield OutputNames.of(output, key)
 
 
 def _source(output: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.group.outputs import AuditError
 
 DEFAULT_TARGETS = tuple(f"muscle_radiodensity_{place}" for place in ("abdomen", "thigh", "shin"))
@@ -54,8 +55,10 @@ def read_phenotypes(
 
     Raises
     ------
+    TableError
+        When a table cannot be read.
     PhenotypeError
-        When a table cannot be read, or a column that was asked for is missing, not numeric, or has too many texts.
+        When a column that was asked for is missing, not numeric, or has too many texts.
     """
     tables = _tables(bids_dir, phenotype)
     found = {name: path for name in targets or DEFAULT_TARGETS if (path := _holder(tables, name))}
@@ -83,21 +86,7 @@ def _tables(bids_dir: Path, phenotype: Path | None) -> dict[Path, pd.DataFrame]:
     paths = [phenotype] if phenotype is not None else []
     own = [bids_dir / "participants.tsv", *sorted((bids_dir / "phenotype").glob("*.tsv"))]
     paths += [path for path in own if path.is_file() and path not in paths]
-    return {path: _read(path) for path in paths}
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path, sep="\t", dtype=str, na_values=["n/a", ""], keep_default_na=False, quoting=3)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = " ".join(str(error).split())
-        raise PhenotypeError(f"{path} is no table that can be read ({reason}): give a tab-separated file.") from error
-    rows.columns = rows.columns.str.strip()
-    if "participant_id" not in rows:
-        raise PhenotypeError(f"{path} has no column 'participant_id': add it, or remove the file.")
-    names = rows["participant_id"].fillna("")
-    rows["participant_id"] = ["sub-" + name.strip().removeprefix("sub-") for name in names]
-    return rows.set_index("participant_id")
+    return {path: read_participants(path).frame(missing=MISSING).set_index("participant_id") for path in paths}
 
 
 def _holder(tables: dict[Path, pd.DataFrame], column: str) -> Path | None:

@@ -35,14 +35,14 @@ def voxel_paths(audit: Audit, reasons: pd.DataFrame, suffix: str) -> dict[Kind, 
     for participant, image, tool, reason in rows[[*SUBJECT, "reason"]].itertuples(index=False):
         if image not in seen:
             seen.add(image)
-            _add(found, ORIGINAL, participant, _paths(audit, image, suffix, ORIGINAL))
+            _add(found, ORIGINAL, participant, _paths(audit, image, ORIGINAL))
         for image_type in IMAGE_TYPES if not reason else ():
-            _add(found, (tool, image_type), participant, _paths(audit, image, suffix, (tool, image_type)))
+            _add(found, (tool, image_type), participant, _paths(audit, image, (tool, image_type)))
     return {kind: found[kind] for kind in sorted(found, key=_order)}
 
 
-def _paths(audit: Audit, image: str, suffix: str, kind: Kind) -> Iterator[Path]:
-    for names in names_of(audit, image, suffix):
+def _paths(audit: Audit, image: str, kind: Kind) -> Iterator[Path]:
+    for names in names_of(audit, image):
         yield names.facial_voxels(*kind, 1 if kind[1] == "refaced" else None)
 
 

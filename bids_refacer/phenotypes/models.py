@@ -1,8 +1,9 @@
 """Two linear models in dual form, each as a path: predictions at every tuning, for many targets at once.
 
 Voxels enter through the matrix of their inner products alone, so that the cost depends on participants, not on voxels;
-targets are columns, so that a thousand permuted ones cost a few matrix products. numpy is enough for this: scikit-learn
-fits one target and one tuning at a time.
+targets are columns, so that a thousand permuted ones cost a few matrix products. scikit-learn has the same models, but
+not these paths: its ridge fits all targets at one penalty, and its partial least squares fits several targets with
+components in common, so that each permuted target would need a fit for each number of components.
 """
 
 from __future__ import annotations
@@ -55,9 +56,13 @@ def pls_path(train: np.ndarray, test: np.ndarray, targets: np.ndarray) -> np.nda
     doi:10.1080/03610918808812681), which is what conjugate gradients for least squares do step by step (Hestenes and
     Stiefel 1952, section 10); all vectors of voxels are held as combinations of participants.
 
-    Parameters, Returns
-    -------------------
-    as of `ridge_path`, with (COMPONENTS, m, p)
+    Parameters
+    ----------
+    train, test, targets : see `ridge_path`
+
+    Returns
+    -------
+    (COMPONENTS, m, p) float64, in the units of the targets
     """
     size = max(float(np.trace(train)) / len(train), np.finfo(float).tiny)
     train, test = train / size, test / size
@@ -114,7 +119,7 @@ def linear_kernel(voxels: np.ndarray, block: int = 8192) -> np.ndarray:
         part = voxels[:, start : start + block].astype(np.float64)
         part -= part.mean(axis=0)  # distances alone matter; small numbers keep their digits
         total += part @ part.T
-    return total / max(size, 1)
+    return np.asarray(total / max(size, 1))
 
 
 def centred(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 EPOCHS = (0, 4, 8, 16)
-"""When a network in training is asked for predictions; after 0 epochs it says that everyone is like the mean."""
+"""After how many epochs of training predictions are made; after 0 epochs the mean is predicted for everyone."""
 
 WIDTH, DROPOUT = 8, 0.5
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 16, 2e-3, 0.05
-_ASKED = 64  # heads at a time when nothing is learnt
+_PREDICTED = 64  # heads at a time when nothing is learnt
 
 
 class ResidualBlock(nn.Module):
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
 
 
 class PhenotypeNetwork(nn.Module):
-    """One number from a head: voxels in twos, two residual blocks, and a weight for each place of what they found.
+    """One number from a head: a strided convolution, two residual blocks, and a weight for each of their features.
 
     Places are kept to the end, as all heads lie in one frame; averaging over them would forget where a face is.
     """
@@ -51,14 +51,14 @@ class PhenotypeNetwork(nn.Module):
         with torch.no_grad():
             places = self.blocks(self.stem(torch.zeros(1, 1, *shape))).numel()
         self.head = nn.Linear(places, 1)
-        nn.init.zeros_(self.head.weight)  # it starts with what 0 epochs say
+        nn.init.zeros_(self.head.weight)  # the prediction of 0 epochs: the mean
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, 1, i, j, k) float32 -> (batch,), standard deviations of the target."""
-        found = functional.relu(self.blocks(self.stem(x))).flatten(1)
-        said: torch.Tensor = self.head(functional.dropout(found, DROPOUT, self.training))
-        return said[:, 0]
+        features = functional.relu(self.blocks(self.stem(x))).flatten(1)
+        predicted: torch.Tensor = self.head(functional.dropout(features, DROPOUT, self.training))
+        return predicted[:, 0]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Network:
         """A network of its own for each column; predictions at each of `EPOCHS`, (len(EPOCHS), m, p) float64."""
         x, z = (torch.from_numpy(self.volumes[who]).to(self.device) for who in (train, test))
         mean = x.float().mean(dim=0)
-        spread = torch.sqrt(sum(((part.float() - mean) ** 2).sum() for part in x.split(_ASKED)) / x.numel()).item()
+        squares = [((part.float() - mean) ** 2).sum() for part in x.split(_PREDICTED)]  # type: ignore[no-untyped-call]
+        spread = torch.sqrt(sum(squares[1:], squares[0]) / x.numel()).item()
         result = np.zeros((len(EPOCHS), len(test), targets.shape[1]))
         if spread == 0:  # identical heads, as ones without a face are: a network would still tell folds apart
             return result
@@ -99,7 +100,7 @@ class Network:
         train, test = heads
         order = np.random.default_rng(self.seed)
         cuda = [train.device] if train.device.type == "cuda" else []
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)  # type: ignore[no-untyped-call]
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)
         with torch.random.fork_rng(devices=cuda), exact:
             torch.manual_seed(self.seed)
             network = PhenotypeNetwork(tuple(train.shape[1:])).to(train.device)
@@ -107,7 +108,7 @@ class Network:
             found = []
             for epoch in range(EPOCHS[-1] + 1):
                 if epoch in EPOCHS:
-                    found.append(_ask(network, test, scale))
+                    found.append(_predict(network, test, scale))
                 if epoch < EPOCHS[-1]:
                     _epoch(network, optimizer, train, scale, target, order.permutation(len(train)))
         return np.stack(found)
@@ -119,11 +120,11 @@ def _scaled(heads: torch.Tensor, scale: tuple[torch.Tensor, float]) -> torch.Ten
     return ((heads.float() - mean) / spread)[:, None]
 
 
-def _ask(network: PhenotypeNetwork, heads: torch.Tensor, scale: tuple[torch.Tensor, float]) -> np.ndarray:
+def _predict(network: PhenotypeNetwork, heads: torch.Tensor, scale: tuple[torch.Tensor, float]) -> np.ndarray:
     network.eval()
     with torch.no_grad():
-        said = [network(_scaled(part, scale)) for part in heads.split(_ASKED)]
-    return torch.cat(said).double().cpu().numpy()
+        parts = [network(_scaled(part, scale)) for part in heads.split(_PREDICTED)]  # type: ignore[no-untyped-call]
+    return torch.cat(parts).double().cpu().numpy()
 
 
 def _epoch(
@@ -136,7 +137,7 @@ def _epoch(
 ) -> None:
     """See everyone once; squared error."""
     network.train()
-    for batch in torch.from_numpy(order).to(heads.device).split(BATCH):
+    for batch in torch.from_numpy(order).to(heads.device).split(BATCH):  # type: ignore[no-untyped-call]
         optimizer.zero_grad()
         loss = functional.mse_loss(network(_scaled(heads[batch], scale)), target[batch])
         loss.backward()  # type: ignore[no-untyped-call]

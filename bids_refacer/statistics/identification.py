@@ -13,7 +13,7 @@ from bids_refacer.statistics.bootstrap import draw_counts, percentile_interval
 from bids_refacer.statistics.paired import Interval
 
 FALSE_ACCEPT = np.concatenate([[0.0, 0.001, 0.002, 0.005, 0.01, 0.02], np.arange(1, 21) / 20])
-"""Shares of impostor pairs accepted at which the ROC curve is told."""
+"""Shares of impostor pairs accepted at which the ROC curve is given."""
 
 SLOTS = 512  # thresholds kept of each probe; exact for as many probes, a fine quantile grid for more
 
@@ -40,7 +40,7 @@ class ScoreCounter:
         """Slot of each distance: int64, in the shape of the input."""
         found = np.searchsorted(self.thresholds, distances)
         on = self.thresholds[np.minimum(found, len(self.thresholds) - 1)] == distances
-        return 2 * found + on
+        return np.asarray(2 * found + on)
 
     def add(self, start: int, distances: np.ndarray, own: np.ndarray, barred: np.ndarray | None = None) -> None:
         """Count a block of distances.
@@ -92,47 +92,66 @@ class Identification:
     n_gallery: int
 
 
-def identify(
-    ranks: np.ndarray,
-    genuine: np.ndarray,
-    counter: ScoreCounter,
-    participants: np.ndarray,
-    n_gallery: int,
-    seed: int,
-    resamples: int = 1000,
-    deepest: int = 50,
-) -> Identification:
-    """Figures of a set of probes.
+@dataclass(frozen=True)
+class Probes:
+    """Probes that were compared with a gallery.
 
-    Parameters
+    Attributes
     ----------
     ranks : (p,) float, rank of the own member of each probe, from 1; members at equal distance share their ranks
     genuine : (p,) float, distance of each probe to its own member
     counter : ScoreCounter made of `genuine`, with the impostors counted
     participants : (p,) of any kind, who each probe is; a participant's probes share one vote
     n_gallery : members of the gallery
+    """
+
+    ranks: np.ndarray
+    genuine: np.ndarray
+    counter: ScoreCounter
+    participants: np.ndarray
+    n_gallery: int
+
+
+def identify(probes: Probes, seed: int, resamples: int = 1000, deepest: int = 50) -> Identification:
+    """Figures of a set of probes.
+
+    Parameters
+    ----------
     seed, resamples : of the bootstrap
     deepest : last rank of the cumulative match curve
     """
-    people, who = np.unique(participants, return_inverse=True)
-    share = 1.0 / np.bincount(who)[who]
-    depth = np.arange(1, min(deepest, n_gallery) + 1)
-    hits = _sums((ranks[:, None] <= depth) * share[:, None], who)
-    accepted = np.zeros(counter.impostors.shape)
-    accepted[np.arange(len(who)), counter.slots(np.asarray(genuine, dtype=np.float32))] = share
-    mine, others = _sums(accepted, who), _sums(counter.impostors * share[:, None], who)
+    hits, accepted, impostors = _of_participants(probes, deepest)
+    people = len(hits)
     drawn = [
-        (counts @ hits / len(people), *_curve_figures(counts @ mine, counts @ others))
-        for counts in draw_counts(len(people), seed, resamples)
+        (counts @ hits / people, *_curve_figures(counts @ accepted, counts @ impostors))
+        for counts in draw_counts(people, seed, resamples)
     ]
-    cmc_low, cmc_high = percentile_interval(np.concatenate([d[0] for d in drawn]))
-    auc, eer = _curve_figures(mine.sum(0, keepdims=True), others.sum(0, keepdims=True))
-    intervals = [percentile_interval(np.concatenate([d[number] for d in drawn])) for number in (1, 2)]
+    cmc, auc, eer = (percentile_interval(np.concatenate(part)) for part in zip(*drawn, strict=True))
+    auc_of_all, eer_of_all = _curve_figures(accepted.sum(0, keepdims=True), impostors.sum(0, keepdims=True))
     return Identification(
-        hits.mean(axis=0), cmc_low, cmc_high,
-        Interval(float(auc[0]), *map(float, intervals[0])), Interval(float(eer[0]), *map(float, intervals[1])),
-        roc_curve(mine.sum(0), others.sum(0)), len(people), len(ranks), n_gallery,
-    )  # fmt: skip
+        cmc=hits.mean(axis=0),
+        cmc_low=cmc[0],
+        cmc_high=cmc[1],
+        auc=Interval(float(auc_of_all[0]), *map(float, auc)),
+        eer=Interval(float(eer_of_all[0]), *map(float, eer)),
+        roc=roc_curve(accepted.sum(0), impostors.sum(0)),
+        n_participants=people,
+        n_probes=len(probes.ranks),
+        n_gallery=probes.n_gallery,
+    )
+
+
+def _of_participants(probes: Probes, deepest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over the probes of each participant: hits up to each rank, genuine pairs and impostors in each slot."""
+    counter = probes.counter
+    _, who = np.unique(probes.participants, return_inverse=True)
+    share = 1.0 / np.bincount(who)[who]
+    depth = np.arange(1, min(deepest, probes.n_gallery) + 1)
+    accepted = np.zeros(counter.impostors.shape)
+    accepted[np.arange(len(who)), counter.slots(np.asarray(probes.genuine, dtype=np.float32))] = share
+    weighted = ((probes.ranks[:, None] <= depth) * share[:, None], accepted, counter.impostors * share[:, None])
+    hits, genuine, impostors = (_sums(values, who) for values in weighted)
+    return hits, genuine, impostors
 
 
 def roc_curve(genuine: np.ndarray, impostors: np.ndarray) -> np.ndarray:
@@ -145,13 +164,15 @@ def roc_curve(genuine: np.ndarray, impostors: np.ndarray) -> np.ndarray:
     if not genuine.sum() or not impostors.sum():
         return np.full(len(FALSE_ACCEPT), np.nan)
     accepted, false = (np.append(0.0, np.cumsum(part) / part.sum()) for part in (genuine, impostors))
-    return np.interp(FALSE_ACCEPT, false, accepted)  # where the curve rises steeply, its upper end counts
+    return np.asarray(np.interp(FALSE_ACCEPT, false, accepted))  # where the curve rises steeply, its upper end counts
 
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sums of rows by group: (n, c) -> (groups, c) float64."""
     rows = np.arange(len(group))
-    return sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(int(group.max()) + 1, len(group))) @ values
+    return np.asarray(
+        sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(int(group.max()) + 1, len(group))) @ values
+    )
 
 
 def _curve_figures(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bids_refacer.statistics.bootstrap import percentile_interval
-
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -84,52 +82,6 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 10_000, confidence: float = 0.95) -> Interval:
-    """Mean with a percentile bootstrap interval over subjects; NaN values are dropped.
-
-    Parameters
-    ----------
-    values : (n,) float, one per subject
-    seed : int, the same seed gives the same interval
-
-    Raises
-    ------
-    ValueError
-        If no value is left.
-    """
-    known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    if not len(known):
-        raise ValueError("There is no value to average; give at least one that is not NaN.")
-    drawn = known[_draws(len(known), seed, resamples)].mean(axis=1)
-    low, high = percentile_interval(drawn, confidence)
-    return Interval(float(known.mean()), float(low), float(high))
-
-
-def bootstrap_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, seed: int, resamples: int = 10_000, confidence: float = 0.95
-) -> Interval:
-    """Ratio of two means with a percentile bootstrap interval; subjects are drawn as pairs.
-
-    Parameters
-    ----------
-    numerator, denominator : (n,) float, the same subject at the same place; pairs with a NaN are dropped
-    seed : int, the same seed gives the same interval
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, no complete pair is left, or a denominator is not positive.
-    """
-    above, below = _complete_pairs(numerator, denominator)
-    if np.any(below <= 0):
-        raise ValueError("A denominator is not positive; a ratio of means needs positive values such as distances.")
-    draws = _draws(len(above), seed, resamples)
-    drawn = above[draws].mean(axis=1) / below[draws].mean(axis=1)
-    low, high = percentile_interval(drawn, confidence)
-    return Interval(float(above.mean() / below.mean()), float(low), float(high))
-
-
 def _complete_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1:
@@ -138,7 +90,3 @@ def _complete_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
     if not complete.any():
         raise ValueError("There is no complete pair; give at least one subject with both values.")
     return ours[complete], theirs[complete]
-
-
-def _draws(size: int, seed: int, resamples: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, size, (resamples, size))

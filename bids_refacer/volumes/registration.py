@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_refacer import processes
+from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
@@ -29,7 +30,7 @@ _OVERLAP_MM = 3.0
 _TIMEOUT_S = 600
 
 
-class RegistrationError(ValueError):
+class RegistrationError(AuditProblem):
     """The brain could not be brought into the canonical frame."""
 
 

@@ -42,7 +42,8 @@ image() {
   local version lists=/opt/bids_refacer/share/bids_refacer
   version=$("$python" -c 'import bids_refacer; print(bids_refacer.__version__)')
   bash "$tests/podman.sh" prepare
-  bash "$tests/podman.sh" build . "$tag" --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
+  bash "$tests/podman.sh" build . "$tag" --build-arg "VERSION=$version" \
+    --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
     > "$CI_DIR/build.log" 2>&1 || { tail -40 "$CI_DIR/build.log" >&2; fail build; }
   podman images "$tag"
   podman image inspect --format '{{range $name, $value := .Labels}}{{$name}}={{$value}}{{"\n"}}{{end}}' "$tag" | tee "$work/labels"
@@ -51,7 +52,8 @@ image() {
   if podman run --rm --entrypoint sh "$tag" -c 'command -v gcc cc c++ ld make pip'; then fail "compilers or pip in the image"; fi
   podman run --rm --entrypoint cat "$tag" "$lists/python-packages.txt" "$lists/debian-packages.txt" > "$work/packages"
   for package in torch== bids-validator-deno== libc6; do grep -F "$package" "$work/packages" || fail "$package is not listed"; done
-  time podman run --rm "$tag" --version
+  time podman run --rm "$tag" --version | tee "$work/version"
+  grep -qx "bids_refacer $version" "$work/version" || fail "the image's app is of another version"
 }
 
 native() {

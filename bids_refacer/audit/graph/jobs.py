@@ -9,21 +9,23 @@ from typing import Any
 
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, tool_label
+from bids_refacer.dataset.records import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolJob:
     """One tool on one image.
 
-    `seeds` has one seed per sample; `record` is what its record will say besides results; `definition` is the table of
-    a tool that the registry does not have; `replaces` is whether it puts another face there; `warnings` go into the
-    sidecars.
+    `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
+    where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
+    whether it puts another face there; `warnings` go into the sidecars.
     """
 
     tool: str
     version: str
     seeds: tuple[int, ...]
-    record: Mapping[str, Any] = field(hash=False)
+    key: Mapping[str, object] = field(hash=False)
+    input: Fingerprint | None = None
     definition: Mapping[str, Any] | None = field(default=None, hash=False)
     replaces: bool = False
     warnings: tuple[str, ...] = ()
@@ -34,6 +36,12 @@ class ToolJob:
     def node_name(self) -> str:
         """Name of its part of the graph."""
         return tool_label(self.tool)
+
+
+def record_start(image: HeadImage, tool: ToolJob) -> dict[str, Any]:
+    """What the record of an image and tool says of it before anything has run (`records.DefacedRecord`), as JSON."""
+    known = {} if tool.input is None else {"Input": tool.input.to_json()}
+    return {"Image": image.bids_path, "Tool": tool.tool, "Key": dict(tool.key), **known}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +60,42 @@ class ImageJob:
     @property
     def label(self) -> str:
         """What a person calls it."""
-        return label_of(self.image)
+        return self.image.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherJob:
+    """An image that is defaced as another one of its session was, and the tools that were run on that one.
+
+    `reference` is the audited image, `in_register` whether both are parts of one acquisition; `leader` is the part of
+    the image's own acquisition that is registered in the name of all. `names` and `reference_names` are those of
+    outputs of the image and of its reference. `native` are the tools that run on the image itself. A leader may have no
+    tools left: then only its registration is wanted.
+    """
+
+    image: HeadImage
+    leader: HeadImage
+    reference: HeadImage
+    in_register: bool
+    names: OutputNames
+    reference_names: OutputNames
+    tools: tuple[ToolJob, ...]
+    native: frozenset[str] = frozenset()
+
+    @property
+    def node_name(self) -> str:
+        """Name of its part of the graph."""
+        return node_name(self.image)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.image.label
 
 
 def node_name(image: HeadImage) -> str:
     """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
-    stem = image.bids_path.removesuffix(".gz").removesuffix(".nii").split("/")[-1]
-    return re.sub(r"[^0-9A-Za-z]+", "_", stem)
-
-
-def label_of(image: HeadImage) -> str:
-    """What a person calls an image: ``sub-01 ses-1 T1w``."""
-    return image.path.name.removesuffix(".gz").removesuffix(".nii").replace("_", " ")
+    return re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
 
 
 @dataclass(frozen=True, kw_only=True)

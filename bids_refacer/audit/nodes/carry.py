@@ -12,6 +12,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObje
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.publish import sizes, write_json
+from bids_refacer.dataset.records import DefacedRecord
 from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
@@ -146,7 +147,7 @@ class RecordDefaced(SimpleInterface):
         details = json.loads(Path(given.details).read_text())
         outputs = sizes(given.out_files, Path(given.root))
         known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
-        write_json(Path(given.target), {**given.content, **known})
+        write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())
         self._results["record"] = given.target
         return runtime
 

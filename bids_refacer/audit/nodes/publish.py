@@ -19,6 +19,7 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.dataset.records import Record
 from bids_refacer.files import unfinished, write_json
 
 
@@ -89,15 +90,9 @@ class WriteRecord(SimpleInterface):
         given = self.inputs
         lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
         published = sorted({file for files in lists if isdefined(files) for file in files})
-        details = {
-            name: json.loads(Path(path).read_text())
-            for name, path in (
-                ("Deface", given.deface_details),
-                ("Reface", given.reface_details),
-                ("Score", given.score_details),
-            )
-        }
-        record = {
+        reports = {"Deface": given.deface_details, "Reface": given.reface_details, "Score": given.score_details}
+        details = {name: json.loads(Path(file).read_text()) for name, file in reports.items()}
+        content = {
             **given.content,
             **details,
             "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
@@ -105,7 +100,7 @@ class WriteRecord(SimpleInterface):
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
             "Outputs": sizes(published, Path(given.root)),
         }
-        write_json(Path(given.target), record)
+        write_json(Path(given.target), Record.from_json(content).to_json())
         self._results["record"] = given.target
         return runtime
 
