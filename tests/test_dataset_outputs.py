@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from bids_refacer import __version__
+from bids_refacer.audit.status import done_row
 from bids_refacer.dataset import sidecars, tables, validation
 from bids_refacer.dataset.descriptions import derivatives
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
+from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.files import write_json, write_text
 
 DETAILS = {"Tool": "quickshear", "Version": "1.2.0", "Command": "quickshear ANAT", "Options": {"buffer": 10}}
@@ -70,7 +73,7 @@ def write_image_outputs(image: HeadImage, output: Path) -> None:
         surface = sidecars.surface_sidecar("s", sources=[uri], run_time_s=1.0, synthetic=True, details={"Units": "mm"})
         write_json(sidecar_of(path), surface)
     table = names.surfacedistance("quickshear")
-    tables.write_table(table, "surfacedistance", [tables.image_columns(image, "quickshear")])
+    tables.write_table(table, "surfacedistance", [subject_columns(image, "quickshear")])
     tables.write_dictionary(sidecar_of(table), "surfacedistance")
 
 
@@ -82,9 +85,9 @@ def output(bids: Path, tmp_path: Path) -> Path:
     assert [image.bids_path for image in images] == sorted(NAMES)
     for image in images:
         write_image_outputs(image, root)
-    status = [tables.status_row(image, "quickshear", stage="score", status="ok") for image in images]
-    tables.write_table(root / "status.tsv", "status", status)
-    tables.write_table(root / "defacing.tsv", "defacing", [tables.image_columns(images[0], "quickshear")])
+    status = [done_row(image, "quickshear", None, 1.0) for image in images]
+    write_rows(root / "status.tsv", StatusRow, status)
+    tables.write_table(root / "defacing.tsv", "defacing", [subject_columns(images[0], "quickshear")])
     tables.write_table(root / "surfacedistance.tsv", "surfacedistance", [])
     people = [{"participant_id": "sub-01"}, {"participant_id": "sub-02"}]
     tables.write_table(root / "participants.tsv", "participants", people)

@@ -12,7 +12,7 @@ from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.dataset.rows.tsv import TableError, TextTable, read_tsv
 from bids_refacer.group.cohorts import read_subgroups
 from bids_refacer.group.phenotype_tables import read_phenotypes
-from bids_refacer.training.data.preflight import read_rows
+from bids_refacer.training.data.selection import read_rows
 
 PACKAGE = Path(__file__).parent.parent / "bids_refacer"
 

@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from skimage.filters import threshold_otsu
 from skimage.measure import marching_cubes
 
+from bids_refacer.problems import AuditProblem
 from bids_refacer.surfaces.solid import CLOSING_MM, solid_head
 
 SMOOTHING_MM = 0.7  # standard deviation of the Gaussian; enough for Rician noise, too little to move a nose
@@ -33,7 +34,7 @@ MARGIN_VOXELS = 2  # air kept around the head, so that the surface closes where 
 FINEST_MM = 0.6  # finer grids are thinned to about 1 mm: the smoothing left nothing finer to see
 
 
-class SkinError(ValueError):
+class SkinError(AuditProblem):
     """No skin surface can be found in an image; the message says why and what to do."""
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
+from bids_refacer.problems import AuditProblem
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -33,7 +34,7 @@ _ANNEX_POINTER = b"/annex/objects/"  # how an unlocked git-annex file starts whe
 _LFS_POINTER = b"version https://git-lfs"
 
 
-class ImageError(ValueError):
+class ImageError(AuditProblem):
     """An image that cannot be used. The message is one sentence: which file, what is wrong, what to do."""
 
 
