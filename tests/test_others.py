@@ -14,7 +14,8 @@ from small_datasets import Done, add_image, average_head, run_with_stand_in, set
 from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows, plan_others
-from bids_refacer.dataset.images import HeadImage, Selection, find_images
+from bids_refacer.dataset.image_key import ImageKey
+from bids_refacer.dataset.images import HeadImage, Selection, find_images, head_image
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
@@ -199,13 +200,11 @@ def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Pa
 
 
 def image(name: str) -> HeadImage:
-    *pairs, suffix = name.split("_")
-    entities = dict(pair.split("-") for pair in pairs)
-    folder = f"sub-{entities['sub']}/" + (f"ses-{entities['ses']}/" if "ses" in entities else "") + "anat"
-    return HeadImage(
-        path=Path(f"/{folder}/{name}.nii.gz"), entities=entities, participant=entities["sub"],
-        session=entities.get("ses"), suffix=suffix, bids_uri=f"bids:raw:{folder}/{name}.nii.gz",
-    )  # fmt: skip
+    key = ImageKey.of(name)
+    session = f"ses-{key.session}/" if key.session else ""
+    found = head_image(Path(f"/sub-{key.participant}/{session}anat/{name}.nii.gz"), Path("/"))
+    assert found is not None
+    return found
 
 
 def test_one_part_is_audited_for_all() -> None:
