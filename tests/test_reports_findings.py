@@ -175,6 +175,23 @@ def test_a_number_keeps_the_text_of_its_table() -> None:
 def test_markdown_is_escaped() -> None:
     made = markdown("# Title <b>\n\nOne\ntwo & **three**\n\n- a\n- b\n\n1. <i>c</i>")
     assert made == (
-        "<h3>Title &lt;b&gt;</h3>\n<p>One two &amp; <strong>three</strong></p>\n<ul><li>a</li><li>b</li></ul>\n"
-        "<ol><li>&lt;i&gt;c&lt;/i&gt;</li></ol>"
+        "<h3>Title &lt;b&gt;</h3>\n<p>One\ntwo &amp; <strong>three</strong></p>\n"
+        "<ul>\n<li>a</li>\n<li>b</li>\n</ul>\n<ol>\n<li>&lt;i&gt;c&lt;/i&gt;</li>\n</ol>\n"
     )
+    assert "<h6>" in markdown("###### f"), "HTML has six levels"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("sub-<script>alert(1)</script>", "sub-&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<div onclick='x'>\n</div>", "&lt;div onclick='x'&gt;\n&lt;/div&gt;"),
+        ("[a](javascript:alert(1))", "[a](javascript:alert(1))"),
+        ("![a](https://example.org/a.png)", "![a](https://example.org/a.png)"),
+        ("<https://example.org> and https://example.org", "&lt;https://example.org&gt; and https://example.org"),
+        ("`a` \\* &lt; refaced_mean, a_b_c", "`a` \\* &amp;lt; refaced_mean, a_b_c"),
+    ],
+)
+def test_markdown_has_no_elements_of_others(text: str, html: str) -> None:
+    assert markdown(text) == f"<p>{html}</p>\n"
+    assert markdown(f"- {text}").startswith("<ul>\n<li>") and "<script" not in markdown(f"- {text}")
