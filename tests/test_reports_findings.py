@@ -156,11 +156,15 @@ def test_whom_to_do_again() -> None:
 @pytest.mark.parametrize(
     ("value", "digits", "percent", "expected"),
     [
-        (0.123456, 2, False, "0.12"), (-0.5, 2, False, "\u22120.50"), (1e-06, 3, False, "<\u20090.001"),
-        (0, 2, False, "0.00"), (0.416667, 1, True, "41.7\u2009%"), (-1e-05, 2, False, ">\u2009-0.01"),
+        (0.123456, 2, False, "0.12"),
+        (-0.5, 2, False, "\u22120.50"),
+        (1e-06, 3, False, "<\u20090.001"),
+        (0, 2, False, "0.00"),
+        (0.416667, 1, True, "41.7\u2009%"),
+        (-1e-05, 2, False, ">\u2009-0.01"),
         (None, 2, False, "nan"),
     ],
-)  # fmt: skip
+)
 def test_numbers(value: float | None, digits: int, percent: bool, expected: str) -> None:
     assert shown(value, digits, percent) == expected
 

@@ -1,4 +1,4 @@
-"""Pages as single files: template, style and scripts in one, which the browser is told never to leave."""
+"""Pages as single files: template, style and scripts in one, with a policy by which a browser loads nothing else."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
     """Fill a template of ``data/reports`` and write it; the file appears whole or not at all."""
-    text = _environment().get_template(template).render(
-        policy=POLICY, version=__version__, css=_asset("page.css"), js=_asset("page.js"), viewer=_asset("viewer.js"),
-        **values,
-    )  # fmt: skip
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=POLICY,
+            version=__version__,
+            css=_asset("page.css"),
+            js=_asset("page.js"),
+            viewer=_asset("viewer.js"),
+            **values,
+        )
+    )
     write_text(path, text)
 
 
