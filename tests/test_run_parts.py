@@ -16,7 +16,7 @@ from bids_refacer.audit.crash_files import Crash, read_crashes, sentence
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.tool import build_tool
 from bids_refacer.audit.nodes.child import ChildError, run_child
-from bids_refacer.audit.nodes.publish import Publish
+from bids_refacer.audit.nodes.publish import Output, Publish
 from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
@@ -227,15 +227,11 @@ def test_publish(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "details.json").write_text('{"RunTime": 2.0, "Options": {"x": 1}}')
     target = tmp_path / "out" / "sub-01_T1w.nii.gz"
-    entry = {
-        "target": str(target),
-        "sidecar": str(target.with_name("s.json")),
-        "content": {"Description": "d", "RunTime": 0.0},
-        "omit": ["Options"],
-    }
+    sidecar = SimpleNamespace(complete=lambda report: {"Description": "d", "RunTime": report["RunTime"]})
+    output = Output(target=target, sidecar=sidecar)
     files = [str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz")]
-    node = Publish(files=files, entries={"a.nii.gz": entry}, details=str(tmp_path / "details.json"))
-    assert node.run().outputs.out_files == [str(target), str(target.with_name("s.json"))]
+    node = Publish(files=files, outputs={"a.nii.gz": output}, details=str(tmp_path / "details.json"))
+    assert node.run().outputs.out_files == [str(target), str(target.with_name("sub-01_T1w.json"))]
     assert target.read_bytes() == b"a.nii.gz"
-    assert json.loads(target.with_name("s.json").read_text()) == {"Description": "d", "RunTime": 2.0}
-    assert sorted(path.name for path in target.parent.iterdir()) == ["s.json", "sub-01_T1w.nii.gz"]
+    assert json.loads(target.with_name("sub-01_T1w.json").read_text()) == {"Description": "d", "RunTime": 2.0}
+    assert sorted(path.name for path in target.parent.iterdir()) == ["sub-01_T1w.json", "sub-01_T1w.nii.gz"]

@@ -9,7 +9,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_refacer import __version__
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob
-from bids_refacer.audit.graph.outputs import brain_entries
+from bids_refacer.audit.graph.outputs import brain_outputs
 from bids_refacer.audit.graph.tool import TRUTH, build_tool
 from bids_refacer.audit.nodes.head import Align, BrainMask, CheckFace, InspectHead
 from bids_refacer.audit.nodes.publish import Publish
@@ -30,7 +30,7 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
     brain = Node(extractor, name=stages.BRAIN.node, mem_gb=2.0, n_procs=attack.processes)
     align = Node(Align(version=version("niimath")), name=stages.ALIGN.node, mem_gb=1.0)
     check = Node(CheckFace(), name=stages.CHECK_FACE.node, mem_gb=1.0)
-    publish = Node(Publish(entries=brain_entries(job)), name=stages.publish("brain").node, mem_gb=0.1)
+    publish = Node(Publish(outputs=brain_outputs(job)), name=stages.publish("brain").node, mem_gb=0.1)
     workflow.connect(
         [
             (inspect, brain, [("out_file", "in_file")]),
