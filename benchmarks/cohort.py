@@ -16,7 +16,7 @@ from benchmarks.attack import chosen, defaced, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table

@@ -11,7 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.surfaces.gifti import write_surface

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.group import timed
 from benchmarks.synthetic_outputs import image_path, write_output
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.group.gates import gate
+from bids_refacer.group.cohorts import gate
 from bids_refacer.group.outputs import read_audit
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
@@ -89,9 +89,9 @@ def main(count: int, permutations: int) -> None:
 
         def run() -> None:
             tables = phenotype_tables(settings, audit, gate(audit), phenotypes, print, permutations)
-            for row in tables["group_phenotype"]:
-                if row["roi"] == "face" and row["target"] == DEFAULT_TARGETS[0]:
-                    print(row["model"], row["tool"], row["image_type"], f"rho {row['spearman_rho']:.2f}", flush=True)
+            for row in tables.phenotypes:
+                if row.roi == "face" and row.target == DEFAULT_TARGETS[0]:
+                    print(row.model, row.tool, row.image_type, f"rho {row.spearman_rho:.2f}", flush=True)
 
         timed(f"{count} participants, {permutations} permutations", run)
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from small_datasets import DATA, add_image, start_dataset
 
 from bids_refacer.audit.nodes.score import _plain
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.tables import read_table, write_table
 from bids_refacer.files import write_json

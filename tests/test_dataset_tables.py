@@ -58,11 +58,11 @@ def test_defacing_columns_are_what_is_measured() -> None:
     """The numbers of the quality control are named once more in the code that makes them."""
     import numpy as np
 
-    from bids_refacer.defacers.qc import defacing_qc
+    from bids_refacer.defacers.removed_volumes import removed_volumes
 
     block = np.zeros((16, 16, 16), bool)
     block[4:12, 4:12, 4:12] = True
-    made = defacing_qc(block * 100.0, np.eye(4), block, block)
+    made = removed_volumes(block * 100.0, np.eye(4), block, block)
     assert set(made) < set(data_dictionary("defacing"))
 
 

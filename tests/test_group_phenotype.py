@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shutil import copytree
@@ -13,12 +14,14 @@ from group_runs import change, make_bids, run, table
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.validation import validate
 from bids_refacer.group import models as group_models
 from bids_refacer.group import phenotypes as group_phenotype
 from bids_refacer.group import run as group
+from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS, PhenotypeError, read_phenotypes
-from bids_refacer.group.phenotypes import NOTHING, phenotype_lines
+from bids_refacer.group.phenotypes import NOTHING
 from bids_refacer.phenotypes import network
 
 LABELS = tuple(f"{number:02}" for number in range(1, 25))
@@ -246,4 +249,5 @@ def test_rows_and_codes_of_participants(tmp_path: Path) -> None:
 
 
 def test_lines_are_for_the_face_and_ridge_alone() -> None:
-    assert phenotype_lines([{"roi": "head", "model": "ridge"}, {"roi": "face", "model": "ridge"}]) == []
+    rows = [PhenotypeRow(suffix="T1w", roi=roi, model="ridge") for roi in ("head", "face")]
+    assert phenotype_lines([replace(rows[0], spearman_rho=0.5), rows[1]]) == []

@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_tables(output: Path, page: str) -> None:
     assert own and all(bins[n.row][n.column] == n.value for n in own)
     for n in numbers:
         digits = len(n.shown.rstrip("\u2009%").partition(".")[2])
-        assert n.shown in (shown(n.value, digits), shown(n.value, digits, True))
+        assert n.shown in (shown(float(n.value), digits), shown(float(n.value), digits, True))
 
 
 def pictures(path: Path) -> list[np.ndarray]:

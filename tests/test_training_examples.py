@@ -91,7 +91,7 @@ def test_without_augmentation_an_example_is_its_head(heads: list[Head], monkeypa
 def test_a_pose_moves_image_skin_and_region_together(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     """A region that is drawn where the head is must still lie there after flip, turn and shift."""
     inside = (heads[0].skin_mm < 0).repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: inside)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: inside)
     monkeypatch.setattr(module, "AIR", -2)
     flips = set()
     for step in range(4):
@@ -110,7 +110,7 @@ def test_a_voxel_is_known_when_all_that_it_is_made_from_is(heads: list[Head], mo
     region = np.zeros(SHAPE, bool)
     region[32:64, 88:, 40:64] = True
     monkeypatch.setattr(module, "AIR", -2)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: region)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: region)
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: plain_draw(shift=np.array([1.0, 0, 0])))
     example = draw_example(heads[:1], 0, 0)
     removed = example.seen & ~example.known
@@ -133,7 +133,7 @@ def test_air_is_removed_with_the_tissue_in_half_of_the_examples(
     region = np.zeros(SHAPE, bool)
     region[32:64, 88:, 40:64] = True
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: plain_draw())
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: region)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: region)
     zeroed = []
     for step in range(6):
         example = draw_example(heads[:1], 1, step)
@@ -149,7 +149,7 @@ def test_a_fold_belongs_to_a_head(heads: list[Head], monkeypatch: pytest.MonkeyP
     """The fold of an example is that of `cross_fitted_priors`: the place of its participant, modulo five."""
     many = [replace(heads[0], name=str(number)) for number in range(7)]
     nothing = np.zeros(SHAPE, np.float32)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: nothing > 0)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: nothing > 0)
     monkeypatch.setattr(module, "apply_pose", lambda *args, **kwargs: nothing)
     monkeypatch.setattr(module, "apply_intensity", lambda values, *rest: values)
     monkeypatch.setattr(module, "tissue_field", lambda values, *rest: values)
@@ -163,7 +163,7 @@ def test_a_fold_belongs_to_a_head(heads: list[Head], monkeypatch: pytest.MonkeyP
 def test_items_are_given_the_prior_of_their_fold(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     folds, given = [], []
 
-    def example(heads: list[Head], seed: int, step: int) -> Example:
+    def example(heads: list[Head], seed: int, step: int, kinds: object) -> Example:
         folds.append(step % 5)
         return replace(empty, fold=step % 5)
 

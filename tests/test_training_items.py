@@ -34,7 +34,7 @@ def face_removed(number: int, monkeypatch: pytest.MonkeyPatch) -> Attacked:
     """One of the heads as it is, its face removed."""
     with monkeypatch.context() as patch:
         patch.setattr(module, "draw_augmentation", lambda rng: plain_draw())
-        patch.setattr(module, "draw_region", lambda head, rng: REGION)
+        patch.setattr(module, "draw_region", lambda head, rng, kinds: REGION)
         patch.setattr(module, "AIR", -2)
         return attacked(draw_example(average_heads()[number : number + 1], 0, 0), small_prior())
 
@@ -192,7 +192,7 @@ def test_noise_of_the_fields_is_announced_and_lies_where_they_were_drawn(example
 def test_intensities_of_an_item_are_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
     """One contrast, bias and noise for both stages: the coarse values are the fine ones, pooled."""
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: strong_draw())
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: REGION)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: REGION)
     found = attacked(draw_example(average_heads()[:1], 5, 0), small_prior())
     item, box, _ = fine(found)
     known = found.level.known[0, 0].numpy()[box] > 0

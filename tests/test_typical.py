@@ -19,7 +19,7 @@ from bids_refacer.refacing.sampling import SamplingSettings
 from bids_refacer.refacing.typical import WORDS, extremes, measures, unusual
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.training.data.heads import Head
-from bids_refacer.training.data.ranges import training_ranges
+from bids_refacer.training.data.priors import training_ranges
 from bids_refacer.training.data.regions import template_region
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.nifti import read_scan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.records import Record, all_records, any_other
 from bids_refacer.dataset.sidecars import software_versions
 from bids_refacer.defacers import DEFACERS

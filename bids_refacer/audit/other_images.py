@@ -19,7 +19,7 @@ from bids_refacer.dataset.other_images import OtherImage, find_others, one_of_pa
 from bids_refacer.dataset.records import fingerprint, is_current, read_defaced_record
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_columns
 from bids_refacer.defacers import Defacer
-from bids_refacer.defacers.user import read_definitions
+from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
 
 _MOST = 5  # names in a sentence

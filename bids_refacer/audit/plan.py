@@ -15,7 +15,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import AttackKey, fingerprint, is_current, read_record, record_key
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.defacers import DEFACERS, Defacer
-from bids_refacer.defacers.user import read_definitions, read_tools
+from bids_refacer.defacers.tools_file import read_definitions, read_tools
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 

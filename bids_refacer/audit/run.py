@@ -41,7 +41,7 @@ from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.audit.results import read_results
 from bids_refacer.audit.status import status_rows, summary
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import Selection, find_images
 from bids_refacer.dataset.names import LOCK, log_dir
 from bids_refacer.dataset.validation import validate

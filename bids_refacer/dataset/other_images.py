@@ -1,7 +1,7 @@
-"""The other images of a session: those that a run does not audit, and whose faces nobody must forget.
+"""The other images of a session: those that a run does not audit, and that show the face all the same.
 
-Everything in ``anat`` that is an image of a head shows the face: other contrasts, other runs, the other echoes or parts
-of an image of which one is audited. Each gets the image of its session whose deface mask fits it.
+They are other contrasts, other runs, and the other echoes or parts of an audited image. Each is paired with the audited
+image of its session whose deface mask fits it best.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, head
 PARTS = ("echo", "part", "inv", "flip", "mt")
 """Entities by which the files of one acquisition differ: they are in register, and share one mask."""
 
+Acquisition = tuple[str, frozenset[tuple[str, str]]]
+"""Suffix and all entities but `PARTS`, which are the same in all files of one acquisition."""
+
 _NO_FACE = ("defacemask", "mask", "dseg", "probseg")  # not images of a head
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherImage:
-    """An image to be defaced as another one was.
+    """An image that is defaced with the mask of an audited image of its session.
 
-    `reference` is an audited image of its session, None where there is none; `leader` is the one of its own parts that
-    is registered, in the name of all; `parts` is how many there are of them.
+    `reference` is the audited image, None where the session has none. `parts` is the number of files of the image's
+    acquisition (echoes, magnitude and phase); `leader` is the file among them that is registered to the reference, for
+    all of them.
     """
 
     image: HeadImage
@@ -34,13 +38,13 @@ class OtherImage:
 
     @property
     def in_register(self) -> bool:
-        """Whether it is a part of the reference itself, and needs no registration."""
+        """Whether image and reference are of the same acquisition, so that no registration is needed."""
         return self.reference is not None and _acquisition(self.image) == _acquisition(self.reference)
 
 
 def one_of_parts(selection: Selection) -> Selection:
     """The selection with one image of each acquisition: its first echo, as magnitude."""
-    kept: dict[object, HeadImage] = {}
+    kept: dict[Acquisition, HeadImage] = {}
     for image in sorted(selection.images, key=_rank):
         kept.setdefault(_acquisition(image), image)
     return replace(selection, images=tuple(sorted(kept.values(), key=lambda image: image.bids_path)))
@@ -49,15 +53,15 @@ def one_of_parts(selection: Selection) -> Selection:
 def find_others(
     bids_dir: Path, selection: Selection, *, participants: tuple[str, ...] = (), sessions: tuple[str, ...] = ()
 ) -> tuple[list[OtherImage], list[ImageProblem]]:
-    """All images below the ``anat`` folders that are not in the selection, and what is wrong with files among them.
+    """All images below the ``anat`` folders that are not in the selection, and the problems with these images.
 
     Parameters
     ----------
-    selection : what is audited (`one_of_parts`); files that it has problems with are not told about again
+    selection : the audited images (`one_of_parts`); problems that it lists are not listed again
     participants, sessions : labels; all when empty
     """
     images, problems = usable(unseen(bids_dir, selection, participants=participants, sessions=sessions))
-    acquisitions: dict[object, list[HeadImage]] = {}
+    acquisitions: dict[Acquisition, list[HeadImage]] = {}
     for image in sorted(images, key=_rank):
         acquisitions.setdefault(_acquisition(image), []).append(image)
     others = []
@@ -71,7 +75,7 @@ def find_others(
 def unseen(
     bids_dir: Path, selection: Selection, *, participants: tuple[str, ...] = (), sessions: tuple[str, ...] = ()
 ) -> list[HeadImage]:
-    """Images below the ``anat`` folders that the selection does not know, whatever state their files are in."""
+    """Images below the ``anat`` folders that the selection does not list; their files may be broken."""
     known = {image.bids_path for image in selection.images} | {problem.bids_path for problem in selection.problems}
     labels = participants or tuple(participant_labels(bids_dir))
     found = [image for image in _anatomy(bids_dir, labels, sessions) if image.bids_path not in known]
@@ -88,18 +92,20 @@ def _anatomy(bids_dir: Path, participants: Iterable[str], sessions: tuple[str, .
 
 
 def _reference(image: HeadImage, audited: Iterable[HeadImage]) -> HeadImage | None:
-    """The audited image of the same session that is most like it; a T1w before others, which most tools know less."""
+    """The audited image of the same session that is most alike.
+
+    The same acquisition comes first, then T1w, which most tools are made for, then the fewest different entities.
+    """
     own = [one for one in audited if (one.participant, one.session) == (image.participant, image.session)]
 
-    def unlike(one: HeadImage) -> tuple[bool, bool, int, str]:
-        apart = set(one.entities.items()) ^ set(image.entities.items())
-        return _acquisition(one) != _acquisition(image), one.suffix != "T1w", len(apart), one.bids_path
+    def difference(one: HeadImage) -> tuple[bool, bool, int, str]:
+        entities = set(one.entities.items()) ^ set(image.entities.items())
+        return _acquisition(one) != _acquisition(image), one.suffix != "T1w", len(entities), one.bids_path
 
-    return min(own, key=unlike, default=None)
+    return min(own, key=difference, default=None)
 
 
-def _acquisition(image: HeadImage) -> tuple[str, frozenset[tuple[str, str]]]:
-    """What the parts of one acquisition have in common."""
+def _acquisition(image: HeadImage) -> Acquisition:
     kept = frozenset((name, label) for name, label in image.entities.items() if name not in PARTS)
     return image.suffix, kept
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
@@ -54,7 +54,7 @@ def write_table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> No
             levels = columns[name].get("Levels")
             if levels and value not in levels:
                 raise ValueError(f"{path}: {value!r} is no level of the column '{name}': use one of {list(levels)}.")
-        lines.append("\t".join(_cell(row.get(name)) for name in columns))
+        lines.append("\t".join(cell_text(row.get(name)) for name in columns))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -77,7 +77,8 @@ def read_table(path: Path) -> list[dict[str, str | None]]:
     return [{name: None if cell == NOT_AVAILABLE else cell for name, cell in row.items()} for row in table.rows()]
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as tables write it: ``n/a`` for None and NaN, numbers with six significant digits, texts in one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
     if isinstance(value, float):

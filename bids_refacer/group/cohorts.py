@@ -1,8 +1,11 @@
-"""Who counts: tables of images become one value for each participant, in everyone and in subgroups."""
+"""Who counts: images whose defacing worked, one value for each participant, and subgroups of participants.
+
+Images whose defacing failed say nothing about the tool's privacy when it works.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +13,14 @@ import pandas as pd
 
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.participants import MISSING, read_participants
+from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
+from bids_refacer.dataset.rows.group import GroupImageRow
 from bids_refacer.group.outputs import SUBJECT, Audit, AuditError
+from bids_refacer.surfaces.verdicts import GRADES
 
 GATES = ("passed", "all")
+BRAIN_PERCENT = 5.0  # of the brain removed: more is a failure, where the table has no verdict
+FACE_MM = 1.0  # between defaced and true skin: less is a face that was left, where the table has no verdict
 EVERYONE = ("all", "all")
 _AGE_BANDS = ((18, "under 18"), (40, "18-39"), (60, "40-59"), (float("inf"), "60 and over"))
 # columns of participants.tsv that divide participants, by their names in lower case
@@ -38,13 +46,104 @@ class Cohort:
     images: pd.DataFrame
 
 
+def gate(audit: Audit, max_brain_percent: float | None = None, min_face_mm: float | None = None) -> pd.DataFrame:
+    """Why each defaced image is kept out, if it is.
+
+    The verdict of the participant level decides (``fail`` keeps out, ``warn`` does not); where the table has none, or
+    a limit is given, the limit does: on the percentage of the brain that was removed, and on how far (mean absolute
+    surface distance of the face) the defaced skin lies from the true one.
+
+    Returns
+    -------
+    DataFrame, one row for each image and tool of the distances
+        `SUBJECT`, and ``reason``: a text, empty for an image that counts.
+    """
+    face = audit.distances[(audit.distances["image_type"] == "defaced") & (audit.distances["part"] == "face")]
+    rows = audit.distances[SUBJECT].drop_duplicates().astype(str)
+    rows = rows.merge(face[[*SUBJECT, "masd_mm"]].astype(dict.fromkeys(SUBJECT, str)), on=SUBJECT, how="left")
+    known = {(row.participant_id, row.image, row.tool): row for row in audit.defacing}
+    defacing = [known.get(subject) for subject in rows[SUBJECT].itertuples(index=False, name=None)]
+    left = _failed([row.face_verdict if row else None for row in defacing])
+    cut = _failed([row.brain_verdict if row else None for row in defacing])
+    if left is None or min_face_mm is not None:
+        left = [distance < (FACE_MM if min_face_mm is None else min_face_mm) for distance in rows["masd_mm"]]
+    if cut is None or max_brain_percent is not None:
+        limit = BRAIN_PERCENT if max_brain_percent is None else max_brain_percent
+        cut = [_brain_removed(row) > limit for row in defacing]
+    return rows[SUBJECT].assign(reason=[_reason(*failed) for failed in zip(left, cut, strict=True)])
+
+
+def _failed(verdicts: Sequence[str | None]) -> list[bool] | None:
+    """Whether each image failed, by the verdicts of the participant level; None where its table has none."""
+    known = {verdict for verdict in verdicts if verdict is not None}
+    return [verdict == "fail" for verdict in verdicts] if known and known <= set(GRADES) else None
+
+
+def _brain_removed(row: DefacingRow | None) -> float:
+    """Percent of the brain; NaN, which exceeds no limit, where it is not known."""
+    return float("nan") if row is None or row.brain_removed_percent is None else row.brain_removed_percent
+
+
+def _reason(face_is_left: bool, brain_is_cut: bool) -> str:
+    return ", ".join(word for word, failed in (("face left", face_is_left), ("brain cut", brain_is_cut)) if failed)
+
+
+def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[GroupImageRow]:
+    """Table group_images: every image and tool, whether it counts, and if not why.
+
+    Parameters
+    ----------
+    audit : Audit
+    reasons : DataFrame of `gate`
+    """
+    rows = [
+        GroupImageRow(
+            participant_id=participant,
+            image=image,
+            tool=tool,
+            state="excluded" if reason else "used",
+            reason=reason or None,
+        )
+        for participant, image, tool, reason in reasons.itertuples(index=False)
+    ]
+    done = {(row.image, row.tool) for row in rows}
+    rows += [
+        GroupImageRow(
+            participant_id=row.participant_id, image=row.image, tool=row.tool, state="failed", reason=row.message
+        )
+        for row in audit.status
+        if _has_failed(row) and (row.image, row.tool) not in done
+    ]
+    rows += _missing_rows(reasons, rows)
+    return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
+
+
+def _has_failed(row: StatusRow) -> bool:
+    is_other = row.status == "skipped" and row.tool is None  # an image that the run was not to audit
+    return row.status != "ok" and not is_other
+
+
+def _missing_rows(reasons: pd.DataFrame, known: Sequence[GroupImageRow]) -> list[GroupImageRow]:
+    """Images that have no result with a tool that others have."""
+    people = dict(zip(reasons["image"], reasons["participant_id"], strict=True))
+    there = {(row.image, row.tool) for row in known}
+    return [
+        GroupImageRow(
+            participant_id=people[image], image=image, tool=tool, state="missing", reason="no result with this tool yet"
+        )
+        for image in sorted(people)
+        for tool in sorted(reasons["tool"].unique())
+        if not {(image, tool), (image, None)} & there
+    ]
+
+
 def cohorts(audit: Audit, reasons: pd.DataFrame) -> Iterator[Cohort]:
     """Every kind of image behind every gate.
 
     Parameters
     ----------
     audit : Audit
-    reasons : DataFrame of `group.gates.gate`
+    reasons : DataFrame of `gate`
     """
     rows = audit.distances[audit.distances["image_type"] != "refaced"]
     for suffix, of_kind in rows.groupby("suffix", sort=True):

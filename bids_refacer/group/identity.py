@@ -2,145 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.rows.group_people import CmcRow, IdentificationRow, RocRow
 from bids_refacer.group.cohorts import GATES
-from bids_refacer.group.faces import (
-    PROBES,
-    Member,
-    Probe,
-    find_gallery,
-    find_probes,
-    find_rescans,
-    load_maps,
-    surface_of,
+from bids_refacer.group.faces import PROBES, Probe, find_gallery, find_probes, find_rescans
+from bids_refacer.group.outputs import Audit
+from bids_refacer.group.search import (
+    FaceGallery,
+    SearchResult,
+    open_gallery,
+    search,
+    search_exchanged,
+    search_true_faces,
 )
-from bids_refacer.group.outputs import Audit, AuditError
-from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification, Probes, identify
-from bids_refacer.surfaces.gifti import GiftiError, read_surface
-from bids_refacer.surfaces.identity import read_face_map
-from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
-from bids_refacer.surfaces.identity_matching import Gallery, Matches, match, reranked
+from bids_refacer.statistics.identification import FALSE_ACCEPT, Identification
 
-Row = dict[str, Any]
-
-EXCHANGES = 20
-"""Times that labels are exchanged for the check: with 72 faces, the AUC of one exchange has a standard deviation of
-0.035, of twenty 0.005 (measured on synthetic faces; 38 and 39 of 40 intervals hold 0.5)."""
-_CHECKED = 4000  # probes of that check at most, for its time in large galleries
+Search = tuple[IdentificationRow, SearchResult | None]
+"""What was looked up where, and how it fared; None when there was nobody to look up."""
 
 
-class Search:
-    """Looks probes up in one gallery and tells how that went, for the rows of both tables."""
+@dataclass(frozen=True, kw_only=True)
+class IdentityTables:
+    """Rows of the three tables of identification."""
 
-    def __init__(self, members: Sequence[Member], suffix: str, *, rerank: int, seed: int) -> None:
-        """Take who is in the gallery; `rerank` is how many of the nearest are compared again by their surfaces."""
-        self.members, self.suffix, self.rerank, self.seed = members, suffix, rerank, seed
-        self._member_shape = lru_cache(maxsize=400)(_shape)  # the same few members are near to many probes
-        self.maps = load_maps([member.path for member in members])
-        self.gallery = Gallery(self.maps)
-        self.summary: list[Row] = []
-        self.curves: list[Row] = []
-        self.roc: list[Row] = []
-
-    def check(self, participants: Sequence[str]) -> None:
-        """Look the true faces of the participants up as they are, and everyone's with their labels exchanged."""
-        wanted = set(participants)
-        names = np.array([member.person for member in self.members])
-        own = np.array([number for number, name in enumerate(names) if name in wanted], dtype=int)
-        if len(own):
-            self._tell_check("original", own, own, None)
-        probes, labels = self._exchanged(len(names))
-        self._tell_check("shuffled", probes, labels, probes)  # a true face at distance 0 is no impostor
-
-    def _tell_check(self, image_type: str, probes: np.ndarray, labels: np.ndarray, barred: np.ndarray | None) -> None:
-        """Look the gallery's own faces up under these labels."""
-        found = match(self.maps[probes], self.gallery, labels, barred=barred)
-        people = np.array([self.members[number].person for number in probes])
-        for gate in GATES:
-            about = {"image_type": image_type, "scan": "same", "gate": gate, "n_missing": 0}
-            self._tell(about, found, found.ranks, people, labels, compared=0, left_out=int(barred is not None))
-
-    def look_up(
-        self, probes: Sequence[Probe], about: Row, missing: int = 0, kept_out: frozenset[str] = frozenset()
-    ) -> None:
-        """Look probes up, those of the same scan and of other scans by themselves; `kept_out` are images."""
-        for scan in ("same", "other"):
-            chosen = [probe for probe in probes if probe.scan == scan]
-            if not chosen:
-                continue
-            own = np.array([probe.own for probe in chosen])
-            found = match(load_maps([probe.path for probe in chosen]), self.gallery, own, nearest=max(self.rerank, 1))
-            ranks, compared = self._reranked(chosen, found, own)
-            people = np.array([probe.participant for probe in chosen])
-            passed = np.array([probe.image not in kept_out for probe in chosen])
-            for gate, which in zip(GATES, (passed, np.ones(len(chosen), dtype=bool)), strict=True):
-                lost = {probe.image for probe, inside in zip(chosen, which, strict=True) if not inside}
-                row = {**about, "scan": scan, "gate": gate, "n_missing": missing + len(lost)}
-                if which.any():
-                    some = Matches(found.genuine[which], found.ranks[which], found.counter.of(which), found.nearest)
-                    self._tell(row, some, ranks[which], people[which], own[which], compared)
-                else:
-                    self._tell_nothing(row)
-        if not probes:
-            for gate in GATES:
-                self._tell_nothing({**about, "scan": "same", "gate": gate, "n_missing": missing})
-
-    def _exchanged(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Everyone several times, each time under another's label: a random order, turned by one place, two, ..."""
-        order = np.random.default_rng(self.seed).permutation(count)
-        turns = range(1, 1 + min(EXCHANGES, count - 1, max(1, _CHECKED // count)))
-        return np.tile(order, len(turns)), np.concatenate([np.roll(order, turn) for turn in turns])
-
-    def _reranked(self, probes: Sequence[Probe], found: Matches, own: np.ndarray) -> tuple[np.ndarray, int]:
-        """Ranks after the nearest were compared by their surfaces, where these are kept; how many were compared."""
-        exact = np.full(found.nearest.shape, np.nan)
-        for number, probe in enumerate(probes if self.rerank > 1 else ()):
-            others = [self.members[member].path for member in found.nearest[number]]
-            if all(surface_of(path).is_file() for path in (probe.path, *others)):
-                face = _shape(probe.path)
-                exact[number] = [face_distance(face, self._member_shape(path)) for path in others]
-        compared = ~np.isnan(exact).any(axis=1)
-        ranks = found.ranks.copy()
-        ranks[compared] = reranked(ranks[compared], found.nearest[compared], own[compared], exact[compared])
-        return ranks, found.nearest.shape[1] if compared.any() else 0
-
-    def _tell_nothing(self, about: Row) -> None:
-        self.summary.append({"suffix": self.suffix, **about, "n_participants": 0, "n_probes": 0})
-
-    def _tell(
-        self,
-        about: Row,
-        found: Matches,
-        ranks: np.ndarray,
-        people: np.ndarray,
-        own: np.ndarray,
-        compared: int,
-        left_out: int = 0,
-    ) -> None:
-        """Add the rows of one search; `left_out` members of the gallery were barred for each probe."""
-        size = len(self.members) - left_out
-        result = identify(Probes(ranks, found.genuine, found.counter, people, size), self.seed)
-        row: Row = {"suffix": self.suffix, **about, "n_reranked": compared}
-        row["n_fillers"] = len(self.members) - len(np.unique(own))
-        row["genuine_median_mm"] = float(np.median(found.genuine))
-        self.summary.append({**row, **_figures(result)})
-        kind = {name: row.get(name) for name in ("suffix", "tool", "image_type", "scan", "gate")}
-        for depth, rate in enumerate(result.cmc):
-            bounds = {"rate_low": float(result.cmc_low[depth]), "rate_high": float(result.cmc_high[depth])}
-            chance = (depth + 1) / size
-            self.curves.append({**kind, "rank": depth + 1, "rate": float(rate), **bounds, "chance": chance})
-        pairs = zip(FALSE_ACCEPT, result.roc, strict=True)
-        self.roc += [{**kind, "false_accept": float(false), "true_accept": float(true)} for false, true in pairs]
+    identification: Sequence[IdentificationRow] = ()
+    cmc: Sequence[CmcRow] = ()
+    roc: Sequence[RocRow] = ()
 
 
-def identification_rows(
+def identification_tables(
     audit: Audit,
     reasons: pd.DataFrame,
     fillers: Sequence[Path],
@@ -148,20 +44,19 @@ def identification_rows(
     rerank: int,
     seed: int,
     say: Callable[[str], None],
-) -> dict[str, list[Row]]:
+) -> IdentityTables:
     """Tables group_identification, group_cmc and group_roc.
 
     Parameters
     ----------
     audit : Audit
-    reasons : DataFrame of `group.gates.gate`
+    reasons : DataFrame of `group.cohorts.gate`
     fillers : output directories whose originals only fill the gallery
     rerank : how many of the nearest are compared again by their surfaces
     seed : of bootstrap and exchanged labels
-    say : told what is missing
+    say : receives a sentence for each kind of image without true faces
     """
-    tables: dict[str, list[Row]] = {name: [] for name in ("group_identification", "group_cmc", "group_roc")}
-    failed = {tool: frozenset(rows["image"]) for tool, rows in reasons[reasons["reason"] != ""].groupby("tool")}
+    searches: list[IdentityTables] = []
     for suffix in sorted(audit.distances["suffix"].unique()):
         members = find_gallery(audit, fillers, suffix)
         if len(members) < 2:
@@ -170,40 +65,133 @@ def identification_rows(
                 "it needs two or more: run the participant level again with --keep-refaced, or add --filler-dataset."
             )
             continue
-        search = Search(members, suffix, rerank=rerank, seed=seed)
-        search.check(audit.participants)
-        rescans = find_rescans(audit, members, suffix)
-        if rescans:
-            search.look_up(rescans, {"image_type": "original"})
-        of_kind = audit.distances[audit.distances["suffix"] == suffix]
-        for tool in sorted(of_kind["tool"].unique()):
-            types = set(of_kind.loc[of_kind["tool"] == tool, "image_type"])
-            for image_type in [name for name in PROBES if name in types]:
-                probes, missing = find_probes(audit, members, suffix, tool, image_type)
-                about = {"tool": tool, "image_type": image_type}
-                search.look_up(probes, about, missing, failed.get(tool, frozenset()))
-        for rows, found in zip(tables.values(), (search.summary, search.curves, search.roc), strict=True):
-            rows += found
-    return tables
+        gallery = open_gallery(members)
+        checks = check_searches(gallery, suffix, audit.participants, seed)
+        searches += [search_tables(*found, seed) for found in checks]
+        searches += [search_tables(*found, seed) for found in _face_searches(audit, reasons, gallery, suffix, rerank)]
+    return IdentityTables(
+        identification=[row for tables in searches for row in tables.identification],
+        cmc=[row for tables in searches for row in tables.cmc],
+        roc=[row for tables in searches for row in tables.roc],
+    )
 
 
-def _figures(result: Identification) -> Row:
-    row: Row = {"n_participants": result.n_participants, "n_probes": result.n_probes, "n_gallery": result.n_gallery}
-    for depth in (1, 5):
-        at = min(depth, len(result.cmc)) - 1
-        row |= {
-            f"rank{depth}": float(result.cmc[at]),
-            f"rank{depth}_low": float(result.cmc_low[at]),
-            f"rank{depth}_high": float(result.cmc_high[at]),
-            f"rank{depth}_chance": min(depth / result.n_gallery, 1.0),
-        }
-    for name, interval in (("auc", result.auc), ("eer", result.eer)):
-        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return row
+def check_searches(gallery: FaceGallery, suffix: str, participants: Sequence[str], seed: int) -> Iterator[Search]:
+    """The true faces of the participants looked up as they are, and everyone's with their labels exchanged."""
+    found = {"original": search_true_faces(gallery, participants), "shuffled": search_exchanged(gallery, seed)}
+    for image_type, result in found.items():
+        for gate in GATES if result else ():
+            about = IdentificationRow(suffix=suffix, image_type=image_type, scan="same", gate=gate, n_missing=0)
+            yield about, result
 
 
-def _shape(path: Path) -> FaceShape:
-    try:
-        return FaceShape(read_surface(surface_of(path)), read_face_map(path).rigid)
-    except GiftiError as error:
-        raise AuditError(f"{error} It was to be compared again: --rerank 0 does without.") from error
+def _face_searches(
+    audit: Audit, reasons: pd.DataFrame, gallery: FaceGallery, suffix: str, rerank: int
+) -> Iterator[Search]:
+    """Other scans of the participants, then what each tool left and what was recovered from it."""
+    rescans = find_rescans(audit, gallery.members, suffix)
+    if rescans:
+        about = IdentificationRow(suffix=suffix, image_type="original")
+        yield from _probe_searches(gallery, about, rescans, rerank)
+    failed = {tool: frozenset(rows["image"]) for tool, rows in reasons[reasons["reason"] != ""].groupby("tool")}
+    of_kind = audit.distances[audit.distances["suffix"] == suffix]
+    for tool in sorted(of_kind["tool"].unique()):
+        types = set(of_kind.loc[of_kind["tool"] == tool, "image_type"])
+        for image_type in [name for name in PROBES if name in types]:
+            probes, missing = find_probes(audit, gallery.members, suffix, tool, image_type)
+            about = IdentificationRow(suffix=suffix, tool=tool, image_type=image_type, n_missing=missing)
+            yield from _probe_searches(gallery, about, probes, rerank, failed.get(tool, frozenset()))
+
+
+def _probe_searches(
+    gallery: FaceGallery,
+    about: IdentificationRow,
+    probes: Sequence[Probe],
+    rerank: int,
+    failed: frozenset[str] = frozenset(),
+) -> Iterator[Search]:
+    """Look probes up, those of the same scan and of other scans by themselves; `failed` images do not pass the gate."""
+    missing = about.n_missing or 0
+    for scan in ("same", "other"):
+        chosen = [probe for probe in probes if probe.scan == scan]
+        result = search(gallery, chosen, rerank) if chosen else None
+        passed = np.array([probe.image not in failed for probe in chosen])
+        lost = len({probe.image for probe in chosen} & failed)
+        if result is not None:
+            row = replace(about, scan=scan, gate="passed", n_missing=missing + lost)
+            yield row, result.of(passed) if passed.any() else None
+            yield replace(about, scan=scan, gate="all", n_missing=missing), result
+    if not probes:
+        for gate in GATES:
+            yield replace(about, scan="same", gate=gate, n_missing=missing), None
+
+
+def search_tables(about: IdentificationRow, result: SearchResult | None, seed: int) -> IdentityTables:
+    """The rows of one search; `about` says what was looked up, `result` is None when there was nobody."""
+    if result is None:
+        return IdentityTables(identification=[replace(about, n_participants=0, n_probes=0)])
+    figures = result.figures(seed)
+    return IdentityTables(
+        identification=[_identification_row(about, result, figures)],
+        cmc=list(_cmc_rows(about, figures)),
+        roc=list(_roc_rows(about, figures)),
+    )
+
+
+def _identification_row(about: IdentificationRow, result: SearchResult, figures: Identification) -> IdentificationRow:
+    first, fifth = 0, min(5, len(figures.cmc)) - 1
+    return replace(
+        about,
+        n_participants=figures.n_participants,
+        n_probes=figures.n_probes,
+        n_gallery=figures.n_gallery,
+        n_fillers=result.n_fillers,
+        n_reranked=result.n_reranked,
+        rank1=float(figures.cmc[first]),
+        rank1_low=float(figures.cmc_low[first]),
+        rank1_high=float(figures.cmc_high[first]),
+        rank1_chance=min(1 / figures.n_gallery, 1.0),
+        rank5=float(figures.cmc[fifth]),
+        rank5_low=float(figures.cmc_low[fifth]),
+        rank5_high=float(figures.cmc_high[fifth]),
+        rank5_chance=min(5 / figures.n_gallery, 1.0),
+        auc=figures.auc.estimate,
+        auc_low=figures.auc.low,
+        auc_high=figures.auc.high,
+        eer=figures.eer.estimate,
+        eer_low=figures.eer.low,
+        eer_high=figures.eer.high,
+        genuine_median_mm=float(np.median(result.matches.genuine)),
+    )
+
+
+def _cmc_rows(about: IdentificationRow, figures: Identification) -> Iterator[CmcRow]:
+    curve: Iterable[tuple[float, float, float]] = zip(
+        figures.cmc.tolist(), figures.cmc_low.tolist(), figures.cmc_high.tolist(), strict=True
+    )
+    for rank, (rate, low, high) in enumerate(curve, start=1):
+        yield CmcRow(
+            suffix=about.suffix,
+            tool=about.tool,
+            image_type=about.image_type,
+            scan=about.scan,
+            gate=about.gate,
+            rank=rank,
+            rate=rate,
+            rate_low=low,
+            rate_high=high,
+            chance=rank / figures.n_gallery,
+        )
+
+
+def _roc_rows(about: IdentificationRow, figures: Identification) -> Iterator[RocRow]:
+    for false_accept, true_accept in zip(FALSE_ACCEPT.tolist(), figures.roc.tolist(), strict=True):
+        yield RocRow(
+            suffix=about.suffix,
+            tool=about.tool,
+            image_type=about.image_type,
+            scan=about.scan,
+            gate=about.gate,
+            false_accept=false_accept,
+            true_accept=true_accept,
+        )

@@ -6,8 +6,9 @@ Only tables are read, and the records beside them where there are any; images ar
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,9 @@ from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
+from bids_refacer.dataset.rows.table import RowType, columns_of
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]
@@ -35,26 +38,28 @@ class AuditError(DatasetError):
 class Audit:
     """The tables of one or more participant outputs, one below the other.
 
+    Tables that statistics are computed from are DataFrames, those that are looked up are rows.
+
     Attributes
     ----------
     outputs : where they came from
     distances : rows of surfacedistance.tsv; ``masd_mm`` is a number or NaN, ``suffix`` is the image's (T1w)
-    defacing, status, calibration : rows of these tables; empty when there are none
+    calibration : rows of calibration.tsv; empty when there are none
+    defacing, status : rows of these tables; empty when there are none
     notes : sentences about what could not be checked
     """
 
     outputs: tuple[Path, ...]
     distances: pd.DataFrame
-    defacing: pd.DataFrame
-    status: pd.DataFrame
     calibration: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
+    defacing: tuple[DefacingRow, ...]
+    status: tuple[StatusRow, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def participants(self) -> list[str]:
         """Everyone whom any table knows, sorted."""
-        known = {name for table in (self.distances, self.status) for name in table["participant_id"].unique()}
-        return sorted(known)
+        return sorted({*self.distances["participant_id"].unique(), *(row.participant_id for row in self.status)})
 
 
 def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
@@ -72,25 +77,25 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
     distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
     distances["suffix"] = [suffix_of(str(image)) for image in distances["image"]]
-    tables = {
-        "defacing": [_table(output, "defacing", SUBJECT, []) for output in outputs],
-        "status": [_table(output, "status", ["participant_id", "status"], []) for output in outputs],
-        "calibration": [_table(output, "calibration", SUBJECT + ["part"], _CALIBRATION_NUMBERS) for output in outputs],
-    }
-    stacked = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    if distances.empty and stacked["status"].empty:
+    defacing = _stacked(outputs, "defacing", SUBJECT, [])
+    status = _stacked(outputs, "status", ["participant_id", "status"], [])
+    calibration = _stacked(outputs, "calibration", [*SUBJECT, "part"], _CALIBRATION_NUMBERS)
+    if distances.empty and status.empty:
         raise AuditError(
             f"{_names(outputs)} hold neither distances nor failures, so there is no participant to tell about: run the "
             "participant level first."
         )
-    defacing = _without_doubles(stacked["defacing"], SUBJECT, "defacing.tsv")
-    calibration = _without_doubles(stacked["calibration"], _CALIBRATION_KEY, "calibration.tsv")
-    status = stacked["status"].drop_duplicates(ignore_index=True)
-    audit = Audit(
-        outputs=tuple(outputs), distances=distances, defacing=defacing, status=status, calibration=calibration
+    defacing = _without_doubles(defacing, SUBJECT, "defacing.tsv")
+    calibration = _without_doubles(calibration, _CALIBRATION_KEY, "calibration.tsv")
+    judged = tuple(_rows(defacing, DefacingRow))
+    return Audit(
+        outputs=tuple(outputs),
+        distances=distances,
+        calibration=calibration,
+        defacing=judged,
+        status=tuple(_rows(status.drop_duplicates(ignore_index=True), StatusRow)),
+        notes=tuple(_check_settings(outputs, judged, allow_mixed)),
     )
-    _refuse_mixed(audit, allow_mixed)
-    return audit
 
 
 def _distances(output: Path) -> pd.DataFrame:
@@ -98,6 +103,10 @@ def _distances(output: Path) -> pd.DataFrame:
     if not path.is_file():
         raise AuditError(f"{path} is missing: run the participant level into {output} first, or correct the path.")
     return _table(output, "surfacedistance", [*SUBJECT, "image_type", "part"], ["masd_mm"], optional=["sample"])
+
+
+def _stacked(outputs: Sequence[Path], table: str, texts: list[str], numbers: list[str]) -> pd.DataFrame:
+    return pd.concat([_table(output, table, texts, numbers) for output in outputs], ignore_index=True)
 
 
 def _table(
@@ -151,35 +160,52 @@ def _without_doubles(rows: pd.DataFrame, key: list[str], table: str) -> pd.DataF
     return unique
 
 
-def _refuse_mixed(audit: Audit, allow_mixed: bool) -> None:
-    """All results must come from one attack, and each tool from one version of it."""
-    found: dict[str, dict[str, int]] = {name: {} for name in _SHARED}
-    count = 0
-    for output in audit.outputs:
-        for record in all_records(output):
-            count += 1
-            for name in _SHARED:
-                value = json.dumps(record.key.get(name), sort_keys=True)
-                found[name][value] = found[name].get(value, 0) + 1
-    if not count:
-        audit.notes.append(
+def _rows(table: pd.DataFrame, kind: type[RowType]) -> Iterator[RowType]:
+    """Typed rows of a table that was read; None where a cell is missing, or is no number in a column of numbers."""
+    columns = {name: cell for name, cell in columns_of(kind).items() if name in table}
+    cells = [_texts(table[name]) if cell is str else _floats(table[name]) for name, cell in columns.items()]
+    for values in zip(*cells, strict=True):
+        yield kind(**dict(zip(columns, values, strict=True)))
+
+
+def _texts(cells: pd.Series) -> list[str | None]:
+    return [None if pd.isna(cell) else str(cell) for cell in cells]
+
+
+def _floats(cells: pd.Series) -> list[float | None]:
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    return [None if pd.isna(number) else float(number) for number in numbers]
+
+
+def _check_settings(outputs: Sequence[Path], defacing: Sequence[DefacingRow], allow_mixed: bool) -> list[str]:
+    """Check that all results come from one attack, and each tool's from one version; sentences on what differs."""
+    records, counts = _counted_settings(outputs)
+    notes = []
+    if not records:
+        notes.append(
             "There are no records (.bids_refacer) in the outputs: whether all results were made with the same model, "
             "seed and version cannot be checked."
         )
-    if "version" in audit.defacing:
-        for tool, rows in audit.defacing.groupby("tool", observed=True):
-            found[f"version of {tool}"] = rows["version"].value_counts().to_dict()
-    mixed = {name: values for name, values in found.items() if len(values) > 1}
-    sentences = [f"{name}: {_values(values)}" for name, values in mixed.items()]
+    for tool in sorted({row.tool for row in defacing if row.tool is not None}):
+        versions = Counter(row.version for row in defacing if row.tool == tool and row.version is not None)
+        counts[f"version of {tool}"] = dict(versions.most_common())
+    mixed = [f"{name}: {_values(values)}" for name, values in counts.items() if len(values) > 1]
     if mixed and not allow_mixed:
         raise AuditError(
-            f"The results in {_names(audit.outputs)} were not all made alike ({'; '.join(sentences)}): run the "
+            f"The results in {_names(outputs)} were not all made alike ({'; '.join(mixed)}): run the "
             "participant level again with one setting, or give --allow-mixed to take them together."
         )
-    audit.notes.extend(f"Mixed settings were allowed: {sentence}." for sentence in sentences)
+    return notes + [f"Mixed settings were allowed: {sentence}." for sentence in mixed]
 
 
-def _values(counts: dict[str, int]) -> str:
+def _counted_settings(outputs: Sequence[Path]) -> tuple[int, dict[str, dict[str, int]]]:
+    """How many records there are, and how many of them have each value of a setting."""
+    keys = [record.key for output in outputs for record in all_records(output)]
+    values = {name: [json.dumps(key.get(name), sort_keys=True) for key in keys] for name in _SHARED}
+    return len(keys), {name: dict(Counter(texts)) for name, texts in values.items()}
+
+
+def _values(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{value[:60]} ({number} image x tool)" for value, number in counts.items())
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from bids_refacer import __version__
+from bids_refacer.dataset.rows.group import ComparisonRow
+from bids_refacer.dataset.rows.group_people import IdentificationRow
+from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.group.outputs import Audit
-from bids_refacer.group.phenotypes import phenotype_lines
+from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.settings import RunSettings
 
-Row = dict[str, Any]
 _MOST = 5  # names in a sentence
 
 THREAT_MODEL = (
@@ -32,58 +31,32 @@ _RULES = (
 )
 
 
-def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[Row]:
-    """Table group_images: every image and tool, whether it counts, and if not why."""
-    rows: list[Row] = []
-    done: set[tuple[str, str]] = set()
-    for participant, image, tool, reason in reasons.itertuples(index=False):
-        state = {"state": "excluded", "reason": reason} if reason else {"state": "used"}
-        rows.append({"participant_id": participant, "image": image, "tool": tool, **state})
-        done.add((image, tool))
-    told = set()
-    for row in audit.status.to_dict("records"):
-        image, tool = _text(row.get("image")), _text(row.get("tool"))
-        is_other = row["status"] == "skipped" and tool is None  # an image that the run was not to audit
-        if row["status"] != "ok" and not is_other and (image, tool) not in done:
-            about = {"participant_id": row["participant_id"], "image": image, "tool": tool}
-            rows.append({**about, "state": "failed", "reason": _text(row.get("message"))})
-            told.add((image, tool))
-    people = dict(zip(reasons["image"], reasons["participant_id"], strict=True))
-    for image in sorted(people):
-        for tool in sorted(reasons["tool"].unique()):
-            if not {(image, tool), (image, None)} & (done | told):
-                about = {"participant_id": people[image], "image": image, "tool": tool}
-                rows.append({**about, "state": "missing", "reason": "no result with this tool yet"})
-    return sorted(rows, key=lambda row: (row["participant_id"], row["image"] or "", row["tool"] or ""))
-
-
-def summary_lines(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> list[str]:
+def summary_lines(audit: Audit, tables: GroupTables, absent: Sequence[str]) -> list[str]:
     """The end of a run, for the terminal: what counts, what is missing, and the figures people came for."""
     lines = [f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}"]
     return lines + _findings(audit, tables, absent)
 
 
-def _findings(audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> list[str]:
+def _findings(audit: Audit, tables: GroupTables, absent: Sequence[str]) -> list[str]:
     lines = list(audit.notes)
-    images = tables["group_images"]
     for state, words in (
         ("failed", "failed at the participant level"),
         ("missing", "have no result with a tool that others have"),
         ("excluded", "are kept out of gate 'passed', as their defacing failed"),
     ):
-        some = [row for row in images if row["state"] == state]
+        some = [row for row in tables.images if row.state == state]
         if some:
-            subjects = [f"{row['image'] or row['participant_id']} {row['tool'] or ''}".strip() for row in some]
+            subjects = [f"{row.image or row.participant_id} {row.tool or ''}".strip() for row in some]
             lines.append(f"{len(some)} image x tool {words}: {_some(subjects)}")
     if absent:
         lines.append(f"{len(absent)} participants of the raw dataset have no result yet: {_some(absent)}")
-    lines += [_distance_line(row) for row in _main_rows(tables["group_comparison"])]
-    lines += [_identity_line(row) for row in _main_identities(tables["group_identification"])]
-    lines += phenotype_lines(tables["group_phenotype"])
+    lines += [_distance_line(row) for row in _main_comparisons(tables.comparisons)]
+    lines += [_identity_line(row) for row in _main_identities(tables.identification)]
+    lines += phenotype_lines(tables.phenotypes)
     return lines
 
 
-def report_text(settings: RunSettings, audit: Audit, tables: Mapping[str, Sequence[Row]], absent: Sequence[str]) -> str:
+def report_text(settings: RunSettings, audit: Audit, tables: GroupTables, absent: Sequence[str]) -> str:
     """group.md: the same, with how to read it. It may be shared, so it names folders without where they lie."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
     people = f"{len(audit.participants)} participants"
@@ -96,42 +69,37 @@ def report_text(settings: RunSettings, audit: Audit, tables: Mapping[str, Sequen
     return "\n".join([first, "## What was found", "", listed, *made]) + "\n"
 
 
-def _main_rows(rows: Sequence[Row]) -> list[Row]:
+def _main_comparisons(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """Whole face, passed, everyone, against the average; the mean image where there is one."""
-    wanted = {"gate": "passed", "part": "face", "subgroup_column": "all", "compared_with": "average"}
-    some = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    best = {(row["suffix"], row["tool"]): row for row in some}  # refaced_mean comes last
-    return [row for row in best.values() if row.get("p_value") is not None]
+    wanted = ("passed", "face", "all", "average")
+    some = [row for row in rows if (row.gate, row.part, row.subgroup_column, row.compared_with) == wanted]
+    best = {(row.suffix, row.tool): row for row in some}  # refaced_mean comes last
+    return [row for row in best.values() if row.p_value is not None]
 
 
-def _distance_line(row: Row) -> str:
+def _distance_line(row: ComparisonRow) -> str:
     return (
-        f"{row['suffix']} {row['tool']}: recovered minus average face {row['mean_difference_mm']:+.2f} mm (95 % CI "
-        f"{row['ci_low_mm']:.2f} to {row['ci_high_mm']:.2f}), nearer in {row['n_closer']} of {row['n_pairs']}, "
-        f"p (Holm) {row['p_holm']:.2g}"
+        f"{row.suffix} {row.tool}: recovered minus average face {row.mean_difference_mm:+.2f} mm (95 % CI "
+        f"{row.ci_low_mm:.2f} to {row.ci_high_mm:.2f}), nearer in {row.n_closer} of {row.n_pairs}, "
+        f"p (Holm) {row.p_holm:.2g}"
     )
 
 
-def _main_identities(rows: Sequence[Row]) -> list[Row]:
+def _main_identities(rows: Sequence[IdentificationRow]) -> list[IdentificationRow]:
     """Passed, somebody was looked up: recovered and average faces, and the checks; defaced ones are in the table."""
-    some = [row for row in rows if row["gate"] == "passed" and row["n_participants"] > 0]
-    return [row for row in some if row["image_type"] != "defaced"]
+    return [row for row in rows if row.gate == "passed" and row.n_participants and row.image_type != "defaced"]
 
 
-def _identity_line(row: Row) -> str:
+def _identity_line(row: IdentificationRow) -> str:
     return (
-        f"{row['suffix']} {row.get('tool') or 'no tool'} {row['image_type']} ({row['scan']} scan): rank-1 "
-        f"{row['rank1']:.2f} (chance {row['rank1_chance']:.3f}), rank-5 {row['rank5']:.2f}, AUC {row['auc']:.2f}, "
-        f"{row['n_participants']} looked up among {row['n_gallery']}"
+        f"{row.suffix} {row.tool or 'no tool'} {row.image_type} ({row.scan} scan): rank-1 "
+        f"{row.rank1:.2f} (chance {row.rank1_chance:.3f}), rank-5 {row.rank5:.2f}, AUC {row.auc:.2f}, "
+        f"{row.n_participants} looked up among {row.n_gallery}"
     )
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
-
-
-def _text(cell: Any) -> str | None:
-    return None if cell is None or pd.isna(cell) else str(cell)
 
 
 def make_group_page(output_dir: Path) -> Path:

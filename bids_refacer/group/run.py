@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.names import dataset_table
-from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary, write_table
+from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
+from bids_refacer.dataset.rows.group_tables import GroupTables
+from bids_refacer.dataset.rows.table import write_rows
+from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary
 from bids_refacer.files import write_text
 from bids_refacer.group.calibration import calibration_group_rows
-from bids_refacer.group.cohorts import Cohort, Subgroup, cohorts, read_subgroups, subgroup_members
-from bids_refacer.group.distances import comparison_rows, description_rows, reference_rows, tools_rows
-from bids_refacer.group.gates import gate
-from bids_refacer.group.identity import identification_rows
+from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
+from bids_refacer.group.distances import distance_tables, reference_rows
+from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import Audit, AuditError, read_audit
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
-from bids_refacer.group.report import image_rows, make_group_page, report_text, summary_lines
+from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.settings import RunSettings
-
-Row = dict[str, Any]
-Tables = dict[str, list[Row]]
 
 
 def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
@@ -43,29 +41,23 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         When the participant outputs cannot be used together.
     """
     audit = _read(settings)
-    phenotypes = phenotypes_of(settings)  # a wrong column must not be told after minutes of work
-    reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
-    if audit.defacing.empty:
-        audit.notes.append("There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is "
-                           "kept out for it.")  # fmt: skip
+    phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
     if settings.dry_run:
-        say(f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}. Would write")
-        for table in GROUP_TABLES:
-            say(f"  {table}.tsv")
-        say("Nothing was written.")
+        _say_plan(audit, say)
         return 0
+    reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
     tables = _tables(settings, audit, reasons, say)
-    tables |= phenotype_tables(settings, audit, reasons, phenotypes, say)
-    write_datasets(settings.output_dir, settings.bids_dir)
-    if not dataset_table(settings.output_dir, "participants").is_file():  # an output that only gathers others
-        dataset_table(settings.output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)
+    predicted = phenotype_tables(settings, audit, reasons, phenotypes, say)
     absent = _never_run(settings, audit)
-    why = {"state": "absent", "reason": "no result yet: run the participant level"}
-    tables["group_images"] += [{"participant_id": name, **why} for name in absent]
-    _write(settings.output_dir, tables)
+    tables = replace(
+        tables,
+        phenotypes=predicted.phenotypes,
+        predictions=predicted.predictions,
+        images=[*tables.images, *map(_absent_row, absent)],
+    )
+    _write(settings, audit, tables, absent)
     for line in summary_lines(audit, tables, absent):
         say(line)
-    write_text(settings.output_dir / "group.md", report_text(settings, audit, tables, absent))
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
     say(f"Open first: {make_group_page(settings.output_dir)}")
     if audit.distances.empty:
@@ -78,87 +70,108 @@ def _read(settings: RunSettings) -> Audit:
     own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
     outputs = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
     audit = read_audit(outputs or [settings.output_dir], allow_mixed=settings.allow_mixed)
-    if not settings.participant_label:
-        return audit
-    wanted = {f"sub-{label}" for label in settings.participant_label}
-    names = ("distances", "defacing", "status", "calibration")
-    chosen = {name: _of(getattr(audit, name), wanted) for name in names}
-    if chosen["distances"].empty:
-        raise AuditError(
-            f"None of the participants of --participant-label has results in {' and '.join(map(str, outputs))}: run "
-            "the participant level for them first, or leave the option out."
+    if settings.participant_label:
+        audit = _chosen(audit, settings.participant_label)
+    if not audit.defacing:
+        note = (
+            "There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is kept out for it."
         )
-    return replace(audit, **chosen)
+        audit = replace(audit, notes=(*audit.notes, note))
+    return audit
+
+
+def _chosen(audit: Audit, labels: Sequence[str]) -> Audit:
+    """The outputs of some participants."""
+    wanted = {f"sub-{label}" for label in labels}
+    chosen = replace(
+        audit,
+        distances=_of(audit.distances, wanted),
+        calibration=_of(audit.calibration, wanted),
+        defacing=tuple(row for row in audit.defacing if row.participant_id in wanted),
+        status=tuple(row for row in audit.status if row.participant_id in wanted),
+    )
+    if chosen.distances.empty:
+        raise AuditError(
+            f"None of the participants of --participant-label has results in {' and '.join(map(str, audit.outputs))}: "
+            "run the participant level for them first, or leave the option out."
+        )
+    return chosen
 
 
 def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
     return table[table["participant_id"].isin(participants)].reset_index(drop=True)
 
 
-def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Callable[[str], None]) -> Tables:
-    """All rows of all tables; a table without rows is not written."""
+def _say_plan(audit: Audit, say: Callable[[str], None]) -> None:
+    say(f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}. Would write")
+    for table in GROUP_TABLES:
+        say(f"  {table}.tsv")
+    say("Nothing was written.")
+
+
+def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Callable[[str], None]) -> GroupTables:
+    """All tables but those of phenotypes."""
     members = subgroup_members(read_subgroups(settings.bids_dir), audit.participants)
-    tables: Tables = {"group_images": image_rows(audit, reasons)}
+    images = image_rows(audit, reasons)
     of_group = list(cohorts(audit, reasons))
-    tables |= _distance_tables(of_group, members, settings.seed)
-    tables["group_calibration"] = calibration_group_rows(audit, reasons, settings.seed)
-    tables |= identification_rows(
+    distances = distance_tables(of_group, members, settings.seed)
+    calibration = calibration_group_rows(audit, reasons, settings.seed)
+    identity = identification_tables(
         audit, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
-    tables["group_participants"] = participant_rows(audit, tables["group_images"], of_group)
-    tables["group_summary"] = summary_rows(audit, tables)
-    tables["group_reference"] = _reference(settings, of_group) if settings.reference_dataset else []
-    return tables
+    tables = GroupTables(
+        images=images,
+        distances=distances.distances,
+        comparisons=distances.comparisons,
+        tools=distances.tools,
+        calibration=calibration,
+        identification=identity.identification,
+        cmc=identity.cmc,
+        roc=identity.roc,
+        participants=participant_rows(audit, images, of_group),
+    )
+    reference = _reference(settings, settings.reference_dataset, of_group) if settings.reference_dataset else ()
+    return replace(tables, summary=summary_rows(audit, tables), reference=reference)
 
 
-def _distance_tables(of_group: Iterable[Cohort], members: Mapping[Subgroup, list[str]], seed: int) -> Tables:
-    """The three tables of distances; a gate that keeps nothing out has the rows of the gate before."""
-    tables: Tables = {"group_surfacedistance": [], "group_comparison": [], "group_tools": []}
-    last: tuple[pd.DataFrame, Tables] | None = None
-    for cohort in of_group:
-        if last is None or not last[0].equals(cohort.images):
-            rows: Tables = {
-                "group_surfacedistance": list(description_rows(cohort, members, seed)),
-                "group_comparison": comparison_rows(cohort, members, seed),
-                "group_tools": tools_rows(cohort),
-            }
-            last = cohort.images, rows
-        for name, known in last[1].items():
-            tables[name] += [{**row, "gate": cohort.gate} for row in known]
-    return tables
-
-
-def _reference(settings: RunSettings, ours: Iterable[Cohort]) -> list[Row]:
-    """This dataset beside the one of ``--reference-dataset``."""
-    path = settings.reference_dataset
-    assert path is not None
-    if path.resolve() == settings.output_dir.resolve():
-        raise AuditError(f"The reference dataset {path} is the output itself: give the output of another dataset.")
-    audit = read_audit([path], allow_mixed=settings.allow_mixed)
+def _reference(settings: RunSettings, reference: Path, ours: Iterable[Cohort]) -> list[ReferenceRow]:
+    """This dataset beside another one, given by its output."""
+    if reference.resolve() == settings.output_dir.resolve():
+        raise AuditError(f"The reference dataset {reference} is the output itself: give the output of another dataset.")
+    audit = read_audit([reference], allow_mixed=settings.allow_mixed)
     reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
     theirs = {(cohort.suffix, cohort.gate): cohort for cohort in cohorts(audit, reasons)}
-    rows: list[Row] = []
+    rows: list[ReferenceRow] = []
     for cohort in ours:
         if (cohort.suffix, cohort.gate) in theirs:
             rows += reference_rows(cohort, theirs[cohort.suffix, cohort.gate], settings.seed)
     if not rows:
         raise AuditError(
-            f"The reference dataset {path} has no kind of image and tool in common with {settings.output_dir}: run the "
-            "same tools on both."
+            f"The reference dataset {reference} has no kind of image and tool in common with {settings.output_dir}: "
+            "run the same tools on both."
         )
     return rows
 
 
-def _write(output_dir: Path, tables: Mapping[str, list[Row]]) -> None:
-    """Write tables with rows and their dictionaries; remove those that an earlier run wrote and this one has not."""
-    for table in GROUP_TABLES:
-        path = dataset_table(output_dir, table)
-        if tables[table]:
-            write_table(path, table, tables[table])
-            write_dictionary(path.with_suffix(".json"), table)
+def _write(settings: RunSettings, audit: Audit, tables: GroupTables, absent: Sequence[str]) -> None:
+    """Write group.md and the tables that have rows, with their dictionaries; remove tables of an earlier run."""
+    output_dir = settings.output_dir
+    write_datasets(output_dir, settings.bids_dir)
+    if not dataset_table(output_dir, "participants").is_file():  # an output that only gathers others
+        dataset_table(output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)
+    for kind, rows in tables.by_kind():
+        path = dataset_table(output_dir, kind.table)
+        if rows:
+            write_rows(path, kind, rows)
+            write_dictionary(path.with_suffix(".json"), kind.table)
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
+    write_text(output_dir / "group.md", report_text(settings, audit, tables, absent))
+
+
+def _absent_row(participant: str) -> GroupImageRow:
+    return GroupImageRow(participant_id=participant, state="absent", reason="no result yet: run the participant level")
 
 
 def _never_run(settings: RunSettings, audit: Audit) -> list[str]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from bids_refacer.dataset.image_key import suffix_of
+from bids_refacer.dataset.rows.audit import DefacingRow
+from bids_refacer.dataset.rows.group import ComparisonRow, GroupImageRow, GroupParticipantRow, SummaryRow
+from bids_refacer.dataset.rows.group_people import IdentificationRow
+from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.group.cohorts import Cohort, per_participant
-from bids_refacer.group.outputs import SUBJECT, Audit
+from bids_refacer.group.outputs import Audit
 from bids_refacer.statistics.paired import holm
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import GRADES, JUDGED
 
-Row = dict[str, Any]
 STATES = ("failed", "excluded", "missing", "used")  # the worst first
 _PROBE = {"refaced_mean": "refaced_mean", "refaced_sample_mean": "refaced"}
+"""Recovered faces whose distance is in the tables, the better first -> the face of theirs that is looked up."""
 
 
-def participant_rows(audit: Audit, images: Sequence[Row], of_group: Sequence[Cohort]) -> list[Row]:
+def participant_rows(
+    audit: Audit, images: Sequence[GroupImageRow], of_group: Sequence[Cohort]
+) -> list[GroupParticipantRow]:
     """Table group_participants: how each participant fared with each tool.
 
     Parameters
@@ -30,76 +36,77 @@ def participant_rows(audit: Audit, images: Sequence[Row], of_group: Sequence[Coh
     images : rows of group_images
     of_group : every kind of image behind every gate
     """
-    judged: dict[tuple[str, str], Row] = {}
-    for known in _judged(audit).to_dict("records"):
-        judged[known["image"], known["tool"]] = {str(name): cell for name, cell in known.items()}
-    distances = {cohort.suffix: _distances(cohort) for cohort in of_group if cohort.gate == "passed"}
-    rows: list[Row] = []
+    judged = {(row.image, row.tool): row for row in audit.defacing}
+    distances = {
+        (row.participant_id, row.suffix, row.tool): row
+        for cohort in of_group
+        if cohort.gate == "passed"
+        for row in _distance_rows(cohort)
+    }
+    rows = []
     for (participant, suffix, tool), own in _by_person(images).items():
-        row: Row = {"participant_id": participant, "suffix": suffix, "tool": tool}
-        row["state"] = min((image["state"] for image in own), key=STATES.index)
-        row["reason"] = "; ".join(dict.fromkeys(image["reason"] for image in own if image.get("reason"))) or None
-        row |= {"n_images": len(own), "n_used": sum(image["state"] == "used" for image in own)}
-        row |= _worst([judged[image["image"], tool] for image in own if (image["image"], tool) in judged])
-        row |= distances.get(suffix, {}).get((participant, tool), {})
-        rows.append({name: value for name, value in row.items() if value is not None and not _is_nan(value)})
+        about = GroupParticipantRow(participant_id=participant, suffix=suffix, tool=tool)
+        row = distances.get((participant, suffix, tool), about)
+        row = replace(
+            row,
+            state=min((image.state for image in own if image.state), key=STATES.index),
+            reason="; ".join(dict.fromkeys(image.reason for image in own if image.reason)) or None,
+            n_images=len(own),
+            n_used=sum(image.state == "used" for image in own),
+        )
+        rows.append(_with_worst(row, [judged[image.image, tool] for image in own if (image.image, tool) in judged]))
     return rows
 
 
-def summary_rows(audit: Audit, tables: Mapping[str, Sequence[Row]]) -> list[Row]:
+def summary_rows(audit: Audit, tables: GroupTables) -> list[SummaryRow]:
     """Table group_summary: the figures of each tool that people choose by, gathered from the other tables."""
-    judged, rows = _judged(audit), []
-    images = pd.DataFrame([row for own in _by_person(tables["group_images"]).values() for row in own])
-    people = pd.DataFrame(tables["group_participants"])
-    for suffix, tool in sorted({(row["suffix"], row["tool"]) for row in tables["group_participants"]}):
-        own = images[(images["tool"] == tool) & (images["suffix"] == suffix)]
-        row: Row = {"suffix": suffix, "tool": tool, "n_images": len(own)}
-        row["n_participants"] = int(((people["tool"] == tool) & (people["suffix"] == suffix)).sum())
-        row |= {f"n_{state}": int((own["state"] == state).sum()) for state in STATES}
-        row |= _verdicts(judged[judged["image"].isin(own["image"]) & (judged["tool"] == tool)])
-        row |= _distance_figures(tables, people, suffix, tool)
-        rows.append(row | _identity_figures(tables["group_identification"], suffix, tool, row.get("recovered_type")))
-    _add_chance_test(rows)
-    return [{name: value for name, value in row.items() if not _is_nan(value)} for row in rows]
+    images: dict[tuple[str, str], list[GroupImageRow]] = {}
+    for (_, suffix, tool), own in _by_person(tables.images).items():
+        images.setdefault((suffix, tool), []).extend(own)
+    rows = []
+    for suffix, tool in sorted(images):
+        people = [row for row in tables.participants if (row.suffix, row.tool) == (suffix, tool)]
+        row = _with_states(SummaryRow(suffix=suffix, tool=tool, n_participants=len(people)), images[suffix, tool])
+        names = {image.image for image in images[suffix, tool]}
+        row = _with_verdicts(row, [known for known in audit.defacing if known.tool == tool and known.image in names])
+        row = _with_distances(row, people, tables.comparisons)
+        rows.append(_with_identification(row, tables.identification))
+    return _with_chance_test(rows)
 
 
-def _by_person(images: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """Rows of group_images that name an image and a tool, with their suffix."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
+def _by_person(images: Sequence[GroupImageRow]) -> dict[tuple[str, str, str], list[GroupImageRow]]:
+    """Participant, suffix and tool -> the rows of group_images, those that name an image and a tool."""
+    found: dict[tuple[str, str, str], list[GroupImageRow]] = {}
     for row in images:
-        if row.get("image") and row.get("tool"):
-            suffix = suffix_of(row["image"])
-            found.setdefault((row["participant_id"], suffix, row["tool"]), []).append({**row, "suffix": suffix})
+        if row.image and row.tool:
+            suffix = suffix_of(row.image)
+            found.setdefault((row.participant_id, suffix, row.tool), []).append(row)
     return found
 
 
-def _judged(audit: Audit) -> pd.DataFrame:
-    """The table of defacing as texts and numbers, with the share left of the worst part; may have no row."""
-    rows = audit.defacing.astype(dict.fromkeys(SUBJECT, str)).copy()
-    for name in ("face_verdict", "brain_verdict", "worst_part", "version"):
-        rows[name] = rows[name].astype(object) if name in rows else None
-    left = [f"{part}_left_percent" for part in JUDGED]
-    for name in (*left, "brain_removed_percent", "removed_head_fraction", "run_time_s"):
-        rows[name] = pd.to_numeric(rows[name], errors="coerce") if name in rows else np.nan
-    rows["face_left_percent"] = rows[left].max(axis=1)
-    return rows
+def _face_left(row: DefacingRow) -> float | None:
+    """Percent of the part of which most is left, among those that decide the verdict."""
+    return _largest(getattr(row, f"{part}_left_percent") for part in JUDGED)
 
 
-def _worst(rows: Sequence[Row]) -> Row:
-    """The worst verdicts and figures of a participant's images."""
-    found: Row = {}
-    for name in ("face_verdict", "brain_verdict"):
-        grades = [row[name] for row in rows if row[name] in GRADES]
-        found[name] = max(grades, key=GRADES.index) if grades else None
-    for name, gather in (("face_left_percent", max), ("brain_removed_percent", max), ("run_time_s", np.mean)):
-        known = [float(row[name]) for row in rows if not np.isnan(row[name])]
-        found[name] = float(gather(known)) if known else None
-    return found
+def _with_worst(row: GroupParticipantRow, defacing: Sequence[DefacingRow]) -> GroupParticipantRow:
+    """The row with the worst verdicts and figures of the participant's images."""
+    return replace(
+        row,
+        face_verdict=_worst_grade(known.face_verdict for known in defacing),
+        brain_verdict=_worst_grade(known.brain_verdict for known in defacing),
+        face_left_percent=_largest(map(_face_left, defacing)),
+        brain_removed_percent=_largest(known.brain_removed_percent for known in defacing),
+        run_time_s=_mean(known.run_time_s for known in defacing),
+    )
 
 
-def _distances(cohort: Cohort) -> dict[tuple[str, str], Row]:
+def _worst_grade(verdicts: Iterable[str | None]) -> str | None:
+    return max((verdict for verdict in verdicts if verdict in GRADES), key=GRADES.index, default=None)
+
+
+def _distance_rows(cohort: Cohort) -> Iterator[GroupParticipantRow]:
     """Whole-face distances by participant and tool; recovered and average face on the images that have both."""
-    found: dict[tuple[str, str], Row] = {}
     for tool in cohort.images.columns.unique("tool"):
         of_tool = cohort.images[tool].xs(PARTS[0], axis=1, level="part")
         columns: dict[str, pd.Series] = {}
@@ -107,79 +114,144 @@ def _distances(cohort: Cohort) -> dict[tuple[str, str], Row]:
             columns["defaced_mm"] = per_participant(of_tool["defaced"].to_frame())["defaced"]
         kind = next((name for name in _PROBE if name in of_tool and of_tool[name].notna().any()), None)
         if kind and "average" in of_tool:
-            both = of_tool[[kind, "average"]].dropna()
-            pairs = per_participant(both)
+            pairs = per_participant(of_tool[[kind, "average"]].dropna())
             columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
-        for participant, row in pd.DataFrame(columns).iterrows():
-            figures: Row = {str(name): float(value) for name, value in row.items() if not np.isnan(value)}
-            if "recovered_mm" in figures:
-                figures |= {"recovered_type": kind}
-            found[str(participant), str(tool)] = figures
-    return found
+        for participant, values in pd.DataFrame(columns).iterrows():
+            known = {str(name): float(value) for name, value in values.items() if not np.isnan(value)}
+            yield GroupParticipantRow(
+                participant_id=str(participant),
+                suffix=cohort.suffix,
+                tool=tool,
+                defaced_mm=known.get("defaced_mm"),
+                recovered_type=kind if "recovered_mm" in known else None,
+                recovered_mm=known.get("recovered_mm"),
+                average_mm=known.get("average_mm"),
+            )
 
 
-def _verdicts(rows: pd.DataFrame) -> Row:
-    row: Row = {"n_judged": len(rows)}
-    if rows.empty:
+def _with_states(row: SummaryRow, images: Sequence[GroupImageRow]) -> SummaryRow:
+    states = [image.state for image in images]
+    return replace(
+        row,
+        n_images=len(images),
+        n_used=states.count("used"),
+        n_excluded=states.count("excluded"),
+        n_failed=states.count("failed"),
+        n_missing=states.count("missing"),
+    )
+
+
+def _with_verdicts(row: SummaryRow, defacing: Sequence[DefacingRow]) -> SummaryRow:
+    if not defacing:
+        return replace(row, n_judged=0)
+    face = [known.face_verdict for known in defacing]
+    brain = [known.brain_verdict for known in defacing]
+    removed = [known.brain_removed_percent for known in defacing]
+    head = _median(known.removed_head_fraction for known in defacing)
+    return replace(
+        row,
+        version=", ".join(sorted({known.version for known in defacing if known.version is not None})) or None,
+        n_judged=len(defacing),
+        n_face_fail=face.count("fail"),
+        n_face_warn=face.count("warn"),
+        face_left_median_percent=_median(map(_face_left, defacing)),
+        n_brain_fail=brain.count("fail"),
+        n_brain_warn=brain.count("warn"),
+        brain_removed_median_percent=_median(removed),
+        brain_removed_max_percent=_largest(removed),
+        head_removed_median_percent=None if head is None else 100 * head,
+        run_time_median_s=_median(known.run_time_s for known in defacing),
+    )
+
+
+def _with_distances(
+    row: SummaryRow, people: Sequence[GroupParticipantRow], comparisons: Sequence[ComparisonRow]
+) -> SummaryRow:
+    """The row with the mean distances of its participants, and the test of recovered against average faces."""
+    row = replace(
+        row,
+        defaced_mm=_mean(person.defaced_mm for person in people),
+        recovered_mm=_mean(person.recovered_mm for person in people),
+        average_mm=_mean(person.average_mm for person in people),
+        recovered_type=next((person.recovered_type for person in people if person.recovered_type), None),
+    )
+    if row.recovered_type is None:
+        return replace(row, n_pairs=0)
+    wanted = (row.suffix, row.tool, row.recovered_type, "average", PARTS[0], "passed", "all")
+    for test in comparisons:
+        kind = (test.suffix, test.tool, test.image_type, test.compared_with)
+        if (*kind, test.part, test.gate, test.subgroup_column) == wanted:
+            return replace(
+                row,
+                n_pairs=test.n_pairs,
+                difference_mm=test.mean_difference_mm,
+                difference_low_mm=test.ci_low_mm,
+                difference_high_mm=test.ci_high_mm,
+                n_closer=test.n_closer,
+                difference_p_holm=test.p_holm,
+                rank_biserial=test.rank_biserial,
+            )
+    return row
+
+
+def _with_identification(row: SummaryRow, searches: Sequence[IdentificationRow]) -> SummaryRow:
+    """The row with how often people are found by the recovered face, and by the average face."""
+    own = {
+        search.image_type: search
+        for search in reversed(searches)
+        if (search.suffix, search.tool, search.scan, search.gate) == (row.suffix, row.tool, "same", "passed")
+    }
+    average = own.get("average")
+    row = replace(row, n_looked_up=0, average_rank1=average.rank1 if average else None)
+    probe = own.get(_PROBE.get(row.recovered_type or ""))
+    if probe is None:
         return row
-    row["version"] = ", ".join(sorted(set(rows["version"].dropna().astype(str)))) or None
-    for kind in ("face", "brain"):
-        for grade in ("fail", "warn"):
-            row[f"n_{kind}_{grade}"] = int((rows[f"{kind}_verdict"] == grade).sum())
-    row["face_left_median_percent"] = float(rows["face_left_percent"].median())
-    row["brain_removed_median_percent"] = float(rows["brain_removed_percent"].median())
-    row["brain_removed_max_percent"] = float(rows["brain_removed_percent"].max())
-    row["head_removed_median_percent"] = 100 * float(rows["removed_head_fraction"].median())
-    row["run_time_median_s"] = float(rows["run_time_s"].median())
-    return {name: value for name, value in row.items() if value is not None}
+    return replace(
+        row,
+        n_looked_up=probe.n_participants,
+        n_gallery=probe.n_gallery,
+        rank1=probe.rank1,
+        rank1_low=probe.rank1_low,
+        rank1_high=probe.rank1_high,
+        rank1_chance=probe.rank1_chance,
+        rank5=probe.rank5,
+        rank5_chance=probe.rank5_chance,
+        auc=probe.auc,
+    )
 
 
-def _distance_figures(tables: Mapping[str, Sequence[Row]], people: pd.DataFrame, suffix: str, tool: str) -> Row:
-    own = people[(people["tool"] == tool) & (people["suffix"] == suffix)]
-    row: Row = {}
-    for name in ("defaced_mm", "recovered_mm", "average_mm"):
-        if name in own and own[name].notna().any():
-            row[name] = float(own[name].mean())
-    types = [name for name in own.get("recovered_type", pd.Series(dtype=object)).dropna()]
-    if not types:
-        return row | {"n_pairs": 0}
-    wanted = {"suffix": suffix, "tool": tool, "image_type": types[0], "compared_with": "average"}
-    wanted |= {"part": PARTS[0], "gate": "passed", "subgroup_column": "all"}
-    test = next(_matching(tables["group_comparison"], wanted), {})
-    names = {
-        "n_pairs": "n_pairs", "n_closer": "n_closer", "difference_mm": "mean_difference_mm", "rank_biserial":
-        "rank_biserial", "difference_low_mm": "ci_low_mm", "difference_high_mm": "ci_high_mm",
-        "difference_p_holm": "p_holm",
-    }  # fmt: skip
-    return row | {"recovered_type": types[0]} | {ours: test[theirs] for ours, theirs in names.items() if theirs in test}
+def _with_chance_test(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The rows with a test of whether more people are found than by chance, Holm over the tools of a kind of image.
+
+    An exact test, as bootstrap intervals have no width where all or none are found.
+    """
+    adjusted: dict[SummaryRow, float] = {}
+    for suffix in {row.suffix for row in rows}:
+        p_values = {row: p for row in rows if row.suffix == suffix and (p := _chance_p(row)) is not None}
+        adjusted |= dict(zip(p_values, map(float, holm(np.array(list(p_values.values())))), strict=True))
+    return [replace(row, rank1_p_holm=adjusted.get(row)) for row in rows]
 
 
-def _identity_figures(rows: Sequence[Row], suffix: str, tool: str, kind: str | None) -> Row:
-    where = {"suffix": suffix, "tool": tool, "scan": "same", "gate": "passed"}
-    probe = next(_matching(rows, {**where, "image_type": _PROBE.get(kind or "")}), {})
-    average = next(_matching(rows, {**where, "image_type": "average"}), {})
-    names = "n_gallery rank1 rank1_low rank1_high rank1_chance rank5 rank5_chance auc".split()
-    row = {name: probe[name] for name in names if name in probe}
-    row["n_looked_up"] = probe.get("n_participants", 0)
-    return row | ({"average_rank1": average["rank1"]} if "rank1" in average else {})
+def _chance_p(row: SummaryRow) -> float | None:
+    if row.rank1 is None or row.n_looked_up is None:
+        return None
+    found = int(row.rank1 * row.n_looked_up + 1e-9)  # a participant with several probes counts in parts
+    return float(stats.binomtest(found, row.n_looked_up, row.rank1_chance, alternative="greater").pvalue)
 
 
-def _add_chance_test(rows: list[Row]) -> None:
-    """Are more people found than by chance? Exact, as bootstrap intervals have no width where all or none are found."""
-    for suffix in {row["suffix"] for row in rows}:
-        tested = [row for row in rows if row["suffix"] == suffix and row.get("rank1") is not None]
-        p_values = []
-        for row in tested:
-            found = int(row["rank1"] * row["n_looked_up"] + 1e-9)  # a participant with several probes counts in parts
-            test = stats.binomtest(found, row["n_looked_up"], row["rank1_chance"], alternative="greater")
-            p_values.append(test.pvalue)
-        for row, adjusted in zip(tested, holm(np.array(p_values)), strict=True):
-            row["rank1_p_holm"] = float(adjusted)
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
-def _matching(rows: Sequence[Row], wanted: Mapping[str, Any]) -> Iterator[Row]:
-    return (row for row in rows if all(row.get(name) == value for name, value in wanted.items()))
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max(_known(values), default=None)
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and np.isnan(value)
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = _known(values)
+    return float(np.mean(known)) if known else None
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = _known(values)
+    return float(np.median(known)) if known else None

@@ -12,7 +12,7 @@ from typing import ClassVar, TypedDict, TypeVar
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.rows.table import Row
-from bids_refacer.dataset.tsv import NOT_AVAILABLE
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE
 
 
 class SubjectColumns(TypedDict):

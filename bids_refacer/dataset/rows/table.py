@@ -31,7 +31,7 @@ def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
     ValueError
         When a cell is no number in a column of numbers, or lines have different numbers of cells.
     """
-    columns = _columns(kind)
+    columns = columns_of(kind)
     lines = enumerate(read_table(path), start=2)
     return [kind(**_values(path, number, columns, cells)) for number, cells in lines]
 
@@ -81,6 +81,7 @@ def _values(path: Path, number: int, columns: Mapping[str, Kind], cells: Mapping
     return values
 
 
-def _columns(kind: type[Row]) -> dict[str, Kind]:
+def columns_of(kind: type[Row]) -> dict[str, Kind]:
+    """The columns of a table in their order, and what each of their cells is: a text, or a number of one kind."""
     hints = get_type_hints(kind)
     return {field.name: (get_args(hints[field.name]) or (hints[field.name],))[0] for field in fields(kind)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from bids_refacer.refacing.unknown import NothingRemovedError
 from bids_refacer.training.data.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation, size_factor
 from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.data.priors import folds_of
-from bids_refacer.training.data.regions import draw_region
+from bids_refacer.training.data.regions import KINDS, draw_region
 from bids_refacer.volumes.grid import pool
 
 Box = tuple[slice, slice, slice]
@@ -110,13 +111,16 @@ class Attacked:
         return np.asarray(self.level.unknown[0, 0].numpy() > 0)
 
 
-def draw_example(heads: list[Head], seed: int, step: int) -> Example:
-    """The example of a step: a head, an unknown region, a pose and an intensity augmentation, all from one seed."""
+def draw_example(heads: list[Head], seed: int, step: int, kinds: Mapping[str, float] = KINDS) -> Example:
+    """The example of a step: a head, an unknown region, a pose and an intensity augmentation, all from one seed.
+
+    `kinds` are the shares of the regions' kinds (`regions.draw_region`).
+    """
     rng = np.random.default_rng([seed, step])
     index = int(rng.integers(len(heads)))
     head, fold = heads[index], int(folds_of(heads)[index])
     draw = draw_augmentation(rng)
-    region = draw_region(head, rng)
+    region = draw_region(head, rng, kinds)
     zeroed_air = rng.random() < 0.5  # scanners and tools that write exact zeros: air and removed cannot be told apart
     values = apply_pose(head.values, SPACING, draw, SPACING, cval=-1.0)
     seen = apply_pose(head.seen.astype(np.float32), SPACING, draw, SPACING) > 0.99
@@ -181,8 +185,8 @@ def fine_item(
 
     The fields of an attack are a sample where voxels are unknown, sharp here and wrong there, and the linear estimate
     elsewhere. The sample is imitated by the true fields plus Gaussian noise of a random level (conditioning
-    augmentation, Ho et al. 2022, section 3), which the network is told. With `over_estimate`, there is no sample and
-    the estimate stands everywhere, for a network that has to do without a first stage.
+    augmentation, Ho et al. 2022, section 3), which is an input of the network. With `over_estimate`, there is no sample
+    and the estimate stands everywhere, for a network that has to do without a first stage.
     """
     example, box = found.truth, fine_crop(found, rng, crop)
     i, j, k = (slice(2 * part.start, 2 * part.stop) for part in box)
@@ -195,7 +199,7 @@ def fine_item(
     truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
     sample = (estimate if over_estimate else truth) + level * noise
     fields = torch.where(as_tensor(found.unknown[box]) > 0, sample, estimate)
-    skin, tissue = upsample(fields).split(1, 1)
+    skin, tissue = upsample(fields).split(1, 1)  # type: ignore[no-untyped-call]
     base = render(skin, tissue, SPACING)
     scale = residual_scale(skin)
     target = (values - base) / scale * unknown
