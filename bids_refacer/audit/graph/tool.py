@@ -22,7 +22,7 @@ from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
 from bids_refacer.audit.nodes.publish import Publish, WriteRecord
 from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
-from bids_refacer.audit.nodes.verdict import Verdict
+from bids_refacer.audit.nodes.verdict import Judge
 
 TRUTH = ("skin", "face_files", "voxels", "brain")
 """Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
@@ -84,7 +84,7 @@ def deface_node(tool: ToolJob) -> Node:
 
 
 def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
-    call = Verdict(
+    call = Judge(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
         num_threads=attack.threads,

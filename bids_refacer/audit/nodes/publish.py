@@ -20,7 +20,8 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
-from bids_refacer.dataset.details import Json
+from bids_refacer.audit.nodes.reports import read_report
+from bids_refacer.dataset.details import Json, number
 from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.sidecars import Sidecar
@@ -53,7 +54,7 @@ class Publish(SimpleInterface):
     _always_run = True  # a cached node knows nothing of outputs that someone removed
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
-        report = json.loads(Path(self.inputs.details).read_text())
+        report = read_report(self.inputs.details)
         written = []
         for file in map(Path, self.inputs.files):
             if file.name in self.inputs.outputs:
@@ -103,11 +104,11 @@ class WriteRecord(SimpleInterface):
         lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
         published = sorted({file for files in lists if isdefined(files) for file in files})
         reports = {"Deface": given.deface_details, "Reface": given.reface_details, "Score": given.score_details}
-        details = {name: json.loads(Path(file).read_text()) for name, file in reports.items()}
+        details = {name: read_report(file) for name, file in reports.items()}
         content = {
             **given.content,
             **details,
-            "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
+            "RunTime": round(sum(number(part, "RunTime") for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
             "Outputs": sizes(published, Path(given.root)),

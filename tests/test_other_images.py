@@ -14,8 +14,9 @@ from small_datasets import Done, add_image, average_head, run_with_stand_in, set
 from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows, plan_others
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, Selection, find_images
-from bids_refacer.dataset.names import OutputNames
+from bids_refacer.dataset.names import OutputNames, sidecar_of
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
@@ -121,8 +122,8 @@ def test_the_table_of_defacing_has_them(done: Done) -> None:
 
 
 def test_sidecars_name_where_they_came_from(done: Done) -> None:
-    defaced, mask = (json.loads((p.parent / p.name.replace(".nii.gz", ".json")).read_text()) for p in
-                     outputs(done, "sub-01_echo-1_T2w"))  # fmt: skip
+    files = outputs(done, "sub-01_echo-1_T2w")
+    defaced, mask = (json.loads(sidecar_of(path).read_text()) for path in files)
     raw, theirs = "bids:raw:sub-01/anat/sub-01_echo-1_T2w.nii.gz", "bids::sub-01/anat/sub-01_mod-T1w_desc-quickshear"
     assert defaced["Sources"][0] == mask["Sources"][0] == raw
     assert f"{theirs}Echo1_defacemask.nii.gz" in defaced["Sources"] and f"bids:raw:{T1W}" in mask["Sources"]
@@ -199,13 +200,9 @@ def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Pa
 
 
 def image(name: str) -> HeadImage:
-    *pairs, suffix = name.split("_")
-    entities = dict(pair.split("-") for pair in pairs)
-    folder = f"sub-{entities['sub']}/" + (f"ses-{entities['ses']}/" if "ses" in entities else "") + "anat"
-    return HeadImage(
-        path=Path(f"/{folder}/{name}.nii.gz"), entities=entities, participant=entities["sub"],
-        session=entities.get("ses"), suffix=suffix, bids_uri=f"bids:raw:{folder}/{name}.nii.gz",
-    )  # fmt: skip
+    key = ImageKey.of(name)
+    folder = f"sub-{key.participant}/" + (f"ses-{key.session}/" if key.session else "") + "anat"
+    return HeadImage(**vars(key), path=Path(f"/{folder}/{name}.nii.gz"), bids_uri=f"bids:raw:{folder}/{name}.nii.gz")
 
 
 def test_one_part_is_audited_for_all() -> None:
