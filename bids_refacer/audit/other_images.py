@@ -35,7 +35,7 @@ class Others:
 
 
 def choose(selection: Selection, settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited, and the other images. Where these are defaced, one part of each acquisition is audited for all."""
+    """What is audited, and what else shows a face; where that is defaced too, one part of an acquisition is audited."""
     chosen = {"participants": settings.participant_label, "sessions": settings.session_label}
     if not settings.apply_to_others:
         return selection, Others(passed_over=tuple(unseen(settings.bids_dir, selection, **chosen)))

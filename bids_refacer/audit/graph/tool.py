@@ -49,7 +49,6 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
     deface, verdict = deface_node(tool), _verdict_node(job, tool, attack)
     reface, score = _reface_node(tool, attack), Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
-    record = _record_node(job, tool, attack)
     workflow.connect(
         [
             (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
@@ -59,20 +58,31 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
             (deface, score, [("defaced", "defaced")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
+        ]
+    )
+    if attack.num_samples > 1:
+        workflow.connect(reface, "mean", score, "mean")
+    record = _record_node(job, tool, attack)
+    _connect_record(workflow, record, inputs, verdict, reface, score)
+    _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool.tool))
+    if attack.keep:
+        voxels = _voxels(workflow, inputs, deface, reface)
+        _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
+        _publish(workflow, score, record, "surface", surface_outputs(job, tool))
+        _publish(workflow, voxels, record, "voxel", voxel_outputs(job, tool))
+    return workflow
+
+
+def _connect_record(workflow: Workflow, record: Node, inputs: Node, verdict: Node, reface: Node, score: Node) -> None:
+    """The record waits for every report that it holds."""
+    workflow.connect(
+        [
             (inputs, record, [("brain_files", "brain_files")]),
             (verdict, record, [("details", "deface_details")]),
             (reface, record, [("details", "reface_details")]),
             (score, record, [("details", "score_details"), ("rows", "rows"), ("calibration", "calibration")]),
         ]
     )
-    if attack.num_samples > 1:
-        workflow.connect(reface, "mean", score, "mean")
-    _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool.tool))
-    if attack.keep:
-        _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
-        _publish(workflow, score, record, "surface", surface_outputs(job, tool))
-        _publish(workflow, _voxels(workflow, inputs, deface, reface), record, "voxel", voxel_outputs(job, tool))
-    return workflow
 
 
 def deface_node(tool: ToolJob) -> Node:
