@@ -24,12 +24,13 @@ from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow,
 from bids_refacer.dataset.rows.table import read_rows, write_rows
 from bids_refacer.dataset.tables import write_table
 from bids_refacer.defacers import DEFACERS
-from bids_refacer.refacing.levels import Look, attack_at
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.attack import DefacedImage
+from bids_refacer.refacing.attack_level import AttackLevel, attack_at
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, score_candidates
 from bids_refacer.volumes.nifti import read_scan
 
@@ -41,8 +42,9 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
     original = read_scan(image.path)
     scan, truth = defaced(original, tool, folder), prepare(original, folder)[1]
     settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
-    look = Look(replaces=DEFACERS[tool].action == "replaces", level="mask")
-    _, refaced = attack_at(look, scan, *prepare(scan, folder / tool), model, settings, (0,), lambda *_: None)
+    attacked = DefacedImage(scan, *prepare(scan, folder / tool))
+    look = AttackLevel(replaces=DEFACERS[tool].action == "replaces", level="mask")
+    _, refaced = attack_at(look, attacked, model, settings, (SampleSeed(0),), lambda *_: None)
     candidates = {
         ("defaced", None): scan.values,
         ("average", None): refaced.average * scan.slope + scan.inter,

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import load_model
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.training.data.cache import listed_heads
@@ -100,7 +100,7 @@ def main() -> None:
         problem = face_problem(head, model.prior, REGIONS[options.region](head))
         faces = {"the true face": problem.skin.mesh, "linear estimate": drawn_skin(problem, problem.linear)}
         if model.stages:
-            sample = sampled_fields(*model.stages[0], problem, 0, settings)
+            sample = sampled_fields(*model.stages[0], problem, SampleSeed(0), settings)
             faces["sample"] = drawn_skin(problem, sample)
         of_people = [within(points, problem.view.unknown) for points in skins]
         ends = np.cumsum([len(points) for points in of_people])[:-1]

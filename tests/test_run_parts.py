@@ -211,7 +211,7 @@ def test_the_command_of_the_attack(tmp_path: Path) -> None:
     defaced = tmp_path / "a 'defaced' head.nii.gz"
     defaced.write_bytes(b"")
     attack = {"sampler": "heun", "model": "my model", "seeds": [1, 2**62], "weights": {"a": "b"}}
-    given = dict(defaced=str(defaced), tool="niimath", num_samples=2, gpu="try", **attack)
+    given = dict(defaced=str(defaced), gpu="try", **attack)
     node = Reface(**given, num_threads=3, use_gpu=True, progress=True)
     assert "-m bids_refacer.cli.reface" in node.cmdline and "--steps" not in node.cmdline
     words = shlex.split(node.cmdline)

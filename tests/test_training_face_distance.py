@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from training_heads import TINY_COARSE, average_heads, small_prior
 
-from bids_refacer.refacing.conditioning import linear_fields, working_box
-from bids_refacer.refacing.fields import skin_field, tissue_field
+from bids_refacer.refacing.conditioning import working_box
+from bids_refacer.refacing.estimate import linear_fields
+from bids_refacer.refacing.fields import Fields, skin_field, tissue_field, to_torch
 from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.surfaces.region import part_of
 from bids_refacer.training.data.heads import Head
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors"
 def true_fields(head: Head) -> Tensor:
     values, seen = pool(head.values, head.seen)
     skin = skin_field(head.skin_mm.astype(np.float32))
-    return torch.from_numpy(np.stack([skin, tissue_field(values, skin, seen)]))[None]
+    return to_torch(Fields(skin, tissue_field(values, skin, seen)))
 
 
 def deeper_prior() -> LinearPrior:
@@ -105,19 +106,19 @@ def test_what_is_removed_is_the_region_and_the_air_near_it_and_nothing_outside_t
     problem = face_problem(head, small_prior(), region)
     values, seen = pool(head.values, head.seen)
     part = pool(head.values, ~region)[1]
-    known, unknown = (t[0, 0].numpy() > 0 for t in (problem.level.known, problem.level.unknown))
+    known, unknown = problem.level.known, problem.level.unknown
     assert not (known & unknown).any()
     np.testing.assert_array_equal((known | unknown)[seen], True)
     assert unknown.any() and not (unknown & part).any()
     assert (seen & ~part & ~unknown).any(), "far air is known"
-    np.testing.assert_array_equal(problem.level.values[0, 0].numpy()[part & known], values[part & known])
+    np.testing.assert_array_equal(problem.level.values[part & known], values[part & known])
 
 
 def test_the_linear_estimate_knows_nothing_of_the_removed_face(head: Head, problem: FaceProblem) -> None:
     blank = np.where(zone_region(head), 0, head.stored).astype(np.uint8)
     other = face_problem(replace(head, stored=blank), deeper_prior(), zone_region(head))
     assert torch.equal(other.base, problem.base)
-    assert torch.equal(problem.linear, linear_fields(deeper_prior(), problem.level))
+    assert torch.equal(problem.linear, to_torch(linear_fields(deeper_prior(), problem.level)))
 
 
 def test_a_tool_of_every_kind_is_measured(head: Head) -> None:
@@ -142,7 +143,7 @@ class Oracle(nn.Module):
 
 def test_errors_of_the_estimate_of_samples_and_of_their_mean_are_told_apart(head: Head, problem: FaceProblem) -> None:
     box = working_box(problem.level.unknown, TINY_COARSE.network.multiple)
-    residual = ((true_fields(head) - problem.base) / problem.view.left_open.clamp(min=1e-3))[box]
+    residual = ((true_fields(head) - problem.base) / to_torch(problem.view.left_open).clamp(min=1e-3))[box]
     perfect = face_errors(TINY_COARSE, Oracle(residual, 0.0), [problem], samples=1, steps=3)
     assert perfect["linear_mm"] == pytest.approx(face_distance_mm(problem, problem.linear))
     assert perfect["anchored_mm"] == pytest.approx(face_distance_mm(problem, problem.base))

@@ -13,8 +13,8 @@ from bids_refacer.dataset.rows.audit import DistanceRow
 from bids_refacer.reports import faces, slices
 from bids_refacer.reports.participant_data import ImageResult, ToolResult
 from bids_refacer.reports.viewer import ViewerFace, ViewerMap
+from bids_refacer.surfaces.face_map import read_face_map
 from bids_refacer.surfaces.gifti import GiftiError, read_map, read_surface
-from bids_refacer.surfaces.identity import read_face_map
 from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
 from bids_refacer.volumes.templates import asset
 

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from bids_refacer.diffusion.cascade import StageConfig
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.canonical import Canonical, canonical_head, completed
-from bids_refacer.refacing.conditioning import Level, linear_fields, pyramid
+from bids_refacer.refacing.defaced_head import DefacedHead, completed, estimated_head
+from bids_refacer.refacing.estimate import linear_fields
+from bids_refacer.refacing.fields import from_torch, to_torch
 from bids_refacer.refacing.prior import LinearPrior
-from bids_refacer.refacing.sampling import Draw, SamplingSettings
+from bids_refacer.refacing.sampling import NoiseSource, SampleSeed, SamplingSettings, StageSampler
+from bids_refacer.refacing.unknown import Level
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import Skin, find_skin, skin_surface
@@ -47,7 +49,7 @@ class FaceProblem:
     points : (n, 3) mm, true skin of the face that was removed
     """
 
-    view: Canonical
+    view: DefacedHead
     level: Level
     linear: Tensor
     base: Tensor
@@ -63,13 +65,11 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
     NothingRemovedError
         When no tissue is missing then.
     """
-    view = canonical_head(
-        head.values, head.seen & ~region, head.seen, prior, spacing=SPACING, coarsest=FIELD_SPACING, anchored=True
-    )
-    level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
+    view = estimated_head(Level(head.values, head.seen & ~region, head.seen & region, SPACING), prior, "kriged")
+    level = view.level.at(FIELD_SPACING)
     skin = true_skin(head)
     points = within(face_points(skin.mesh), view.unknown)
-    return FaceProblem(view, level, linear_fields(prior, level), view.fields, skin, points)
+    return FaceProblem(view, level, to_torch(linear_fields(prior, level)), to_torch(view.fields), skin, points)
 
 
 def true_skin(head: Head) -> Skin:
@@ -91,7 +91,7 @@ def within(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def drawn_skin(problem: FaceProblem, fields: Tensor) -> trimesh.Trimesh:
     """Skin of the head completed by the image of (1, 2, i, j, k) fields, cut at the level of the true head."""
-    whole = completed(problem.view.values, problem.view.unknown, fields, SPACING, FIELD_SPACING)
+    whole = completed(problem.view.level, from_torch(fields))
     return skin_surface(whole, CANONICAL[SPACING].affine, problem.skin.level)
 
 
@@ -107,13 +107,15 @@ def sampled_fields(
     stage: StageConfig,
     denoiser: Denoiser,
     problem: FaceProblem,
-    seed: int,
+    seed: SampleSeed,
     settings: SamplingSettings,
-    side: float = 1.0,
 ) -> Tensor:
-    """(1, 2, i, j, k): one sample of the fields; with side -1 the mirrored one."""
-    draw = Draw(stage, denoiser, torch.Generator().manual_seed(seed), settings, lambda step: None, side)
-    return problem.base + draw.residual(problem.level, problem.base, 2, problem.view.left_open)
+    """(1, 2, i, j, k): one sample of the fields."""
+    sampler = StageSampler(stage, denoiser, settings)
+    noise = NoiseSource(seed)
+    return problem.base + sampler.residual(
+        problem.level, problem.base, noise, lambda step: None, problem.view.left_open
+    )
 
 
 def face_errors(
@@ -133,7 +135,7 @@ def face_errors(
     rows = []
     for problem in problems:
         drawn = [
-            sampled_fields(stage, denoiser, problem, number // 2, settings, 1.0 - 2 * (number % 2))
+            sampled_fields(stage, denoiser, problem, SampleSeed(number // 2, number % 2 == 1), settings)
             for number in range(samples)
         ]
         every = [problem.linear, problem.base, *drawn, torch.stack(drawn).mean(0)]

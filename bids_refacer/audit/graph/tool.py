@@ -104,8 +104,6 @@ def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
 
 def _reface_node(tool: ToolJob, attack: Attack) -> Node:
     call = Reface(
-        tool=tool.tool,
-        num_samples=attack.num_samples,
         sampler=attack.sampler,
         model=attack.model,
         seeds=list(tool.seeds),

@@ -47,7 +47,7 @@ class Items(Dataset[Item]):
             torch.set_num_threads(1)  # loader workers share the machine with the network
         example = draw_example(self.heads, self.seed, index, self.kinds)
         found = attacked(example, self.priors[example.fold])
-        if self.stage.augmentation == 0:
+        if self.stage.draws == "fields":
             return coarse_item(found)
         return fine_item(found, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.files import unfinished
-from bids_refacer.refacing.canonical import canonical_head
+from bids_refacer.refacing.defaced_head import estimated_head
 from bids_refacer.refacing.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior, fit_prior
-from bids_refacer.refacing.typical import extremes, measures
-from bids_refacer.refacing.unknown import NothingRemovedError
+from bids_refacer.refacing.range_check import extremes, measures
+from bids_refacer.refacing.unknown import Level, NothingRemovedError
 from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.volumes.grid import pool
 
@@ -105,10 +105,9 @@ def training_ranges(
         for region in regions:
             kept = head.seen & ~region(head)
             try:
-                view = canonical_head(
-                    head.values, kept, head.seen, priors[fold], spacing=SPACING, coarsest=FIELD_SPACING, anchored=False
-                )
+                seen = Level(head.values, kept, head.seen & ~kept, SPACING)
+                view = estimated_head(seen, priors[fold], "linear")
             except NothingRemovedError:
                 continue
-            rows.append(measures(view, head.alignment, priors[fold], SPACING, FIELD_SPACING))
+            rows.append(measures(view, head.alignment, priors[fold]))
     return extremes(rows) if rows else {}

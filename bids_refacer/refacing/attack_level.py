@@ -13,16 +13,16 @@ Tools that remove leave no choice: what they took is what is unknown.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bids_refacer.defacers import DEFACERS
-from bids_refacer.refacing.attack import Progress, Refaced, reface
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.attack import DefacedImage, Progress, Refaced, reface
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import AttackModel
-from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
 
 SECONDARY_TOOL = "spm-rule"
@@ -30,43 +30,47 @@ SECONDARY_TOOL = "spm-rule"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """`replaces`: whether the tool put another face there; `level`: ``naive``, ``mask`` or ``secondary``."""
+class AttackLevel:
+    """What the attacker knows.
+
+    Attributes
+    ----------
+    replaces : whether the tool put another face there
+    level : ``naive``, ``mask`` or ``secondary``; without meaning for tools that remove
+    """
 
     replaces: bool
     level: str
 
 
 def attack_at(
-    look: Look,
-    scan: Scan,
-    brain: np.ndarray,
-    alignment: Alignment,
+    level: AttackLevel,
+    image: DefacedImage,
     model: AttackModel,
     settings: SamplingSettings,
-    seeds: tuple[int, ...],
+    seeds: Sequence[SampleSeed],
     progress: Progress,
 ) -> tuple[Scan, Refaced]:
-    """`refacing.attack.reface` at a level; returns the attacked image too, as a second tool may change it."""
-    if look.replaces and look.level == "naive":
+    """`refacing.attack.reface` at a level; returns the attacked image too, which a second tool may have changed."""
+    scan = image.scan
+    if level.replaces and level.level == "naive":
         nothing = np.zeros(scan.stored.shape, dtype=bool)
         same = [scan.stored] * len(seeds)
         return scan, Refaced(samples=same, mean=scan.stored, average=scan.stored, unknown=nothing, details={})
     with tempfile.TemporaryDirectory() as folder:
-        scan, zone = before_attack(scan, brain, alignment, look, Path(folder))
-    return scan, reface(scan, brain, alignment, model, settings, seeds=seeds, zone=zone, progress=progress)
+        scan, zone = before_attack(image, level, Path(folder))
+    attacked = replace(image, scan=scan)
+    return scan, reface(attacked, model, settings, seeds=seeds, zone=zone, progress=progress)
 
 
-def before_attack(scan: Scan, brain: np.ndarray, alignment: Alignment, look: Look, work_dir: Path) -> tuple[Scan, bool]:
+def before_attack(image: DefacedImage, level: AttackLevel, work_dir: Path) -> tuple[Scan, bool]:
     """The image that is attacked, and whether its unknown region is the public face zone.
 
     Parameters
     ----------
-    scan : the defaced image; the original is not an argument
-    brain, alignment : of this image
     work_dir : empty, for the second tool
     """
-    if not look.replaces or look.level != "secondary":
-        return scan, look.replaces
-    result = DEFACERS[SECONDARY_TOOL].run(scan, brain, alignment, work_dir)
-    return replace(scan, stored=result.stored), False
+    if not level.replaces or level.level != "secondary":
+        return image.scan, level.replaces
+    result = DEFACERS[SECONDARY_TOOL].run(image.scan, image.brain, image.alignment, work_dir)
+    return replace(image.scan, stored=result.stored), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import igl
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 
 POINTS = 1500  # of each face, evenly taken; the mean distance of a face changes by less than 0.01 mm with all
 
@@ -14,7 +15,7 @@ class FaceShape:
 
     def __init__(self, face: trimesh.Trimesh, rigid: np.ndarray) -> None:
         """Take an open face surface in native world (RAS+ mm) and the (4, 4) move into the canonical frame."""
-        points = np.asarray(face.vertices, dtype=np.float64) @ rigid[:3, :3].T + rigid[:3, 3]
+        points = apply_affine(rigid, np.asarray(face.vertices, dtype=np.float64))
         self._corners = np.ascontiguousarray(points)
         self._faces = np.ascontiguousarray(face.faces, dtype=np.int64)
         self._tree = igl.AABB()

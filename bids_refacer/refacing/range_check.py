@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bids_refacer.refacing.canonical import Canonical
-from bids_refacer.refacing.conditioning import pyramid
-from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.refacing.defaced_head import DefacedHead
+from bids_refacer.refacing.prior import SPACING, LinearPrior
 from bids_refacer.volumes.grid import Alignment
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -21,16 +20,14 @@ WORDS = {
 }
 
 
-def measures(
-    head: Canonical, alignment: Alignment, prior: LinearPrior, spacing: int, coarsest: int
-) -> dict[str, float]:
-    """What a model's range is told in; of the defaced head alone.
+def measures(head: DefacedHead, alignment: Alignment, prior: LinearPrior) -> dict[str, float]:
+    """What a head is judged by; found in the defaced head alone.
 
     Parameters
     ----------
-    head : of `canonical_head`, on the canonical grid of `spacing` mm
+    head : on a canonical grid
     alignment : of the image
-    prior : the model's, on the grid of `coarsest` mm
+    prior : the model's
 
     Returns
     -------
@@ -39,9 +36,8 @@ def measures(
         estimate (1 for heads as variable as those of the prior, less the less is known); ``misfit`` weighted root mean
         square of what the estimate leaves of the known voxels, model intensities.
     """
-    level = pyramid(head.values, head.known, head.unknown, spacing, coarsest)[coarsest]
-    values, known, unknown = (t[0, 0].numpy() for t in (level.values, level.known, level.unknown))
-    fit = prior.fitted(values, known > 0, unknown > 0)
+    level = head.level.at(SPACING)
+    fit = prior.fitted(level.values, level.known, level.unknown)
     scale = float(np.prod(alignment.scales) ** (1 / 3))
     return {"brain_scale": scale, "shape": float(np.mean(fit.scores**2)), "misfit": fit.misfit}
 
@@ -51,14 +47,14 @@ def extremes(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     return {name: (min(row[name] for row in rows), max(row[name] for row in rows)) for name in WORDS}
 
 
-def unusual(found: Mapping[str, float], ranges: Ranges) -> list[str]:
+def unusual(measured: Mapping[str, float], ranges: Ranges) -> list[str]:
     """A sentence that names each measure outside its range; none where all are inside, or a model states no range.
 
-    Of ``shape`` and ``misfit``, the high side alone: no head is too ordinary.
+    ``shape`` and ``misfit`` are judged on the high side alone: no head is too ordinary.
     """
     outside = []
     for name, (low, high) in ranges.items():
-        value = found[name]
+        value = measured[name]
         if value > high or (name == "brain_scale" and value < low):
             outside.append(f"{name} {value:.3g}, in training {low:.3g} to {high:.3g} ({WORDS[name]})")
     if not outside:

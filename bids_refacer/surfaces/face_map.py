@@ -5,8 +5,8 @@ of the skin from that axis is kept at each place of a fixed grid, with gaps wher
 two heads can be subtracted pixel by pixel, which searches a crowd thousands of times faster than distances between
 surfaces. Faces are moved and turned by the alignment of the head alone, never scaled.
 
-A cylinder and not a view from the front: on 54 real faces that were turned by 1 degree and moved by 1 mm (standard
-deviations), the nearest other face was 2.2 times as far as the own one on the cylinder, 2.0 times from the front.
+It is a cylinder and not a view from the front, because there a face that was turned and moved a little is told from
+others more surely (docs/group.md).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.versioned import Shapes, read_versioned, write_versioned
@@ -51,7 +52,7 @@ def map_face(face: trimesh.Trimesh, alignment: Alignment) -> FaceMap:
     face : trimesh.Trimesh, open surface of the face region (`region.face_patch`), native world RAS+ mm
     alignment : Alignment of the head; its rigid part alone is used
     """
-    points = np.asarray(face.vertices) @ alignment.rigid[:3, :3].T + alignment.rigid[:3, 3]
+    points = apply_affine(alignment.rigid, np.asarray(face.vertices))
     return FaceMap(depth_map(points, np.asarray(face.faces)), np.asarray(alignment.rigid, dtype=np.float64))
 
 
@@ -97,8 +98,8 @@ def read_face_map(path: Path) -> FaceMap:
         If the file cannot be read, holds no face map, or one of another version.
     """
     shapes: Shapes = {"depth": ((ROWS, COLUMNS), "f"), "rigid": ((4, 4), "f")}
-    found = read_versioned(path, VERSION, "face maps", shapes)
-    return FaceMap(found["depth"].astype(np.float32), found["rigid"].astype(np.float64))
+    content = read_versioned(path, VERSION, "face maps", shapes)
+    return FaceMap(content["depth"].astype(np.float32), content["rigid"].astype(np.float64))
 
 
 def _unrolled(points: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from bids_refacer.surfaces.distances import signed_distances
@@ -11,7 +12,7 @@ from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.volumes.grid import CANONICAL
 
 FAR_MM = 16.0
-"""What `near_skin_distance` says of voxels that are not near the skin."""
+"""What `near_skin_distance` gives for voxels that are not near the skin."""
 
 
 def skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.ndarray:
@@ -43,19 +44,18 @@ def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> 
     voxels = np.round((mesh.vertices - grid.affine[:3, 3]) / field_spacing).astype(int)
     crossed[tuple(np.clip(voxels, 0, np.array(grid.shape) - 1).T)] = True
     near = ndimage.binary_dilation(crossed, np.ones((3, 3, 3), bool))
-    # a piece of the rest lies on one side of the skin as a whole: one of its voxels tells which
+    # A piece of the rest lies on one side of the skin as a whole: one of its voxels tells which.
     pieces, count = ndimage.label(~near)
     first = np.unique(pieces, return_index=True)[1][-count:] if count else np.zeros(0, int)
-    asked = near.copy()
-    asked.flat[first] = True
-    measured = _distances(mesh, asked, field_spacing)
+    wanted = near.copy()
+    wanted.flat[first] = True
+    measured = _distances(mesh, wanted, field_spacing)
     side = np.concatenate([[0], np.sign(measured.flat[first])]) if count else np.zeros(1)
     return np.where(near, measured, FAR_MM * side[pieces]).astype(np.float32)
 
 
-def _distances(mesh: trimesh.Trimesh, asked: np.ndarray, spacing: int) -> np.ndarray:
-    """float32 signed distances in mm of the voxels of a canonical grid that are asked for; 0 elsewhere."""
-    affine = CANONICAL[spacing].affine
-    result = np.zeros(asked.shape, np.float32)
-    result[asked] = signed_distances(np.argwhere(asked) @ affine[:3, :3].T + affine[:3, 3], mesh)
+def _distances(mesh: trimesh.Trimesh, wanted: np.ndarray, spacing: int) -> np.ndarray:
+    """float32 signed distances in mm of the wanted voxels of a canonical grid; 0 elsewhere."""
+    result = np.zeros(wanted.shape, np.float32)
+    result[wanted] = signed_distances(apply_affine(CANONICAL[spacing].affine, np.argwhere(wanted)), mesh)
     return result
