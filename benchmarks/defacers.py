@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attack import brain_of, prepare
-from bids_refacer.audit.nodes.verdict import Known, measures_after
+from bids_refacer.audit.nodes.verdict import OriginalMeasures, measures_after
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.skin import find_skin
@@ -135,11 +135,11 @@ def judge_one(image: Path, folder: Path, tool: str, measure_brain: bool) -> dict
 
 
 @lru_cache(maxsize=1)
-def known_of(image: Path, folder: Path) -> Known:
+def known_of(image: Path, folder: Path) -> OriginalMeasures:
     """Skin and brain measures of the original: found once for all tools."""
     scan = read_scan(image)
     brain, _ = prepare(scan, folder)
-    return Known(find_skin(scan.values, scan.affine), brain_measures(scan.values, scan.affine, brain))
+    return OriginalMeasures(find_skin(scan.values, scan.affine), brain_measures(scan.values, scan.affine, brain))
 
 
 def verdict_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:

@@ -53,14 +53,15 @@ def write_image_outputs(image: HeadImage, output: Path) -> None:
     names = OutputNames.of(output, image)
     defaced = names.defaced("quickshear")
     uri = f"bids::{defaced.relative_to(output).as_posix()}"
-    recovered = {"seeds": [3], "weights_sha256": {"coarse": "00"}, "options": {"Sampler": "heun"}, "command": "c"}
-    refaced = sidecars.refaced_sidecar(image, "Sample", defaced_uri=uri, run_time_s=1.0, **recovered)
+    recovered = {"WeightsSHA256": {"coarse": "00"}, "Options": {"Sampler": "heun"}, "Command": "c", "RunTime": 1.0}
+    refaced = sidecars.refaced_sidecar(image, "Sample", defaced_uri=uri, seeds=[3]).complete(recovered)
+    report = {**DETAILS, "RunTime": 1.0}
     volumes = {
-        defaced: sidecars.defaced_sidecar(image, "quickshear", DETAILS, brain_mask_uri=None, run_time_s=1.0),
-        names.defacemask("quickshear"): sidecars.defacemask_sidecar(
-            image, "quickshear", DETAILS, defaced_uri=uri, run_time_s=1.0
+        defaced: sidecars.defaced_sidecar(image, "quickshear", brain_mask_uri=None).complete(report),
+        names.defacemask("quickshear"): sidecars.defacemask_sidecar(image, "quickshear", defaced_uri=uri).complete(
+            report
         ),
-        names.brain_mask(): sidecars.brain_mask_sidecar(image, run_time_s=1.0),
+        names.brain_mask(): sidecars.brain_mask_sidecar(image).complete({"RunTime": 1.0}),
         names.refaced("quickshear", 1): refaced,
         names.refaced_mean("quickshear"): refaced,
         names.average_face("quickshear"): refaced,
@@ -70,8 +71,8 @@ def write_image_outputs(image: HeadImage, output: Path) -> None:
         write_json(sidecar_of(path), sidecar)
     for path in (names.face_surface(None, "original"), names.distance_map("quickshear", "refaced", 1)):
         write_text(path, "<GIFTI/>")
-        surface = sidecars.surface_sidecar("s", sources=[uri], run_time_s=1.0, synthetic=True, details={"Units": "mm"})
-        write_json(sidecar_of(path), surface)
+        surface = sidecars.surface_sidecar("s", sources=[uri], synthetic=True, details={"Units": "mm"})
+        write_json(sidecar_of(path), surface.complete({"RunTime": 1.0}))
     table = names.surfacedistance("quickshear")
     tables.write_table(table, "surfacedistance", [subject_columns(image, "quickshear")])
     tables.write_dictionary(sidecar_of(table), "surfacedistance")

@@ -29,7 +29,9 @@ VERSIONS = {"nipype": "1.11.0", "torch": "2.13.0"}
 
 
 def test_defaced() -> None:
-    made = sidecars.defaced_sidecar(IMAGE, "pydeface", DETAILS, brain_mask_uri="bids::m.nii.gz", run_time_s=1.23456)
+    made = sidecars.defaced_sidecar(IMAGE, "pydeface", brain_mask_uri="bids::m.nii.gz").complete(
+        {**DETAILS, "RunTime": 1.23456}
+    )
     assert made["Sources"] == [IMAGE.bids_uri, "bids::m.nii.gz"]
     assert {name: made[name] for name in DETAILS} == DETAILS
     assert (made["SkullStripped"], made["Defaced"], made["RunTime"]) == (False, True, 1.23)
@@ -39,22 +41,25 @@ def test_defaced() -> None:
 
 @pytest.mark.parametrize(("tool", "stripped"), [("skullstrip", True), ("average", False)])
 def test_only_skullstrip_strips_the_skull(tool: str, stripped: bool) -> None:
-    made = sidecars.defaced_sidecar(IMAGE, tool, {}, brain_mask_uri=None, run_time_s=0)
+    made = sidecars.defaced_sidecar(IMAGE, tool, brain_mask_uri=None).complete({"RunTime": 0})
     assert (made["SkullStripped"], made["Sources"]) == (stripped, [IMAGE.bids_uri])
 
 
 def test_refaced_is_synthetic_and_comes_from_the_defaced_image_alone() -> None:
-    made = sidecars.refaced_sidecar(
-        IMAGE,
-        "Sample 1",
-        defaced_uri="bids:shareable:d.nii.gz",
-        seeds=(4,),
-        weights_sha256={"coarse.safetensors": "ab"},
-        options={"Sampler": "heun", "Steps": 18},
-        command="python -m bids_refacer.cli.reface",
-        run_time_s=2,
-        details={"Device": "cpu"},
+    report = {
+        "Command": "python -m bids_refacer.cli.reface",
+        "Options": {"Sampler": "heun", "Steps": 18},
+        "WeightsSHA256": {"coarse.safetensors": "ab"},
+        "Device": "cpu",
+        "RunTime": 2,
+    }
+    made = sidecars.refaced_sidecar(IMAGE, "Sample 1", defaced_uri="bids:shareable:d.nii.gz", seeds=(4,)).complete(
+        report
     )
+    average = sidecars.refaced_sidecar(IMAGE, "Average", defaced_uri="bids:shareable:d.nii.gz", seeds=()).complete(
+        report
+    )
+    assert (average["Options"], average["WeightsSHA256"], average["Command"]) == ({}, {}, report["Command"])
     assert made["Sources"] == ["bids:shareable:d.nii.gz"]
     assert made["Synthetic"] is made["Identifiable"] is True
     assert (made["Seeds"], made["WeightsSHA256"]) == ([4], {"coarse.safetensors": "ab"})
@@ -63,8 +68,8 @@ def test_refaced_is_synthetic_and_comes_from_the_defaced_image_alone() -> None:
 
 
 def test_masks() -> None:
-    mask = sidecars.defacemask_sidecar(IMAGE, "t", DETAILS, defaced_uri="bids::d.nii.gz", run_time_s=0)
-    brain = sidecars.brain_mask_sidecar(IMAGE, run_time_s=0)
+    mask = sidecars.defacemask_sidecar(IMAGE, "t", defaced_uri="bids::d.nii.gz").complete({**DETAILS, "RunTime": 0})
+    brain = sidecars.brain_mask_sidecar(IMAGE).complete({"RunTime": 0})
     assert (mask["Type"], mask["Sources"]) == ("Face", [IMAGE.bids_uri, "bids::d.nii.gz"])
     assert (brain["Type"], brain["Tool"], brain["Version"]) == (
         "Brain",

@@ -16,12 +16,14 @@ from bids_refacer.audit.crash_files import Crash, read_crashes, sentence
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.tool import build_tool
 from bids_refacer.audit.nodes.child import ChildError, run_child
-from bids_refacer.audit.nodes.publish import Publish
+from bids_refacer.audit.nodes.publish import Output, Publish, WriteRecord
 from bids_refacer.audit.nodes.reface import Reface
+from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
 from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.dataset.sidecars import Sidecar
 from bids_refacer.dataset.tables import data_dictionary
 from bids_refacer.problems import AuditProblem, problem_names
 
@@ -208,10 +210,8 @@ def test_the_command_of_the_attack(tmp_path: Path) -> None:
     """Paths with spaces survive; what does not change a face does not change the hash."""
     defaced = tmp_path / "a 'defaced' head.nii.gz"
     defaced.write_bytes(b"")
-    given = dict(
-        defaced=str(defaced), sampler="heun", model="my model", seeds=[1, 2**62],
-        gpu="try", weights={"a": "b"},
-    )  # fmt: skip
+    attack = {"sampler": "heun", "model": "my model", "seeds": [1, 2**62], "weights": {"a": "b"}}
+    given = dict(defaced=str(defaced), gpu="try", **attack)
     node = Reface(**given, num_threads=3, use_gpu=True, progress=True)
     assert "-m bids_refacer.cli.reface" in node.cmdline and "--steps" not in node.cmdline
     words = shlex.split(node.cmdline)
@@ -227,15 +227,34 @@ def test_publish(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "details.json").write_text('{"RunTime": 2.0, "Options": {"x": 1}}')
     target = tmp_path / "out" / "sub-01_T1w.nii.gz"
-    entry = {
-        "target": str(target),
-        "sidecar": str(target.with_name("s.json")),
-        "content": {"Description": "d", "RunTime": 0.0},
-        "omit": ["Options"],
-    }
+    sidecar = SimpleNamespace(complete=lambda report: {"Description": "d", "RunTime": report["RunTime"]})
+    output = Output(target=target, sidecar=sidecar)
     files = [str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz")]
-    node = Publish(files=files, entries={"a.nii.gz": entry}, details=str(tmp_path / "details.json"))
-    assert node.run().outputs.out_files == [str(target), str(target.with_name("s.json"))]
+    node = Publish(files=files, outputs={"a.nii.gz": output}, details=str(tmp_path / "details.json"))
+    assert node.run().outputs.out_files == [str(target), str(target.with_name("sub-01_T1w.json"))]
     assert target.read_bytes() == b"a.nii.gz"
-    assert json.loads(target.with_name("s.json").read_text()) == {"Description": "d", "RunTime": 2.0}
-    assert sorted(path.name for path in target.parent.iterdir()) == ["s.json", "sub-01_T1w.nii.gz"]
+    assert json.loads(target.with_name("sub-01_T1w.json").read_text()) == {"Description": "d", "RunTime": 2.0}
+    assert sorted(path.name for path in target.parent.iterdir()) == ["sub-01_T1w.json", "sub-01_T1w.nii.gz"]
+
+
+def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
+    """A figure that is NaN, such as the contrast of tissues that look alike, must not keep an image from its record."""
+    nowhere, published = tmp_path / "a.surf.gii", tmp_path / "out" / "sub-01_face.surf.gii"
+    nowhere.write_text("")
+    report = write_report(tmp_path / "details.json", {"RunTime": 1.5, "Contrast": float("nan"), "Far": [float("inf")]})
+    output = Output(target=published, sidecar=Sidecar(description="d", sources=(), members={}))
+    files = Publish(files=[str(nowhere)], outputs={nowhere.name: output}, details=report).run().outputs.out_files
+    sidecar = json.loads((tmp_path / "out" / "sub-01_face.json").read_text())
+    assert (sidecar["RunTime"], sidecar["Contrast"], sidecar["Far"]) == (1.5, None, [None])
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"image_type": "defaced", "sample": None, "part": "nose", "masd_mm": None}]))
+    start = {"Image": "sub-01/anat/sub-01_T1w.nii.gz", "Tool": "t", "Key": {}, "Input": {}, "KeptRefaced": True}
+    parts = {name: report for name in ("deface_details", "reface_details", "score_details")}
+    record = tmp_path / "record.json"
+    WriteRecord(
+        target=str(record), root=str(tmp_path), content=start, rows=str(rows), surface_files=files, **parts
+    ).run()
+    found = read_record(record)
+    assert found is not None and found.deface.content["Contrast"] is None and found.distances[0].masd_mm is None
+    sizes = {Path(file).relative_to(tmp_path).as_posix(): Path(file).stat().st_size for file in files}
+    assert (found.run_time_s, found.outputs) == (4.5, sizes)

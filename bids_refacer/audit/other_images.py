@@ -1,4 +1,4 @@
-"""The other images of each session: defaced as the audited one was (``--apply-to-others``), or told of."""
+"""The other images of each session: defaced as the audited one was (``--apply-to-others``), or named in the tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Others:
 
 
 def choose(selection: Selection, settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited, and the others: with them, one part of each acquisition is audited in the name of all."""
+    """What is audited, and what else shows a face; where that is defaced too, one part of an acquisition is audited."""
     chosen = {"participants": settings.participant_label, "sessions": settings.session_label}
     if not settings.apply_to_others:
         return selection, Others(passed_over=tuple(unseen(settings.bids_dir, selection, **chosen)))
@@ -45,7 +45,7 @@ def choose(selection: Selection, settings: RunSettings) -> tuple[Selection, Othe
 
 
 def describe_others(others: Others, settings: RunSettings) -> list[str]:
-    """What would be done with them, for ``--dry-run``."""
+    """What would be done with the other images, for ``--dry-run``."""
     tools, lines = all_tools(settings), [problem.message for problem in others.problems]
     lines += [_passed_over(image, settings) for image in others.passed_over]
     for other in others.images:

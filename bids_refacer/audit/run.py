@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from logging import Logger
 from pathlib import Path
-from typing import Any
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
 from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
+from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, ask
 from bids_refacer.audit.other_images import (
     Others,
@@ -36,7 +35,6 @@ from bids_refacer.audit.plan import (
     missing_tools,
     tool_warnings,
 )
-from bids_refacer.audit.plugin_file import read_plugin_file
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.audit.results import read_results
 from bids_refacer.audit.status import status_rows, summary
@@ -52,7 +50,6 @@ from bids_refacer.environment import (
     start_log,
 )
 from bids_refacer.files import one_writer
-from bids_refacer.limits import memory_limit_gb
 from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
@@ -212,7 +209,7 @@ def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Sa
         from bids_refacer.audit.graph.other_images import build_others
 
         workflow = build_others(jobs=left.jobs, work_dir=settings.work_dir / _NODES)
-        _run_workflows([workflow], settings, machine, Progress(left.jobs, say), log)
+        run_workflows([workflow], settings, machine, Progress(left.jobs, say), log)
 
 
 def _run_audited(plan: Plan, settings: RunSettings, machine: Machine, folder: Path, say: Say, log: Logger) -> None:
@@ -226,40 +223,4 @@ def _run_audited(plan: Plan, settings: RunSettings, machine: Machine, folder: Pa
     alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
     groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
     workflows = (build_run(jobs=jobs, attack=attack, work_dir=nodes_dir) for jobs in groups)
-    _run_workflows(workflows, settings, machine, Progress(plan.jobs, say), log)
-
-
-def _run_workflows(
-    workflows: Iterable[Any], settings: RunSettings, machine: Machine, progress: Progress, log: Logger
-) -> None:
-    """Run one graph after the other; what fails is in the crash folder."""
-    here = os.getcwd()
-    for workflow in workflows:
-        plugin, arguments = _plugin(settings, machine, progress)
-        try:
-            workflow.run(plugin=plugin, plugin_args=arguments)
-        except Exception:  # Nipype re-raises what nodes raised, which the crash files tell better
-            log.exception("Nipype ended with an exception")
-            if settings.stop_on_first_crash:
-                break
-        finally:
-            os.chdir(here)
-
-
-def _plugin(settings: RunSettings, machine: Machine, progress: Progress) -> tuple[Any, dict[str, Any]]:
-    """A plugin, or its name, and the arguments for it."""
-    arguments: dict[str, Any] = {"status_callback": progress.callback}
-    if settings.nipype_plugin_file:
-        content = read_plugin_file(settings.nipype_plugin_file)
-        return content["plugin"], {**content["plugin_args"], **arguments}
-    if settings.nprocs == 1:
-        return "Linear", arguments
-    from bids_refacer.audit.graph.plugin import ImageByImage
-
-    arguments |= {"n_procs": settings.nprocs, "raise_insufficient": False}
-    memory = settings.mem_gb or memory_limit_gb()
-    if memory is not None:
-        arguments["memory_gb"] = memory
-    if settings.gpu != "none":
-        arguments["n_gpu_procs"] = machine.gpus
-    return ImageByImage(plugin_args=arguments), arguments
+    run_workflows(workflows, settings, machine, Progress(plan.jobs, say), log)

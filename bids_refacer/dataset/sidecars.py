@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from bids_refacer import __version__
+from bids_refacer.dataset.details import Json, number
 from bids_refacer.dataset.images import HeadImage
 
 _PACKAGES = (
@@ -27,140 +28,135 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def defaced_sidecar(
-    image: HeadImage, tool: str, details: Mapping[str, Any], *, brain_mask_uri: str | None, run_time_s: float
-) -> dict[str, Any]:
-    """Sidecar of a defaced image. `details` is what the defacer reported (Tool, Version, Command, Options, ...)."""
-    return {
-        "Description": f"Original image defaced with {tool}",
-        "Sources": [uri for uri in (image.bids_uri, brain_mask_uri) if uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": tool == "skullstrip",
-        "Defaced": True,
-        **details,
-        **_provenance(run_time_s),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Sidecar:
+    """The sidecar of an output that is yet to be made.
+
+    Attributes
+    ----------
+    description : what the output is
+    sources : BIDS URIs of what it was made from
+    members : what else is known before it is made, by names of JSON members
+    """
+
+    description: str
+    sources: tuple[str, ...]
+    members: Json = field(hash=False)
+
+    def complete(self, report: Json) -> Json:
+        """The whole sidecar; `report` is what the node that made the output says, with its ``RunTime`` (s)."""
+        return self._completed(self.members, report)
+
+    def _completed(self, members: Json, report: Json) -> Json:
+        known = {"Description": self.description, "Sources": list(self.sources), **members}
+        own = {name: value for name, value in report.items() if name != "RunTime"}
+        return {**known, **_provenance(report), **own}
 
 
-def defacemask_sidecar(
-    image: HeadImage, tool: str, details: Mapping[str, Any], *, defaced_uri: str, run_time_s: float
-) -> dict[str, Any]:
-    """Sidecar of the mask of what a tool removed or replaced."""
-    return {
-        "Description": f"Voxels that {tool} removed or replaced (1), air as well as tissue; all others (0) are intact",
-        "Sources": [image.bids_uri, defaced_uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": False,  # about the anatomy that the mask was drawn on; the schema requires it
-        "Type": "Face",
-        **details,
-        **_provenance(run_time_s),
-    }
+@dataclass(frozen=True, kw_only=True)
+class RefacedSidecar(Sidecar):
+    """The sidecar of a refaced image; `seeds` are those of its samples: one, several of a mean, none of an average.
+
+    The image is synthetic in the face and made from the defaced image alone; it is identifiable all the same.
+    """
+
+    seeds: tuple[int, ...]
+
+    def complete(self, report: Json) -> Json:
+        """The whole sidecar; the average face owes nothing to the options and weights of the attack."""
+        drawn = {
+            "Command": report["Command"],
+            "Options": report["Options"] if self.seeds else {},
+            "Seeds": list(self.seeds),
+            "WeightsSHA256": report["WeightsSHA256"] if self.seeds else {},
+        }
+        rest = {name: value for name, value in report.items() if name not in drawn}
+        return self._completed({**self.members, **drawn}, rest)
+
+
+def defaced_sidecar(image: HeadImage, tool: str, *, brain_mask_uri: str | None) -> Sidecar:
+    """Of a defaced image."""
+    return Sidecar(
+        description=f"Original image defaced with {tool}",
+        sources=tuple(uri for uri in (image.bids_uri, brain_mask_uri) if uri),
+        members={"SpatialReference": image.bids_uri, "SkullStripped": tool == "skullstrip", "Defaced": True},
+    )
+
+
+def defacemask_sidecar(image: HeadImage, tool: str, *, defaced_uri: str) -> Sidecar:
+    """Of the mask of what a tool removed or replaced."""
+    return Sidecar(
+        description=f"Voxels that {tool} removed or replaced (1), air as well as tissue; all others (0) are intact",
+        sources=(image.bids_uri, defaced_uri),
+        members=_mask_members(image, "Face"),
+    )
 
 
 def other_defaced_sidecar(
-    image: HeadImage, tool: str, *, mask_uri: str, reference_mask_uri: str, native: bool, run_time_s: float
-) -> dict[str, Any]:
-    """Sidecar of an image that was defaced as another one of its session was, whose mask is `reference_mask_uri`.
+    image: HeadImage, tool: str, *, mask_uri: str, reference_mask_uri: str, native: bool
+) -> Sidecar:
+    """Of an image that was defaced as another one of its session was, whose mask is `reference_mask_uri`.
 
     `native`: the tool ran on the image itself, with what was found in the other one.
     """
     how = f"with {tool}" if native else f"with the mask that {tool} left of another image of the session"
-    return {
-        "Description": f"Original image defaced {how}",
-        "Sources": [image.bids_uri, reference_mask_uri, mask_uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": tool == "skullstrip",
-        "Defaced": True,
-        **_provenance(run_time_s),
-    }
+    return Sidecar(
+        description=f"Original image defaced {how}",
+        sources=(image.bids_uri, reference_mask_uri, mask_uri),
+        members={"SpatialReference": image.bids_uri, "SkullStripped": tool == "skullstrip", "Defaced": True},
+    )
 
 
 def other_mask_sidecar(
-    image: HeadImage,
-    reference: HeadImage,
-    tool: str,
-    *,
-    defaced_uri: str,
-    reference_mask_uri: str,
-    native: bool,
-    run_time_s: float,
-) -> dict[str, Any]:
-    """Sidecar of the mask of such an image; its sources are the other image and its mask as well."""
+    image: HeadImage, reference: HeadImage, tool: str, *, defaced_uri: str, reference_mask_uri: str, native: bool
+) -> Sidecar:
+    """Of the mask of such an image; its sources are the other image and its mask as well."""
     what = f"{tool} removed or replaced" if native else f"were removed as {tool} did in another image of the session"
-    return {
-        "Description": f"Voxels that {what} (1), air as well as tissue; all others (0) are intact",
-        "Sources": [image.bids_uri, reference.bids_uri, reference_mask_uri, defaced_uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": False,
-        "Type": "Face",
-        **_provenance(run_time_s),
-    }
+    return Sidecar(
+        description=f"Voxels that {what} (1), air as well as tissue; all others (0) are intact",
+        sources=(image.bids_uri, reference.bids_uri, reference_mask_uri, defaced_uri),
+        members=_mask_members(image, "Face"),
+    )
 
 
-def brain_mask_sidecar(image: HeadImage, *, run_time_s: float) -> dict[str, Any]:
-    """Sidecar of the brain mask, which deepbet drew on the original."""
-    return {
-        "Description": "Brain mask of the original image",
-        "Sources": [image.bids_uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": False,
-        "Type": "Brain",
-        "Tool": "deepbet",
-        "Version": software_versions().get("deepbet", "not installed"),
-        **_provenance(run_time_s),
-    }
+def brain_mask_sidecar(image: HeadImage) -> Sidecar:
+    """Of the brain mask, which deepbet drew on the original."""
+    version_of_deepbet = software_versions().get("deepbet", "not installed")
+    return Sidecar(
+        description="Brain mask of the original image",
+        sources=(image.bids_uri,),
+        members={**_mask_members(image, "Brain"), "Tool": "deepbet", "Version": version_of_deepbet},
+    )
 
 
-def refaced_sidecar(
-    image: HeadImage,
-    description: str,
-    *,
-    defaced_uri: str,
-    seeds: Sequence[int],
-    weights_sha256: Mapping[str, str],
-    options: Mapping[str, Any],
-    command: str,
-    run_time_s: float,
-    details: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Sidecar of a refaced image, of the mean of samples, or of the average face (no seeds, no weights).
-
-    `options` are those of the attack (Model, Sampler, Steps, NumSamples, Device, ...). The image is synthetic in the
-    face and made from the defaced image alone; it is identifiable all the same.
-    """
-    return {
-        "Description": description,
-        "Sources": [defaced_uri],
-        "SpatialReference": image.bids_uri,
-        "SkullStripped": False,
-        "Synthetic": True,
-        "Identifiable": True,
-        "Tool": "bids_refacer",
-        "Version": __version__,
-        "Command": command,
-        "Options": dict(options),
-        "Seeds": list(seeds),
-        "WeightsSHA256": dict(weights_sha256),
-        **(details or {}),
-        **_provenance(run_time_s),
-    }
+def refaced_sidecar(image: HeadImage, description: str, *, defaced_uri: str, seeds: Sequence[int]) -> RefacedSidecar:
+    """Of a refaced image, of the mean of samples, or of the average face (no seeds)."""
+    return RefacedSidecar(
+        description=description,
+        sources=(defaced_uri,),
+        seeds=tuple(seeds),
+        members={
+            "SpatialReference": image.bids_uri,
+            "SkullStripped": False,
+            "Synthetic": True,
+            "Identifiable": True,
+            "Tool": "bids_refacer",
+            "Version": __version__,
+        },
+    )
 
 
-def surface_sidecar(
-    description: str, *, sources: Sequence[str], run_time_s: float, synthetic: bool, details: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Sidecar of a skin surface or of its distance map. `details`: threshold (intensity), Units, and the like."""
-    return {
-        "Description": description,
-        "Sources": list(sources),
-        "Coordinates": "RAS+ mm, scanner",
-        "Synthetic": synthetic,
-        "Identifiable": True,
-        **details,
-        **_provenance(run_time_s),
-    }
+def surface_sidecar(description: str, *, sources: Sequence[str], synthetic: bool, details: Json) -> Sidecar:
+    """Of a skin surface, its distance map, or what else was measured of a head; `details` are Units, and the like."""
+    members = {"Coordinates": "RAS+ mm, scanner", "Synthetic": synthetic, "Identifiable": True, **details}
+    return Sidecar(description=description, sources=tuple(sources), members=members)
 
 
-def _provenance(run_time_s: float) -> dict[str, Any]:
+def _mask_members(image: HeadImage, kind: str) -> Json:
+    # SkullStripped is about the anatomy that the mask was drawn on; the schema requires it
+    return {"SpatialReference": image.bids_uri, "SkullStripped": False, "Type": kind}
+
+
+def _provenance(report: Json) -> Json:
     # not SoftwareVersions: BIDS means the scanner's by that, and wants a text
-    return {"SoftwarePackages": software_versions(), "RunTime": round(run_time_s, 2)}
+    return {"SoftwarePackages": software_versions(), "RunTime": round(number(report, "RunTime"), 2)}

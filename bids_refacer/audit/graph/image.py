@@ -9,7 +9,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_refacer import __version__
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob
-from bids_refacer.audit.graph.outputs import brain_entries
+from bids_refacer.audit.graph.outputs import brain_outputs
 from bids_refacer.audit.graph.tool import TRUTH, build_tool
 from bids_refacer.audit.nodes.head import Align, BrainMask, CheckFace, InspectHead
 from bids_refacer.audit.nodes.publish import Publish
@@ -25,12 +25,37 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
     attack : how faces are painted back
     """
     workflow = Workflow(name=job.node_name)
+    check, brain = _head(workflow, job, attack)
+    publish = Node(Publish(outputs=brain_outputs(job)), name=stages.publish("brain").node, mem_gb=0.1)
+    truth = Node(Truth(version=__version__), name=stages.TRUTH.node, mem_gb=2.0)
+    of_head = [("out_file", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
+    # what follows waits for the check: an image without a face leaves nothing in the output
+    workflow.connect(
+        [
+            (check, truth, of_head),
+            (check, publish, [("brain_mask", "files")]),
+            (brain, publish, [("details", "details")]),
+        ]
+    )
+    for tool in job.tools:
+        part = build_tool(job=job, tool=tool, attack=attack)
+        workflow.connect(
+            [
+                (check, part, [(name, f"inputnode.{field}") for name, field in of_head]),
+                (truth, part, [(name, f"inputnode.{name}") for name in TRUTH]),
+                (publish, part, [("out_files", "inputnode.brain_files")]),
+            ]
+        )
+    return workflow
+
+
+def _head(workflow: Workflow, job: ImageJob, attack: Attack) -> tuple[Node, Node]:
+    """Read the image, find its brain, align it, see that it has a face; the last of these nodes, and the brain's."""
     inspect = Node(InspectHead(in_file=str(job.image.path)), name=stages.INSPECT.node, mem_gb=0.5)
     extractor = BrainMask(num_threads=attack.threads, version=version("deepbet"))
     brain = Node(extractor, name=stages.BRAIN.node, mem_gb=2.0, n_procs=attack.processes)
     align = Node(Align(version=version("niimath")), name=stages.ALIGN.node, mem_gb=1.0)
     check = Node(CheckFace(), name=stages.CHECK_FACE.node, mem_gb=1.0)
-    publish = Node(Publish(entries=brain_entries(job)), name=stages.publish("brain").node, mem_gb=0.1)
     workflow.connect(
         [
             (inspect, brain, [("out_file", "in_file")]),
@@ -39,22 +64,6 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
             (inspect, check, [("out_file", "in_file")]),
             (brain, check, [("brain_mask", "brain_mask")]),
             (align, check, [("alignment", "alignment")]),
-            (brain, publish, [("details", "details")]),
         ]
     )
-    truth = Node(Truth(version=__version__), name=stages.TRUTH.node, mem_gb=2.0)
-    of_head = [("out_file", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
-    workflow.connect([(check, truth, of_head)])
-    # what follows waits for the check: an image without a face leaves nothing in the output
-    checked = [("brain_mask", "inputnode.brain_mask"), ("alignment", "inputnode.alignment")]
-    workflow.connect(check, "brain_mask", publish, "files")
-    for tool in job.tools:
-        part = build_tool(job=job, tool=tool, attack=attack)
-        workflow.connect(
-            [
-                (check, part, [("out_file", "inputnode.original"), *checked]),
-                (truth, part, [(name, f"inputnode.{name}") for name in TRUTH]),
-                (publish, part, [("out_files", "inputnode.brain_files")]),
-            ]
-        )
-    return workflow
+    return check, brain

@@ -12,10 +12,10 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, record_start
-from bids_refacer.audit.graph.outputs import other_entries
+from bids_refacer.audit.graph.outputs import other_outputs
 from bids_refacer.audit.graph.run import NAME
+from bids_refacer.audit.graph.tool import deface_node
 from bids_refacer.audit.nodes.carry import Carry, CarryHead, RecordDefaced, Register
-from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.nodes.publish import Publish
 
 
@@ -66,8 +66,7 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     else:
         deface = Node(Carry(**_given(job, tool)), name=stages.CARRY.node, mem_gb=1.0)
         workflow.connect(inputs, "matrix", deface, "matrix")
-    entries = other_entries(job, tool.tool)
-    publish = Node(Publish(entries=entries), name=stages.publish("defaced").node, mem_gb=0.1)
+    publish = Node(Publish(outputs=other_outputs(job, tool.tool)), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
         root=str(job.names.output_dir),
@@ -93,11 +92,8 @@ def _native(workflow: Workflow, inputs: Node, job: OtherJob, tool: ToolJob) -> N
         version=version("niimath"),
     )
     head = Node(call, name=stages.CARRY_HEAD.node, mem_gb=1.0)
-    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
-    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
-    run = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
-    run.inputs.in_file = str(job.image.path)
-    deface = Node(run, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
+    deface = deface_node(tool)
+    deface.inputs.in_file = str(job.image.path)
     workflow.connect(
         [
             (inputs, head, [("matrix", "matrix")]),

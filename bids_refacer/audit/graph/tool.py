@@ -11,18 +11,18 @@ from bids_refacer import __version__
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, record_start
 from bids_refacer.audit.graph.outputs import (
-    Entries,
-    defaced_entries,
-    refaced_entries,
-    surface_entries,
-    voxel_entries,
+    Outputs,
+    defaced_outputs,
+    refaced_outputs,
+    surface_outputs,
+    voxel_outputs,
 )
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
 from bids_refacer.audit.nodes.publish import Publish, WriteRecord
 from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
-from bids_refacer.audit.nodes.verdict import Verdict
+from bids_refacer.audit.nodes.verdict import Judge
 
 TRUTH = ("skin", "face_files", "voxels", "brain")
 """Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
@@ -47,40 +47,8 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     """
     workflow = Workflow(name=tool.node_name)
     inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
-    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
-    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
-    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
-    deface = Node(call, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
-    judge = Verdict(
-        target=str(job.names.verdict(tool.tool)),
-        version=f"{__version__}, deepbet {version('deepbet')}",
-        num_threads=attack.threads,
-    )
-    verdict = Node(judge, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)
-    reface = Node(
-        Reface(
-            sampler=attack.sampler,
-            model=attack.model,
-            seeds=list(tool.seeds),
-            gpu=attack.gpu,
-            use_gpu=attack.use_gpu,
-            num_threads=attack.threads,
-            progress=attack.progress,
-            weights=dict(attack.weights),
-            **({} if attack.steps is None else {"steps": attack.steps}),
-            **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
-        ),
-        name=stages.REFACE.node,
-        mem_gb=4.0,
-        n_procs=attack.processes,
-    )
-    score = Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
-    content = {**record_start(job.image, tool), "KeptRefaced": attack.keep}
-    record = Node(
-        WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content),
-        name=stages.RECORD.node,
-        mem_gb=0.1,
-    )
+    deface, verdict = deface_node(tool), _verdict_node(job, tool, attack)
+    reface, score = _reface_node(tool, attack), Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
     workflow.connect(
         [
             (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
@@ -90,20 +58,70 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
             (deface, score, [("defaced", "defaced")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
+        ]
+    )
+    if attack.num_samples > 1:
+        workflow.connect(reface, "mean", score, "mean")
+    record = _record_node(job, tool, attack)
+    _connect_record(workflow, record, inputs, verdict, reface, score)
+    _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool.tool))
+    if attack.keep:
+        voxels = _voxels(workflow, inputs, deface, reface)
+        _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
+        _publish(workflow, score, record, "surface", surface_outputs(job, tool))
+        _publish(workflow, voxels, record, "voxel", voxel_outputs(job, tool))
+    return workflow
+
+
+def _connect_record(workflow: Workflow, record: Node, inputs: Node, verdict: Node, reface: Node, score: Node) -> None:
+    """The record waits for every report that it holds."""
+    workflow.connect(
+        [
             (inputs, record, [("brain_files", "brain_files")]),
             (verdict, record, [("details", "deface_details")]),
             (reface, record, [("details", "reface_details")]),
             (score, record, [("details", "score_details"), ("rows", "rows"), ("calibration", "calibration")]),
         ]
     )
-    if attack.num_samples > 1:
-        workflow.connect(reface, "mean", score, "mean")
-    _publish(workflow, verdict, record, "defaced", defaced_entries(job, tool.tool))
-    if attack.keep:
-        _publish(workflow, reface, record, "refaced", refaced_entries(job, tool, attack))
-        _publish(workflow, score, record, "surface", surface_entries(job, tool))
-        _publish(workflow, _voxels(workflow, inputs, deface, reface), record, "voxel", voxel_entries(job, tool))
-    return workflow
+
+
+def deface_node(tool: ToolJob) -> Node:
+    """The node that runs a tool."""
+    own = {} if tool.definition is None else {"definition": dict(tool.definition)}
+    limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
+    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
+    return Node(call, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
+
+
+def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
+    call = Judge(
+        target=str(job.names.verdict(tool.tool)),
+        version=f"{__version__}, deepbet {version('deepbet')}",
+        num_threads=attack.threads,
+    )
+    return Node(call, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)
+
+
+def _reface_node(tool: ToolJob, attack: Attack) -> Node:
+    call = Reface(
+        sampler=attack.sampler,
+        model=attack.model,
+        seeds=list(tool.seeds),
+        gpu=attack.gpu,
+        use_gpu=attack.use_gpu,
+        num_threads=attack.threads,
+        progress=attack.progress,
+        weights=dict(attack.weights),
+        **({} if attack.steps is None else {"steps": attack.steps}),
+        **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
+    )
+    return Node(call, name=stages.REFACE.node, mem_gb=4.0, n_procs=attack.processes)
+
+
+def _record_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
+    content = {**record_start(job.image, tool), "KeptRefaced": attack.keep}
+    call = WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content)
+    return Node(call, name=stages.RECORD.node, mem_gb=0.1)
 
 
 def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Node:
@@ -120,9 +138,9 @@ def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Nod
     return voxels
 
 
-def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, entries: Entries) -> None:
+def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, outputs: Outputs) -> None:
     """Connect a publishing node between the node that makes files and the record that lists them."""
-    publish = Node(Publish(entries=entries), name=stages.publish(kind).node, mem_gb=0.1)
+    publish = Node(Publish(outputs=outputs), name=stages.publish(kind).node, mem_gb=0.1)
     workflow.connect(made_by, "files", publish, "files")
     workflow.connect(made_by, "details", publish, "details")
     workflow.connect(publish, "out_files", record, f"{kind}_files")

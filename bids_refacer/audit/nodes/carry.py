@@ -11,9 +11,11 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
-from bids_refacer.audit.nodes.publish import sizes, write_json
+from bids_refacer.audit.nodes.publish import sizes
+from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.records import DefacedRecord
 from bids_refacer.defacers.removed_volumes import removed_volumes
+from bids_refacer.files import write_json
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
@@ -87,8 +89,8 @@ class Carry(SimpleInterface):
         if not removed.any():
             details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
         details["RunTime"] = round(time.perf_counter() - started, 2)
-        (folder / "details.json").write_text(json.dumps(details))
-        self._results.update(files=[str(defaced), str(mask)], details=str(folder / "details.json"))
+        report = write_report(folder / "details.json", details)
+        self._results.update(files=[str(defaced), str(mask)], details=report)
         return runtime
 
 
@@ -144,7 +146,7 @@ class RecordDefaced(SimpleInterface):
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
-        details = json.loads(Path(given.details).read_text())
+        details = read_report(given.details)
         outputs = sizes(given.out_files, Path(given.root))
         known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
         write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())

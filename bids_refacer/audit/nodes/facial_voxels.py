@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.audit.nodes.score import label
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.volumes.grid import Alignment
@@ -62,6 +62,6 @@ class FacialVoxels(SimpleInterface):
                 continue  # a tool left nothing of the brain: there is no intensity to compare with
             written.append(str(folder / f"{name}.npz"))
             write_voxels(Path(written[-1]), sample_voxels(scan.values, scan.affine, brain, alignment))
-        (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
-        self._results.update(files=written, details=str(folder / "details.json"))
+        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        self._results.update(files=written, details=report)
         return runtime

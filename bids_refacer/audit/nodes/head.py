@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.volumes.brain import extract_brain, require_face
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
@@ -58,8 +58,8 @@ class BrainMask(SimpleInterface):
         mask = extract_brain(scan.values, scan.affine, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
         folder = Path(runtime.cwd)
         write_volume(folder / "brain.nii.gz", mask, scan.affine, np.uint8)
-        (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
-        self._results.update(brain_mask=str(folder / "brain.nii.gz"), details=str(folder / "details.json"))
+        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        self._results.update(brain_mask=str(folder / "brain.nii.gz"), details=report)
         return runtime
 
 

@@ -1,10 +1,11 @@
-"""Nodes that write into the output tree; they are told every path and every sidecar: names are not theirs to know."""
+"""Nodes that write into the output tree. The graph says where each file goes and how its sidecar begins."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from nipype.interfaces.base import (
@@ -19,17 +20,26 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes.reports import read_report
+from bids_refacer.dataset.details import Json, number
+from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import Record
+from bids_refacer.dataset.sidecars import Sidecar
 from bids_refacer.files import unfinished, write_json
 
 
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a file of a node goes in the output, and its sidecar there."""
+
+    target: Path
+    sidecar: Sidecar
+
+
 class _PublishInput(BaseInterfaceInputSpec):
-    files = InputMultiObject(File(exists=True), mandatory=True, desc="files; those without an entry are not published")
-    entries = traits.Dict(
-        mandatory=True,
-        desc="file name -> {target: path, sidecar: its path, content: of the sidecar, omit: details}",
-    )
-    details = File(exists=True, desc="JSON whose keys are laid over the content of every sidecar")
+    files = InputMultiObject(File(exists=True), mandatory=True, desc="those without an output are not published")
+    outputs = traits.Dict(mandatory=True, desc="file name -> Output")
+    details = File(exists=True, mandatory=True, desc="JSON of the node that made the files, for their sidecars")
 
 
 class _PublishOutput(TraitedSpec):
@@ -44,19 +54,22 @@ class Publish(SimpleInterface):
     _always_run = True  # a cached node knows nothing of outputs that someone removed
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
-        details = json.loads(Path(self.inputs.details).read_text()) if isdefined(self.inputs.details) else {}
+        report = read_report(self.inputs.details)
         written = []
         for file in map(Path, self.inputs.files):
-            entry = self.inputs.entries.get(file.name)
-            if entry is None:
-                continue
-            target, sidecar = Path(entry["target"]), Path(entry["sidecar"])
-            with unfinished(target) as temporary:
-                shutil.copyfile(file, temporary)
-            write_json(sidecar, {**entry["content"], **{k: v for k, v in details.items() if k not in entry["omit"]}})
-            written += [str(target), str(sidecar)]
+            if file.name in self.inputs.outputs:
+                written += _publish(file, self.inputs.outputs[file.name], report)
         self._results["out_files"] = written
         return runtime
+
+
+def _publish(file: Path, output: Output, report: Json) -> list[str]:
+    """Copy one file and write its sidecar; both paths."""
+    with unfinished(output.target) as temporary:
+        shutil.copyfile(file, temporary)
+    sidecar = sidecar_of(output.target)
+    write_json(sidecar, output.sidecar.complete(report))
+    return [str(output.target), str(sidecar)]
 
 
 class _WriteRecordInput(BaseInterfaceInputSpec):
@@ -91,11 +104,11 @@ class WriteRecord(SimpleInterface):
         lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
         published = sorted({file for files in lists if isdefined(files) for file in files})
         reports = {"Deface": given.deface_details, "Reface": given.reface_details, "Score": given.score_details}
-        details = {name: json.loads(Path(file).read_text()) for name, file in reports.items()}
+        details = {name: read_report(file) for name, file in reports.items()}
         content = {
             **given.content,
             **details,
-            "RunTime": round(sum(part["RunTime"] for part in details.values()), 1),
+            "RunTime": round(sum(number(part, "RunTime") for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
             "Outputs": sizes(published, Path(given.root)),

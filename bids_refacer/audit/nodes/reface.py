@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -13,6 +12,7 @@ from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, Outp
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.child import run_child
+from bids_refacer.audit.nodes.reports import read_report, write_report
 
 _OPTIONS = ("Model", "Sampler", "Steps", "Device", "Attack")  # of the attack's report, shown as Options in sidecars
 
@@ -61,13 +61,13 @@ class Reface(CommandLine):
         run_child(command, cwd=runtime.cwd, environ=environ, show=self.inputs.progress, about=about)
         runtime.returncode, runtime.success_codes, runtime.cmdline = 0, (0,), self.cmdline
         folder = Path(runtime.cwd)
-        report = json.loads((folder / self.inputs.out_dir / "attack.json").read_text())
+        report = read_report(folder / self.inputs.out_dir / "attack.json")
         report.pop("Seeds", None)  # each sample's sidecar names its own
         options = {name: report.pop(name) for name in _OPTIONS if name in report}
         options["NumSamples"] = len(self.inputs.seeds)
         given = command[command.index(about) + 2 :]
         said = " ".join(["python -m bids_refacer.cli.reface DEFACED OUT_DIR", *given])
-        (folder / "details.json").write_text(json.dumps({"Command": said, "Options": options, **report}))
+        write_report(folder / "details.json", {"Command": said, "Options": options, **report})
         return runtime
 
     def _list_outputs(self) -> dict[str, Any]:

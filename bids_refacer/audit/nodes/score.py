@@ -21,6 +21,7 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import Key, Scores, score_candidates
@@ -69,8 +70,8 @@ class Score(SimpleInterface):
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
         surfaces += _write_face_maps(folder, scores, alignment)
-        (folder / "details.json").write_text(json.dumps({"RunTime": round(time.perf_counter() - started, 2)}))
-        self._results.update(details=str(folder / "details.json"), files=surfaces)
+        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        self._results.update(details=report, files=surfaces)
         return runtime
 
 

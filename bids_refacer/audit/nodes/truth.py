@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
@@ -54,7 +54,7 @@ class Truth(SimpleInterface):
             write_face_map(face_map, map_face(face, alignment))
             files.append(str(face_map))
         write_voxels(voxels, sample_voxels(values, scan.affine, brain, alignment))
-        (folder / "brain.json").write_text(json.dumps(brain_measures(values, scan.affine, brain)))
+        measures = write_report(folder / "brain.json", brain_measures(values, scan.affine, brain))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
-        self._results.update(voxels=str(voxels), brain=str(folder / "brain.json"))
+        self._results.update(voxels=str(voxels), brain=measures)
         return runtime

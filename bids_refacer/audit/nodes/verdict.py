@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
-from bids_refacer.audit.nodes.publish import write_json
+from bids_refacer.audit.nodes.reports import read_report, write_report
+from bids_refacer.dataset.details import DefaceDetails, Json, Verdict, number
 from bids_refacer.defacers import DefacerError
+from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
-from bids_refacer.surfaces.verdicts import brain_cut, brain_measures, face_left, worst_part
+from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, worst_part
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
@@ -47,7 +47,7 @@ class _VerdictOutput(TraitedSpec):
     details = File(desc="what came in, with the verdict's figures")
 
 
-class Verdict(SimpleInterface):
+class Judge(SimpleInterface):
     """Judge a defaced image, and stop here with one whose face is untouched, or whose brain is gone."""
 
     input_spec = _VerdictInput
@@ -60,26 +60,27 @@ class Verdict(SimpleInterface):
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
         removed, _ = read_mask(given.defacemask)
         alignment = Alignment.from_json(Path(given.alignment))
-        known = Known(read_skin(Path(given.skin)), json.loads(Path(given.brain).read_text()))
+        original = OriginalMeasures(read_skin(Path(given.skin)), read_report(given.brain))
         defaced = _values(given.defaced, scan)
-        figures = judge(scan, defaced, removed, brain, alignment, known, num_threads=given.num_threads)
-        details = {**json.loads(Path(given.details).read_text()), "Verdict": figures}
-        details["RunTime"] = round(details["RunTime"] + time.perf_counter() - started, 2)
-        write_json(Path(given.target), details)
-        if sentence := refusal(figures, given.original, details["Tool"]):
-            raise DefacerError(sentence)
+        figures = judge(scan, defaced, removed, brain, alignment, original, num_threads=given.num_threads)
+        report = read_report(given.details)
+        run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
         path = Path(runtime.cwd) / "details.json"
-        path.write_text(json.dumps(details))
+        write_report(path, {**report, "Verdict": figures, "RunTime": run_time_s})
+        details = DefaceDetails.from_json(read_report(path))
+        write_json(Path(given.target), details.content)
+        if sentence := refusal(details.verdict, given.original, str(details.tool)):
+            raise DefacerError(sentence)
         self._results.update(details=str(path), defaced=given.defaced, files=[given.defaced, given.defacemask])
         return runtime
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is the same for all tools: `skin` of the original, and its brain measures."""
+class OriginalMeasures:
+    """The original's skin, and ``volume_ml`` and ``contrast`` of its brain: measured once for all tools."""
 
     skin: Skin
-    brain: dict[str, float | None]
+    brain: Json
 
 
 def judge(
@@ -88,10 +89,10 @@ def judge(
     removed: np.ndarray,
     brain: np.ndarray,
     alignment: Alignment,
-    known: Known | None = None,
+    measures: OriginalMeasures | None = None,
     *,
     num_threads: int | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """All figures of the verdicts: ``FaceLeft`` (percent per part), ``BrainCut``, ``Brain`` before and after.
 
     Parameters
@@ -99,20 +100,20 @@ def judge(
     scan : the original
     defaced : (i, j, k) float, the defaced image
     removed, brain : (i, j, k) bool
-    known : of the original; found when omitted
+    measures : of the original; found when omitted
     """
     values = scan.values
-    known = known or Known(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
-    after: dict[str, Any] = {"volume_ml": None, "contrast": None, "dice": None}
+    measures = measures or OriginalMeasures(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
+    after: Json = {"volume_ml": None, "contrast": None, "dice": None}
     try:
         found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
         after = measures_after(defaced, scan.affine, found, brain)
     except ImageError:
         pass  # no brain in what is left: the missing figures say so, and BrainCut why
     return {
-        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, known.skin),
+        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, measures.skin),
         "BrainCut": brain_cut(brain, removed, scan.affine),
-        "Brain": {"original": known.brain, "defaced": after},
+        "Brain": {"original": measures.brain, "defaced": after},
     }
 
 
@@ -125,17 +126,17 @@ def measures_after(
     return after
 
 
-def refusal(figures: dict[str, Any], image: str, tool: str) -> str | None:
+def refusal(verdict: Verdict, image: str, tool: str) -> str | None:
     """A sentence when the image must not go on: a face that is all there would be published, a bare hole attacked."""
-    left = figures["FaceLeft"]
-    judged = {part: left[part] for part in ("nose", "eyes", "mouth", "chin") if left[part] is not None}
-    if judged and min(judged.values()) >= WHOLE_FACE:
+    left = verdict.face_left
+    judged = [share for part in JUDGED if (share := left.get(part)) is not None]
+    if judged and min(judged) >= WHOLE_FACE:
         part, share = worst_part(left)
         return (
             f"{image}: {tool} left the face as it was ({share:.0f} % of the {part} is there), so that the image is not "
             f"published; check that the tool can read it, or leave the tool out."
         )
-    if (lost := figures["BrainCut"]["percent"]) >= MOST_BRAIN:
+    if (lost := verdict.brain_cut.percent or 0.0) >= MOST_BRAIN:
         return (
             f"{image}: {tool} removed {lost:.0f} % of the brain, so that nothing is left to audit; check the "
             f"orientation in the image header, or leave the tool out."

@@ -16,7 +16,7 @@ from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows, plan_others
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, Selection, find_images, head_image
-from bids_refacer.dataset.names import OutputNames
+from bids_refacer.dataset.names import OutputNames, sidecar_of
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
@@ -122,8 +122,8 @@ def test_the_table_of_defacing_has_them(done: Done) -> None:
 
 
 def test_sidecars_name_where_they_came_from(done: Done) -> None:
-    defaced, mask = (json.loads((p.parent / p.name.replace(".nii.gz", ".json")).read_text()) for p in
-                     outputs(done, "sub-01_echo-1_T2w"))  # fmt: skip
+    files = outputs(done, "sub-01_echo-1_T2w")
+    defaced, mask = (json.loads(sidecar_of(path).read_text()) for path in files)
     raw, theirs = "bids:raw:sub-01/anat/sub-01_echo-1_T2w.nii.gz", "bids::sub-01/anat/sub-01_mod-T1w_desc-quickshear"
     assert defaced["Sources"][0] == mask["Sources"][0] == raw
     assert f"{theirs}Echo1_defacemask.nii.gz" in defaced["Sources"] and f"bids:raw:{T1W}" in mask["Sources"]
