@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bids_refacer.dataset.participants import MISSING, read_participants
-from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.outputs import GroupError
 
 DEFAULT_TARGETS = tuple(f"muscle_radiodensity_{place}" for place in ("abdomen", "thigh", "shin"))
 DEFAULT_COVARIATES = ("age", "sex")
@@ -19,7 +19,7 @@ NO_COVARIATES = "none"
 _MOST_LEVELS = 10  # texts of a covariate: more are names or notes, and would fit anything
 
 
-class PhenotypeError(AuditError):
+class PhenotypeError(GroupError):
     """Targets or covariates cannot be used: one sentence with the file, the column, what is wrong, and the remedy."""
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bids_refacer.dataset.rows.group_people import PhenotypeRow, PredictionRow
 from bids_refacer.group.models import CNN, RegionVoxels, model_names, prepare_models
-from bids_refacer.group.outputs import Audit
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import Problem, Result, phenotype_rows, prediction_rows
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS, PhenotypeError, Phenotypes, read_phenotypes
 from bids_refacer.group.voxels import ORIGINAL, Kind, load_voxels, voxel_paths
@@ -37,12 +37,13 @@ class PhenotypeRun:
 
     Attributes
     ----------
+    outputs : of the participant level
     reasons : DataFrame of `group.cohorts.gate`
     permutations : of each target, by which the linear models are tested
     """
 
     settings: RunSettings
-    audit: Audit
+    outputs: ParticipantOutputs
     reasons: pd.DataFrame
     phenotypes: Phenotypes
     permutations: int
@@ -74,7 +75,7 @@ def phenotypes_of(settings: RunSettings) -> Phenotypes | None:
 
 def phenotype_tables(
     settings: RunSettings,
-    audit: Audit,
+    outputs: ParticipantOutputs,
     reasons: pd.DataFrame,
     phenotypes: Phenotypes | None,
     say: Callable[[str], None],
@@ -95,9 +96,9 @@ def phenotype_tables(
     if cost := prepare_models(settings):
         say(cost)
     run = PhenotypeRun(
-        settings=settings, audit=audit, reasons=reasons, phenotypes=phenotypes, permutations=permutations
+        settings=settings, outputs=outputs, reasons=reasons, phenotypes=phenotypes, permutations=permutations
     )
-    tables = _joined([_suffix_tables(run, suffix, say) for suffix in sorted(audit.distances["suffix"].unique())])
+    tables = _joined([_suffix_tables(run, suffix, say) for suffix in sorted(outputs.distances["suffix"].unique())])
     if (settings.target or settings.phenotype) and not tables.phenotypes:
         raise PhenotypeError(" ".join(tables.refusals))
     for line in [*phenotypes.notes, *tables.notes, *tables.refusals]:
@@ -116,7 +117,7 @@ def _joined(parts: Sequence[PhenotypeTables]) -> PhenotypeTables:
 
 def _suffix_tables(run: PhenotypeRun, suffix: str, say: Callable[[str], None]) -> PhenotypeTables:
     """The tables of one kind of image."""
-    paths = voxel_paths(run.audit, run.reasons, suffix)
+    paths = voxel_paths(run.outputs, run.reasons, suffix)
     problems = _problems(run, suffix, set(paths[ORIGINAL]))
     tables = PhenotypeTables(notes=problems.notes, refusals=problems.refusals)
     if not problems.by_target:
@@ -141,9 +142,9 @@ def _suffix_tables(run: PhenotypeRun, suffix: str, say: Callable[[str], None]) -
 def _problems(run: PhenotypeRun, suffix: str, imaged: set[str]) -> Problems:
     """The targets that can be predicted; `imaged` are the participants with facial voxels of an original."""
     if not imaged:
-        outputs = " and ".join(map(str, run.audit.outputs))
+        folders = " and ".join(map(str, run.outputs.folders))
         refusal = (
-            f"No {suffix} image in {outputs} has facial voxels, from which phenotypes are predicted: run the "
+            f"No {suffix} image in {folders} has facial voxels, from which phenotypes are predicted: run the "
             "participant level again, with --keep-refaced."
         )
         return Problems(by_target={}, refusals=[refusal])

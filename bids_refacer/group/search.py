@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.group.faces import Member, Probe, load_maps, surface_of
-from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.outputs import GroupError
 from bids_refacer.statistics.identification import Identification, Probes, identify
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from bids_refacer.surfaces.identity import read_face_map
@@ -95,7 +95,7 @@ def open_gallery(members: Sequence[Member]) -> FaceGallery:
 
     Raises
     ------
-    AuditError
+    GroupError
         When a face map cannot be read.
     """
     maps = load_maps([member.path for member in members])
@@ -108,7 +108,7 @@ def search(gallery: FaceGallery, probes: Sequence[Probe], rerank: int) -> Search
 
     Raises
     ------
-    AuditError
+    GroupError
         When a face map or a surface cannot be read.
     """
     own = np.array([probe.own for probe in probes])
@@ -180,4 +180,4 @@ def _read_shape(face_map: Path) -> FaceShape:
     try:
         return FaceShape(read_surface(surface_of(face_map)), read_face_map(face_map).rigid)
     except GiftiError as error:
-        raise AuditError(f"{error} It was to be compared again: --rerank 0 does without.") from error
+        raise GroupError(f"{error} It was to be compared again: --rerank 0 does without.") from error

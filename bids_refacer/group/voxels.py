@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_refacer.group.faces import names_of
-from bids_refacer.group.outputs import SUBJECT, Audit, AuditError
+from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.phenotypes.voxels import read_voxels
 from bids_refacer.volumes.nifti import ImageError
 
@@ -22,27 +22,27 @@ Paths = dict[str, list[Path]]
 """Participant -> one file for each of its images."""
 
 
-def voxel_paths(audit: Audit, reasons: pd.DataFrame, suffix: str) -> dict[Kind, Paths]:
+def voxel_paths(outputs: ParticipantOutputs, reasons: pd.DataFrame, suffix: str) -> dict[Kind, Paths]:
     """Files of facial voxels of one kind of image, the original first.
 
     What a tool made of an image whose defacing failed (gate) is left out: a face that was left, or a brain that was
     cut, says nothing about what is lost when the tool works.
     """
-    rows = audit.distances[audit.distances["suffix"] == suffix][SUBJECT].drop_duplicates().astype(str)
+    rows = outputs.distances[outputs.distances["suffix"] == suffix][SUBJECT].drop_duplicates().astype(str)
     rows = rows.merge(reasons[[*SUBJECT, "reason"]], on=SUBJECT, how="left").sort_values(SUBJECT)
     found: dict[Kind, Paths] = {ORIGINAL: {}}
     seen = set()
     for participant, image, tool, reason in rows[[*SUBJECT, "reason"]].itertuples(index=False):
         if image not in seen:
             seen.add(image)
-            _add(found, ORIGINAL, participant, _paths(audit, image, ORIGINAL))
+            _add(found, ORIGINAL, participant, _paths(outputs, image, ORIGINAL))
         for image_type in IMAGE_TYPES if not reason else ():
-            _add(found, (tool, image_type), participant, _paths(audit, image, (tool, image_type)))
+            _add(found, (tool, image_type), participant, _paths(outputs, image, (tool, image_type)))
     return {kind: found[kind] for kind in sorted(found, key=_order)}
 
 
-def _paths(audit: Audit, image: str, kind: Kind) -> Iterator[Path]:
-    for names in names_of(audit, image):
+def _paths(outputs: ParticipantOutputs, image: str, kind: Kind) -> Iterator[Path]:
+    for names in names_of(outputs, image):
         yield names.facial_voxels(*kind, 1 if kind[1] == "refaced" else None)
 
 
@@ -63,7 +63,7 @@ def load_voxels(paths: Mapping[str, Sequence[Path]]) -> np.ndarray:
 
     Raises
     ------
-    AuditError
+    GroupError
         When a file cannot be read or is of another version.
     """
     try:
@@ -72,5 +72,5 @@ def load_voxels(paths: Mapping[str, Sequence[Path]]) -> np.ndarray:
             total = sum(read_voxels(path).astype(np.float32) for path in files)
             rows.append(np.rint(total / np.float32(len(files))).astype(np.uint8))
     except ImageError as error:
-        raise AuditError(str(error)) from error
+        raise GroupError(str(error)) from error
     return np.stack(rows)
