@@ -18,8 +18,7 @@ from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
 from bids_refacer.surfaces.identity_matching import Gallery, Matches, match, reranked
 
 EXCHANGES = 20
-"""Times that labels are exchanged for the check: with 72 faces, the AUC of one exchange has a standard deviation of
-0.035, of twenty 0.005 (measured on synthetic faces; 38 and 39 of 40 intervals hold 0.5)."""
+"""Times that labels are exchanged for the check, whose mean AUC then scatters little (docs/group.md)."""
 _CHECKED = 4000  # probes of that check at most, for its time in large galleries
 _SHAPES_KEPT = 400  # in memory: the same few members are near to many probes
 
