@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from bids_refacer.defacers import DEFACERS
-from bids_refacer.refacing.attack import reface
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.attack import DefacedImage, reface
+from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
@@ -102,12 +102,10 @@ def attack_rows(
         settings = SamplingSettings(sampler=options.sampler, steps=options.steps, device=torch.device("cpu"))
         started = time.monotonic()
         refaced = reface(
-            scan,
-            brain,
-            alignment,
+            DefacedImage(scan, brain, alignment),
             model,
             settings,
-            seeds=seeds,
+            seeds=paired_seeds(seeds),
             zone=DEFACERS[tool].action == "replaces",
             progress=lambda *_: None,
         )

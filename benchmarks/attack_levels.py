@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks.attack import chosen, defaced, head_parser, prepare
-from bids_refacer.refacing.levels import Look, attack_at
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.attack import DefacedImage
+from bids_refacer.refacing.attack_level import AttackLevel, attack_at
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import ATTACKS
 from bids_refacer.surfaces.score import score_candidates
@@ -32,10 +33,9 @@ def level_rows(original: Scan, tool: str, level: str, folder: Path, model: Attac
     if not kept.exists():
         scan = defaced(original, tool, folder)
         brain, alignment = prepare(scan, folder / tool)
-        seeds = (0,)
         settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
-        look = Look(replaces=True, level=level)
-        scan, refaced = attack_at(look, scan, brain, alignment, model, settings, seeds, lambda *_: None)
+        image, look = DefacedImage(scan, brain, alignment), AttackLevel(replaces=True, level=level)
+        scan, refaced = attack_at(look, image, model, settings, (SampleSeed(0),), lambda *_: None)
         skin = folder / "skin.npz"
         if not skin.exists():
             write_skin(skin, find_skin(original.values, original.affine))

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.attack import chosen, defaced, head_parser, prepare
-from bids_refacer.refacing.average import average_in_native
-from bids_refacer.refacing.compose import compose
+from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -25,7 +24,7 @@ def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:
     """MASD of the face for each way to place the average."""
     scan = defaced(original, tool, folder)
     brain, alignment = prepare(scan, folder / tool)
-    unknown = unknown_region(scan.stored, scan.affine, brain, alignment, zone=False)
+    unknown = unknown_region(scan, brain, alignment, zone=False)
     native, scale = Grid(scan.stored.shape, scan.affine), brain_scale(scan.values, brain)
     stretched = Alignment(alignment.affine, alignment.affine)
     painted = {

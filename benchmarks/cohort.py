@@ -9,26 +9,28 @@ are there already are passed over.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.attack import chosen, defaced, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
-from bids_refacer.audit.verdict_rows import defacing_row
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.audit.tables import VerdictLimits, defacing_row
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table
-from bids_refacer.dataset.tables import image_columns, read_table, status_row, write_table
+from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
+from bids_refacer.dataset.rows.table import read_rows, write_rows
+from bids_refacer.dataset.tables import write_table
 from bids_refacer.defacers import DEFACERS
-from bids_refacer.refacing.levels import Look, attack_at
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.attack import DefacedImage
+from bids_refacer.refacing.attack_level import AttackLevel, attack_at
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, score_candidates
 from bids_refacer.volumes.nifti import read_scan
 
@@ -40,8 +42,9 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
     original = read_scan(image.path)
     scan, truth = defaced(original, tool, folder), prepare(original, folder)[1]
     settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
-    look = Look(replaces=DEFACERS[tool].action == "replaces", level="mask")
-    _, refaced = attack_at(look, scan, *prepare(scan, folder / tool), model, settings, (0,), lambda *_: None)
+    attacked = DefacedImage(scan, *prepare(scan, folder / tool))
+    look = AttackLevel(replaces=DEFACERS[tool].action == "replaces", level="mask")
+    _, refaced = attack_at(look, attacked, model, settings, (SampleSeed(0),), lambda *_: None)
     candidates = {
         ("defaced", None): scan.values,
         ("average", None): refaced.average * scan.slope + scan.inter,
@@ -53,26 +56,27 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)
             write_face_map(names.face_map(tool, *key), map_face(face, truth))
-    rows = [{**image_columns(image, tool), **row} for row in scores.rows]
+    rows = [{**subject_columns(image, tool), **row} for row in scores.rows]
     names.anat.mkdir(parents=True, exist_ok=True)
     write_table(names.surfacedistance(tool), "surfacedistance", rows)
 
 
 def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path, settings: RunSettings) -> None:
     """Tables of the dataset."""
-    tables: dict[str, list[dict[str, Any]]] = {"surfacedistance": [], "defacing": [], "status": []}
+    distances: list[DistanceRow] = []
+    defacing: list[DefacingRow] = []
+    limits = VerdictLimits.of(settings)
     for image, tool, names in done:
         figures = judge_one(image.path, work_dir / f"sub-{image.participant}", tool, measure_brain=False)
         cut = figures["BrainCut"]
         quality = {"brain_removed_ml": cut["ml"], "brain_removed_percent": cut["percent"]}
         details = {"Version": DEFACERS[tool].version(), "QualityControl": quality, "Verdict": figures}
-        tables["surfacedistance"] += read_table(names.surfacedistance(tool))
-        tables["defacing"].append(
-            {**image_columns(image, tool), **defacing_row(DefaceDetails.from_json(details), settings)}
-        )
-        tables["status"].append(status_row(image, tool, stage="output", status="ok"))
-    for name, rows in tables.items():
-        write_table(dataset_table(settings.output_dir, name), name, rows)
+        distances += read_rows(names.surfacedistance(tool), DistanceRow)
+        defacing.append(defacing_row(subject_columns(image, tool), DefaceDetails.from_json(details), limits))
+    status = [StatusRow(**subject_columns(image, tool), stage="output", status="ok") for image, tool, _ in done]
+    write_rows(dataset_table(settings.output_dir, "surfacedistance"), DistanceRow, distances)
+    write_rows(dataset_table(settings.output_dir, "defacing"), DefacingRow, defacing)
+    write_rows(dataset_table(settings.output_dir, "status"), StatusRow, status)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from bids_refacer.dataset.description import read_description
+from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import OutputNames, dataset_table, group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.simulated import SimulatedNames, truth_dir

@@ -3,7 +3,7 @@
 CACHE is the cache of heads that `bids_refacer train` makes (OUT/cache); only the participants named are read, and they
 must not have been trained on. Prints, for each temperature, the distance between the true skin and that of the linear
 estimate, of the kriged one, of single samples and of their mean where the face was removed (symmetric, mm:
-`training/face_validation.py`), for every sampler and number of steps; and the seconds that a sample takes (compare them
+`training/face_distance.py`), for every sampler and number of steps; and the seconds that a sample takes (compare them
 within one run alone).
 """
 
@@ -20,7 +20,7 @@ import torch
 from bids_refacer.diffusion.samplers import SAMPLERS
 from bids_refacer.refacing.weights import load_model
 from bids_refacer.training.data.heads import head_file, load_head
-from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
+from bids_refacer.training.face_distance import REGIONS, face_errors, face_problem
 
 
 def main() -> None:

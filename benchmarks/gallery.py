@@ -11,11 +11,11 @@ import argparse
 import time
 from pathlib import Path
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import OutputNames
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, true_face
 from bids_refacer.training.data.heads import head_file, load_head
 from bids_refacer.volumes.brain import extract_brain
@@ -30,7 +30,7 @@ def add_face(image: Path, names: OutputNames, alignment: Alignment | None = None
     if alignment is None:
         brain = extract_brain(scan.values, scan.affine, name=str(image))
         alignment = align_brain(scan.values, scan.affine, brain)
-    _, face, _ = true_face(original_skin(scan.values, scan.affine), scan.affine, alignment)
+    face = true_face(original_skin(scan.values, scan.affine), scan.affine, alignment).patch
     names.identifiable_anat.mkdir(parents=True, exist_ok=True)
     write_surface(names.face_surface(None, "original"), face)
     write_face_map(names.face_map(None, "original"), map_face(face, alignment))

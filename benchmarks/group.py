@@ -20,8 +20,8 @@ from benchmarks.synthetic_outputs import smooth, write_output
 from bids_refacer.group.run import run_group
 from bids_refacer.settings import RunSettings
 from bids_refacer.statistics.identification import Probes, identify
-from bids_refacer.surfaces.identity import COLUMNS, ROWS, halved
-from bids_refacer.surfaces.identity_matching import Gallery, match
+from bids_refacer.surfaces.face_map import COLUMNS, ROWS, halved
+from bids_refacer.surfaces.face_matching import Gallery, match
 
 TOOLS = ("afni", "mideface", "niimath", "pydeface", "quickshear", "skullstrip")
 SHARE_OF_SKIN = 0.75  # of the grid, as in real heads

@@ -16,8 +16,7 @@ from scipy import ndimage
 
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.settings import TrainSettings
-from bids_refacer.training.data.preflight import Limits, flagged, read_rows, splits
-from bids_refacer.training.data.split import TRAIN
+from bids_refacer.training.data.selection import TRAIN, Limits, flagged, read_rows, splits
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import CANONICAL, resample
 from bids_refacer.volumes.intensity import brain_scale

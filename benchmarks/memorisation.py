@@ -14,18 +14,18 @@ held-out ones (mean over draws) beside the nearest held-out person. The test is 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import load_model
 from bids_refacer.surfaces.distances import signed_distances
+from bids_refacer.training.data.cache import listed_heads
 from bids_refacer.training.data.heads import head_file, load_head
-from bids_refacer.training.data.split import TRAIN, VAL
-from bids_refacer.training.face_validation import (
+from bids_refacer.training.data.selection import TRAIN, VAL
+from bids_refacer.training.face_distance import (
     REGIONS,
     drawn_skin,
     face_points,
@@ -84,23 +84,23 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
-    entries = json.loads((options.out / "heads.json").read_text())["heads"]
-    heads = {entry["name"]: load_head(head_file(options.out / "cache", entry["name"])) for entry in entries}
-    trained = np.array([entry["split"] == TRAIN for entry in entries])
+    entries = listed_heads(options.out)
+    heads = {entry.name: load_head(head_file(options.out / "cache", entry.name)) for entry in entries}
+    trained = np.array([entry.split == TRAIN for entry in entries])
     skins = [within(face_points(true_skin(head).mesh), head.seen) for head in heads.values()]
     model = load_model(options.model, torch.device("cpu"))
     settings = SamplingSettings(sampler="dpmpp2m", steps=options.steps, device=torch.device("cpu"), alone=True)
     own: list[int] = []
     rows: dict[str, list] = {"the true face": [], "linear estimate": [], "sample": []}
     for place, entry in enumerate(entries):
-        if entry["split"] != VAL:
+        if entry.split != VAL:
             continue
         own.append(place)
-        head = heads[entry["name"]]
+        head = heads[entry.name]
         problem = face_problem(head, model.prior, REGIONS[options.region](head))
         faces = {"the true face": problem.skin.mesh, "linear estimate": drawn_skin(problem, problem.linear)}
         if model.stages:
-            sample = sampled_fields(*model.stages[0], problem, 0, settings)
+            sample = sampled_fields(*model.stages[0], problem, SampleSeed(0), settings)
             faces["sample"] = drawn_skin(problem, sample)
         of_people = [within(points, problem.view.unknown) for points in skins]
         ends = np.cumsum([len(points) for points in of_people])[:-1]

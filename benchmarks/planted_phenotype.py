@@ -25,10 +25,11 @@ import numpy as np
 
 from benchmarks.canonical_voxels import TOOLS, save_voxels, voxels_of
 from benchmarks.phenotype_rows import assess_all, comparisons, kernels, print_network, print_rows
-from bids_refacer.cli.simulate import SimulateSettings, parse_args
-from bids_refacer.cli.simulate_run import draw_participant
+from bids_refacer.cli.simulate import parse_args
+from bids_refacer.cli.simulate_run import participant_of
 from bids_refacer.phenotypes.assessment import Assessment
 from bids_refacer.phenotypes.cross_validation import left_by_covariates
+from bids_refacer.settings import SimulateSettings
 from bids_refacer.simulation.acquisition import acquire, true_brain
 from bids_refacer.simulation.model import head_model
 from bids_refacer.simulation.people import RADIODENSITY_HU, SITES
@@ -44,8 +45,8 @@ REMOVES_ALL = ("quickshear_10mm", "pydeface", "skullstrip")
 def prepare(settings: SimulateSettings, number: int, target: Path) -> None:
     """Facial voxels of one participant, and who it is."""
     began, model = time.process_time(), head_model()
-    drawn = draw_participant(settings, model, number)
-    image = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.of_image["T1w"])
+    drawn = participant_of(settings, model, number)
+    image = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.image_rngs["T1w"])
     brain = true_brain(model, drawn.anatomy, drawn.session).astype(np.float32)
     alignment, affine = Alignment(drawn.session.to_canonical, drawn.session.to_canonical), drawn.session.grid.affine
     found = voxels_of(

@@ -31,7 +31,6 @@ def measure(command: list[str]) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("defaced", type=Path)
-    parser.add_argument("--tool", default="")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="default")
@@ -42,7 +41,7 @@ def main() -> None:
     for number in range(1, options.runs + 1):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "bids_refacer.cli.reface", str(options.defaced), folder]
-            command += ["--model", options.model, "--tool", options.tool, "--gpu", "none"]
+            command += ["--model", options.model, "--gpu", "none"]
             command += ["--threads", str(options.threads), "--seeds", *map(str, range(options.num_samples))]
             wall, cpu, memory = measure(command)
         print(f"| {number} | {wall:.1f} | {cpu:.1f} | {memory:.2f} |", flush=True)

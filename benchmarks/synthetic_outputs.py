@@ -15,7 +15,7 @@ import numpy as np
 
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import write_table
-from bids_refacer.surfaces.identity import COLUMNS, ROWS, FaceMap, write_face_map
+from bids_refacer.surfaces.face_map import COLUMNS, ROWS, FaceMap, write_face_map
 from bids_refacer.surfaces.region import PARTS
 
 Row = dict[str, Any]

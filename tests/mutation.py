@@ -25,7 +25,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("refacing", "audit/plan", "audit/records", "dataset/records", "surfaces/distances", "statistics")
+MODULES = (
+    "refacing",
+    "audit/plan",
+    "audit/status",
+    "audit/tables",
+    "dataset/records",
+    "surfaces/distances",
+    "statistics",
+)
 _COMPARED: dict[type, str] = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.In: "not in",
     ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",

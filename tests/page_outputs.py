@@ -11,12 +11,12 @@ from scipy import ndimage
 from small_datasets import DATA, add_image, start_dataset
 
 from bids_refacer.audit.nodes.score import _plain
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.tables import read_table, write_table
 from bids_refacer.files import write_json
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume

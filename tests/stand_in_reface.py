@@ -1,8 +1,8 @@
 """Stands in for `python -m bids_refacer.cli.reface` in tests of the workflow: same arguments and files, no model.
 
 Paints the average head back, so that an average head that was defaced is recovered exactly. It fails on images whose
-tool is named in STAND_IN_FAILS, warns of all with the words in STAND_IN_WARNS, and counts its calls in the file
-STAND_IN_CALLS.
+tool, a folder on their path, is named in STAND_IN_FAILS, warns of all with the words in STAND_IN_WARNS, and counts its
+calls in the file STAND_IN_CALLS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     if "STAND_IN_CALLS" in os.environ:
         with Path(os.environ["STAND_IN_CALLS"]).open("a") as calls:
             calls.write(" ".join(sys.argv[1:]) + "\n")
-    if options.tool in os.environ.get("STAND_IN_FAILS", "").split():
+    if set(os.environ.get("STAND_IN_FAILS", "").split()) & set(options.defaced.parts):
         print("Warning: something else.\nThe stand-in cannot reface this.", file=sys.stderr)
         return 1
     scan = read_scan(options.defaced)

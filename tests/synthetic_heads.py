@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_refacer.cli.simulate import parse_args
-from bids_refacer.cli.simulate_run import Drawn, draw_participant
+from bids_refacer.cli.simulate_run import participant_of
 from bids_refacer.simulation.acquisition import acquire, true_brain
 from bids_refacer.simulation.model import HeadModel, head_model
+from bids_refacer.simulation.participants import Participant
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class SyntheticHead:
     """A head, who it is, and its T1w."""
 
     model: HeadModel
-    drawn: Drawn
+    drawn: Participant
     image: np.ndarray  # (i, j, k) int16 on the grid of drawn.session
     brain: np.ndarray  # (i, j, k) bool, the truth
 
@@ -28,6 +29,6 @@ class SyntheticHead:
 
 def synthetic_head(number: int) -> SyntheticHead:
     settings, model = parse_args(["never written", "--participants", "7", "--seed", "1"]), head_model()
-    drawn = draw_participant(settings, model, number)
-    image = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.of_image["T1w"])
+    drawn = participant_of(settings, model, number)
+    image = acquire(model, drawn.anatomy, drawn.session, drawn.protocol, "T1w", drawn.image_rngs["T1w"])
     return SyntheticHead(model, drawn, image, true_brain(model, drawn.anatomy, drawn.session))

@@ -26,7 +26,7 @@ def test_single_is_one_network_of_2_mm_over_the_same_estimate(tmp_path: Path, mo
     monkeypatch.setattr(attack, "SINGLE_STAGE", tmp_path / "fine.safetensors")
     single = attack_model("single")
     (config, denoiser), (fine, painter) = single.stages[0], shipped.stages[1]
-    assert len(single.stages) == 1 and config == fine and single.anchored
+    assert len(single.stages) == 1 and config == fine and single.estimate == "kriged"
     assert any(not torch.equal(a, b) for a, b in zip(denoiser.parameters(), painter.parameters(), strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bids_refacer.refacing.average import average_in_native
+from bids_refacer.refacing.compose import average_in_native
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, resample
 from bids_refacer.volumes.templates import asset

@@ -10,17 +10,15 @@ from tiny_models import prior_around
 from bids_refacer.refacing.conditioning import (
     LEAST_SIDE,
     SCALE_FLOOR,
-    Level,
-    as_tensor,
     condition_volume,
-    linear_fields,
-    pyramid,
     render,
     residual_scale,
     upsample,
     working_box,
 )
-from bids_refacer.refacing.fields import SKIN_UNIT_MM
+from bids_refacer.refacing.estimate import linear_fields
+from bids_refacer.refacing.fields import SKIN_UNIT_MM, Fields, from_torch, to_torch
+from bids_refacer.refacing.unknown import Level
 
 
 def test_coarse_voxels_are_known_when_all_and_unknown_when_any_of_their_voxels_are() -> None:
@@ -29,13 +27,29 @@ def test_coarse_voxels_are_known_when_all_and_unknown_when_any_of_their_voxels_a
     known[0, 0, 0], unknown[0, 0, 0] = False, True
     known[2, 2, 2] = False  # outside the field of view: neither
     values = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
-    levels = pyramid(values, known, unknown, 2, 4)
-    assert sorted(levels) == [2, 4]
-    coarse = levels[4]
-    assert coarse.known[0, 0, 0, 0, 0] == 0 and coarse.unknown[0, 0, 0, 0, 0] == 1
-    assert coarse.known[0, 0, 1, 1, 1] == 0 and coarse.unknown[0, 0, 1, 1, 1] == 0
+    fine = Level(values, known, unknown, 2)
+    coarse = fine.at(4)
+    assert fine.at(2) is fine and coarse.spacing == 4
+    assert not coarse.known[0, 0, 0] and coarse.unknown[0, 0, 0]
+    assert not coarse.known[1, 1, 1] and not coarse.unknown[1, 1, 1]
     assert coarse.known.sum() == 6 and coarse.unknown.sum() == 1
-    assert torch.isclose(coarse.values[0, 0, 0, 0, 1], torch.tensor(float(values[:2, :2, 2:].mean())))
+    assert coarse.values[0, 0, 1] == pytest.approx(float(values[:2, :2, 2:].mean()))
+    for spacing in (1, 3):
+        with pytest.raises(ValueError, match=f"A level of 2 mm cannot be pooled to {spacing} mm"):
+            fine.at(spacing)
+
+
+def test_fields_come_back_from_the_network_as_they_went() -> None:
+    rng = np.random.default_rng(0)
+    fields = Fields(*rng.normal(0, 1, (2, 3, 4, 5)).astype(np.float32))
+    tensor = to_torch(fields)
+    assert tensor.shape == (1, 2, 3, 4, 5) and tensor.dtype == torch.float32
+    np.testing.assert_array_equal(tensor[0, 0].numpy(), fields.skin)
+    back = from_torch(tensor)
+    np.testing.assert_array_equal(back.skin, fields.skin)
+    np.testing.assert_array_equal(back.tissue, fields.tissue)
+    mask = to_torch(fields.skin > 0)
+    assert mask.shape == (1, 1, 3, 4, 5) and mask.dtype == torch.float32 and mask.sum() == (fields.skin > 0).sum()
 
 
 def test_residuals_are_small_in_air_and_whole_in_tissue() -> None:
@@ -65,47 +79,51 @@ def test_the_linear_estimate_is_that_of_the_prior_and_reads_known_voxels_alone()
     values = rng.normal(0, 0.3, known.shape).astype(np.float32)
     unknown = np.zeros_like(known)
     known[:, 4:], unknown[:, 4:, :6] = False, True
-    got = linear_fields(prior, Level(as_tensor(values), as_tensor(known), as_tensor(unknown)))
-    assert got.shape == (1, 2, 8, 8, 8) and got.dtype == torch.float32
-    np.testing.assert_array_equal(got[0].numpy(), prior.conditional_fields(values, known, unknown))
+    got = linear_fields(prior, Level(values, known, unknown, 4))
+    assert got.skin.shape == got.tissue.shape == (8, 8, 8) and got.skin.dtype == got.tissue.dtype == np.float32
+    wanted = prior.conditional_fields(values, known, unknown)
+    np.testing.assert_array_equal(got.skin, wanted.skin)
+    np.testing.assert_array_equal(got.tissue, wanted.tissue)
     hidden = np.where(known, values, 0.9)
-    assert torch.equal(got, linear_fields(prior, Level(as_tensor(hidden), as_tensor(known), as_tensor(unknown))))
-    elsewhere = linear_fields(prior, Level(as_tensor(values), as_tensor(known), as_tensor(~unknown & ~known)))
-    assert not torch.equal(got, elsewhere), "which voxels are asked for decides how much the known ones count"
+    same = linear_fields(prior, Level(hidden, known, unknown, 4))
+    np.testing.assert_array_equal(got.skin, same.skin)
+    np.testing.assert_array_equal(got.tissue, same.tissue)
+    elsewhere = linear_fields(prior, Level(values, known, ~unknown & ~known, 4))
+    assert (got.skin != elsewhere.skin).any(), "which voxels are asked for decides how much the known ones count"
 
 
 def test_working_box_holds_the_unknown_voxels_with_a_margin() -> None:
-    unknown = torch.zeros(1, 1, 96, 128, 128)
-    unknown[..., 40:70, 100:128, 5:9] = 1
+    unknown = np.zeros((96, 128, 128), bool)
+    unknown[40:70, 100:128, 5:9] = True
     box = working_box(unknown, 8)
     sides = [axis.stop - axis.start for axis in box[2:]]
     assert all(side % 8 == 0 and side >= LEAST_SIDE for side in sides)
-    assert unknown[box].sum() == unknown.sum()
+    assert unknown[box[2:]].sum() == unknown.sum()
     assert box[2].start <= 36 and box[2].stop >= 74
     assert box[3].stop == 128 and box[3].start <= 96
 
 
 def test_working_box_of_nothing_is_as_small_as_a_network_can_be_trained_on() -> None:
     """Also a box without anything to learn is propagated back: on 2 voxels of depth, its gradient would be garbage."""
-    assert torch.zeros(1, 1, 32, 32, 32)[working_box(torch.zeros(1, 1, 32, 32, 32), 8)].numel() == LEAST_SIDE**3
-    assert torch.zeros(1, 1, 8, 32, 32)[working_box(torch.zeros(1, 1, 8, 32, 32), 8)].numel() == 8 * LEAST_SIDE**2
+    assert torch.zeros(1, 1, 32, 32, 32)[working_box(np.zeros((32, 32, 32), bool), 8)].numel() == LEAST_SIDE**3
+    assert torch.zeros(1, 1, 8, 32, 32)[working_box(np.zeros((8, 32, 32), bool), 8)].numel() == 8 * LEAST_SIDE**2
 
 
 def test_condition_hides_unknown_values() -> None:
-    values, known = (torch.full((1, 1, 2, 2, 2), float(n)) for n in (3, 1))
-    known[..., 0] = 0
-    estimate = torch.cat([torch.full_like(values, 5), torch.full_like(values, 7)], 1)
-    channels = condition_volume(values, known, estimate)
+    values, known = np.full((2, 2, 2), 3, np.float32), np.ones((2, 2, 2), bool)
+    known[..., 0] = False
+    estimate = torch.cat([torch.full((1, 1, 2, 2, 2), 5.0), torch.full((1, 1, 2, 2, 2), 7.0)], 1)
+    channels = condition_volume(Level(values, known, ~known, 2), estimate)
     assert channels.shape == (1, 4, 2, 2, 2)
     assert (channels[:, 0, ..., 0] == 0).all() and (channels[:, 0, ..., 1] == 3).all()
-    assert (channels[:, 1] == known[:, 0]).all()
+    assert (channels[:, 1] == torch.from_numpy(known)).all()
     assert (channels[:, 2] == 5).all() and (channels[:, 3] == 7).all()
 
 
 def test_upsampling_keeps_voxel_edges_where_they_are_and_tips_round() -> None:
     """A parabola is its own cubic spline; linear interpolation would flatten its tip."""
     place = (np.arange(24.0) - 11.5)[:, None, None]
-    curve = as_tensor(np.broadcast_to(place + place**2 / 8, (24, 4, 4)))
+    curve = to_torch(np.broadcast_to(place + place**2 / 8, (24, 4, 4)))
     fine = (torch.arange(48) + 0.5) / 2 - 12.0
     got = upsample(curve)[0, 0, :, 3, 5]
     torch.testing.assert_close(got[16:-16], (fine + fine**2 / 8)[16:-16], atol=2e-3, rtol=0)

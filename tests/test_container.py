@@ -13,7 +13,7 @@ from small_datasets import add_image, settings_for, start_dataset
 
 from bids_refacer import environment, files
 from bids_refacer.audit import plan as plan_module
-from bids_refacer.audit.records import forget_faces
+from bids_refacer.audit.cleaning import forget_faces
 from bids_refacer.cli import checks, container
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import identifiable_dir

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from bids_refacer import __version__
-from bids_refacer.dataset import description, sidecars, tables, validation
+from bids_refacer.audit.status import done_row
+from bids_refacer.dataset import sidecars, tables, validation
+from bids_refacer.dataset.descriptions import derivatives
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
+from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.files import write_json, write_text
 
 DETAILS = {"Tool": "quickshear", "Version": "1.2.0", "Command": "quickshear ANAT", "Options": {"buffer": 10}}
@@ -69,21 +73,21 @@ def write_image_outputs(image: HeadImage, output: Path) -> None:
         surface = sidecars.surface_sidecar("s", sources=[uri], run_time_s=1.0, synthetic=True, details={"Units": "mm"})
         write_json(sidecar_of(path), surface)
     table = names.surfacedistance("quickshear")
-    tables.write_table(table, "surfacedistance", [tables.image_columns(image, "quickshear")])
+    tables.write_table(table, "surfacedistance", [subject_columns(image, "quickshear")])
     tables.write_dictionary(sidecar_of(table), "surfacedistance")
 
 
 @pytest.fixture
 def output(bids: Path, tmp_path: Path) -> Path:
     root = tmp_path / "out"
-    description.write_datasets(root, bids)
+    derivatives.write_datasets(root, bids)
     images = find_images(bids, suffixes=("T1w", "FLAIR")).images
     assert [image.bids_path for image in images] == sorted(NAMES)
     for image in images:
         write_image_outputs(image, root)
-    status = [tables.status_row(image, "quickshear", stage="score", status="ok") for image in images]
-    tables.write_table(root / "status.tsv", "status", status)
-    tables.write_table(root / "defacing.tsv", "defacing", [tables.image_columns(images[0], "quickshear")])
+    status = [done_row(image, "quickshear", None, 1.0) for image in images]
+    write_rows(root / "status.tsv", StatusRow, status)
+    tables.write_table(root / "defacing.tsv", "defacing", [subject_columns(images[0], "quickshear")])
     tables.write_table(root / "surfacedistance.tsv", "surfacedistance", [])
     people = [{"participant_id": "sub-01"}, {"participant_id": "sub-02"}]
     tables.write_table(root / "participants.tsv", "participants", people)
@@ -115,7 +119,7 @@ def test_the_identifiable_dataset_is_closed_to_others(output: Path) -> None:
 
 def test_an_open_identifiable_folder_is_closed(bids: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "identifiable").mkdir(parents=True, mode=0o755)
-    description.write_datasets(tmp_path / "out", bids)
+    derivatives.write_datasets(tmp_path / "out", bids)
     assert stat.S_IMODE((tmp_path / "out" / "identifiable").stat().st_mode) == 0o700
 
 
@@ -139,7 +143,7 @@ def test_description_of_the_identifiable_dataset(output: Path) -> None:
 
 
 def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
-    content = description.shareable_description({"Name": "x"}, bids, tmp_path / "out")
+    content = derivatives.shareable_description({"Name": "x"}, bids, tmp_path / "out")
     assert content["SourceDatasets"] == [{"URL": bids.as_uri()}]
     assert "which name no license" in content["License"]
 
@@ -158,7 +162,7 @@ def test_container(variable: str, value: str, container: dict | None, bids: Path
     for name in ("BIDS_REFACER_DOCKER_TAG", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    made = description.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
+    made = derivatives.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
     assert made.get("Container") == container
 
 
@@ -168,8 +172,8 @@ def test_code_url_is_the_package_s(bids: Path, monkeypatch: pytest.MonkeyPatch) 
     packaged = Message()
     packaged["Project-URL"] = "Documentation, https://example.org/docs"
     packaged["Project-URL"] = "Source, https://example.org/code"
-    monkeypatch.setattr(description, "metadata", lambda name: packaged)
-    made = description.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
+    monkeypatch.setattr(derivatives, "metadata", lambda name: packaged)
+    made = derivatives.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
     assert made["CodeURL"] == "https://example.org/code"
 
 
@@ -177,13 +181,13 @@ def test_code_url_is_the_package_s(bids: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_input_description_that_cannot_be_used(bids: Path, tmp_path: Path, text: str, words: str) -> None:
     (bids / "dataset_description.json").write_text(text)
     with pytest.raises(DatasetError, match=f"dataset_description.json {words}"):
-        description.write_datasets(tmp_path / "out", bids)
+        derivatives.write_datasets(tmp_path / "out", bids)
     assert not (tmp_path / "out").exists()
 
 
 def test_input_description_that_is_absent(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset_description.json cannot be read \(No such file"):
-        description.read_description(tmp_path)
+        derivatives.read_description(tmp_path)
 
 
 def test_writing_again_changes_nothing(output: Path, bids: Path) -> None:
@@ -191,5 +195,5 @@ def test_writing_again_changes_nothing(output: Path, bids: Path) -> None:
         return {str(path): path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
     before = times()
-    description.write_datasets(output, bids)
+    derivatives.write_datasets(output, bids)
     assert times() == before

@@ -10,7 +10,7 @@ import pytest
 
 from bids_refacer import __version__
 from bids_refacer.dataset import sidecars
-from bids_refacer.dataset.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.images import HeadImage
 
 IMAGE = HeadImage(

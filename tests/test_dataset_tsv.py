@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bids_refacer.dataset.participants import MISSING, read_participants
-from bids_refacer.dataset.tsv import TableError, TextTable, read_tsv
+from bids_refacer.dataset.rows.tsv import TableError, TextTable, read_tsv
 from bids_refacer.group.cohorts import read_subgroups
 from bids_refacer.group.phenotype_tables import read_phenotypes
-from bids_refacer.training.data.preflight import read_rows
+from bids_refacer.training.data.selection import read_rows
 
 PACKAGE = Path(__file__).parent.parent / "bids_refacer"
 
@@ -131,4 +131,4 @@ def test_all_who_read_participants_tsv_know_the_same_participants(tmp_path: Path
 def test_no_other_reader_of_tables_is_left() -> None:
     by_hand = re.compile(r"read_csv|csv\.(Dict)?[rR]eader|split\(\"\\t\"\)")
     users = [path for path in PACKAGE.rglob("*.py") if by_hand.search(path.read_text())]
-    assert [path.relative_to(PACKAGE).as_posix() for path in users] == ["dataset/tsv.py"]
+    assert [path.relative_to(PACKAGE).as_posix() for path in users] == ["dataset/rows/tsv.py"]

@@ -81,7 +81,7 @@ def test_removers_take_their_region_and_nothing_else(tool: str, head: tuple, pro
     np.testing.assert_array_equal(result.stored[~result.removed], scan.stored[~result.removed])
     assert result.stored.dtype == scan.stored.dtype and (result.stored[result.removed] == 0).all()
     wrong = result.removed != front(scan)
-    assert not (wrong & (scan.values > 10)).any(), "every voxel of tissue is told right"
+    assert not (wrong & (scan.values > 10)).any(), "every voxel of tissue is right"
     assert wrong.mean() < 0.005, "and air, which is zero or negative in places, but for a rim"
 
 
@@ -112,7 +112,7 @@ def test_noise_around_the_true_face_does_not_survive_refacing(head: tuple, progr
         ("spm_deface", "4 dimensions written; brought back to 3"),
     ],
 )
-def test_quirks_are_undone_and_told(tool: str, quirk: str, head: tuple, programs: Path) -> None:
+def test_quirks_are_undone_and_reported(tool: str, quirk: str, head: tuple, programs: Path) -> None:
     assert quirk in " ".join(run(tool, scan_of(head, programs), head[2], programs).details["Quirks"])
 
 
@@ -166,7 +166,7 @@ def test_afni_and_mri_reface_say_their_version(programs: Path) -> None:
     assert DEFACERS["mri_reface"].version() == "0.3.3"
 
 
-def test_a_version_that_is_known_to_be_bad_is_told(programs: Path) -> None:
+def test_a_version_that_is_known_to_be_bad_is_reported(programs: Path) -> None:
     tool = DEFACERS["mideface"]
     assert tool.warnings("T1w") == []
     (programs / "freesurfer" / "build-stamp.txt").write_text("freesurfer-linux-7.4.0-20230510-e558e6e\n")
@@ -174,7 +174,7 @@ def test_a_version_that_is_known_to_be_bad_is_told(programs: Path) -> None:
     assert warning.startswith("mideface 7.4.0 is known to be bad: ") and "use 7.4.1" in warning
 
 
-def test_a_contrast_that_a_tool_was_not_made_for_is_told() -> None:
+def test_a_contrast_that_a_tool_was_not_made_for_is_reported() -> None:
     assert DEFACERS["afni_reface"].warnings("T2w") == ["afni_reface is made for T1w, not for T2w: look at its results."]
 
 

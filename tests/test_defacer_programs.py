@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from bids_refacer.defacers import DEFACERS, DefacerError
 from bids_refacer.defacers import run_program as runner
+from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.run_program import run_program
-from bids_refacer.defacers.template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.processes import Finished
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan
@@ -90,7 +90,7 @@ def test_with_fsl_niimath_is_not_needed(fsl: Path, monkeypatch: pytest.MonkeyPat
     from importlib.util import find_spec
 
     monkeypatch.setattr(
-        "bids_refacer.defacers.tool.find_spec", lambda name: None if name == "niimath" else find_spec(name)
+        "bids_refacer.defacers.installed.find_spec", lambda name: None if name == "niimath" else find_spec(name)
     )
     assert DEFACERS["pydeface"].missing() is None
     monkeypatch.delenv("FSLDIR")
@@ -156,7 +156,7 @@ def test_a_plausible_stretch_is_accepted(tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(fitted, np.diag([1, 1, 1.2, 1]))
 
 
-def test_an_engine_that_writes_no_matrix_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_writes_no_matrix_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import niimath
 
     monkeypatch.setattr(niimath, "bin", str(program(tmp_path, "niimath", "#!/bin/sh\n")))
@@ -215,6 +215,6 @@ def test_padding_continues_the_face_forward_and_down_and_moves_nothing() -> None
 
 
 def test_the_template_is_missing_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bids_refacer.defacers.template.find_spec", lambda name: None)
+    monkeypatch.setattr("bids_refacer.defacers.pydeface_template.find_spec", lambda name: None)
     with pytest.raises(DefacerError, match="pip install pydeface"):
         pydeface_files()

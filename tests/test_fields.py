@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bids_refacer.refacing.conditioning import as_tensor, render, upsample
-from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_field, tissue_field
+from bids_refacer.refacing.conditioning import render, upsample
+from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_field, tissue_field, to_torch
 from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.volumes.grid import pool
 
@@ -39,7 +39,7 @@ def test_skin_is_positive_outside_in_units_and_bounded() -> None:
 def test_the_image_of_the_fields_has_the_skin_where_they_say() -> None:
     skin = skin_field(distance_to_sphere(4))
     tissue = np.full(skin.shape, 0.1, np.float32)
-    radii = skin_radii(render(upsample(as_tensor(skin)), upsample(as_tensor(tissue)), 2))
+    radii = skin_radii(render(upsample(to_torch(skin)), upsample(to_torch(tissue)), 2))
     assert abs(radii.mean() - RADIUS) < 0.1
     assert np.quantile(np.abs(radii - RADIUS), 0.9) < 0.2 and np.abs(radii - RADIUS).max() < 0.3
 
@@ -48,8 +48,8 @@ def test_fields_at_4_mm_keep_a_skin_better_than_intensities_do() -> None:
     share = np.clip(0.5 - distance_to_sphere(1), 0, 1)
     for _ in range(2):
         share, _known = pool(share, np.ones(share.shape, bool))
-    pooled = skin_radii(upsample(as_tensor(1.1 * share - 1)))
-    fields = skin_radii(render(upsample(as_tensor(skin_field(distance_to_sphere(4)))), torch.tensor(0.1), 2))
+    pooled = skin_radii(upsample(to_torch(1.1 * share - 1)))
+    fields = skin_radii(render(upsample(to_torch(skin_field(distance_to_sphere(4)))), torch.tensor(0.1), 2))
     assert np.abs(pooled - RADIUS).mean() > 2 * np.abs(fields - RADIUS).mean()
 
 

@@ -14,8 +14,8 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.faces import find_gallery, surface_of
 from bids_refacer.group.outputs import GroupError, read_outputs
 from bids_refacer.group.search import open_gallery, search_exchanged
+from bids_refacer.surfaces.face_map import FaceMap, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
-from bids_refacer.surfaces.identity import FaceMap, write_face_map
 
 GATE = {"gate": "passed"}
 

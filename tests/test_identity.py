@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from bids_refacer.surfaces.identity import (
+from bids_refacer.surfaces.face_distance import FaceShape, face_distance
+from bids_refacer.surfaces.face_map import (
     COLUMNS,
     ROWS,
     FaceMap,
@@ -18,8 +19,7 @@ from bids_refacer.surfaces.identity import (
     read_face_map,
     write_face_map,
 )
-from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
-from bids_refacer.surfaces.identity_matching import LEAST_SHARE, Gallery, match, reranked
+from bids_refacer.surfaces.face_matching import LEAST_SHARE, Gallery, match, reranked
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError
 

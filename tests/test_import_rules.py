@@ -148,11 +148,11 @@ def test_no_module_imports_what_its_room_must_not() -> None:
 
 def test_the_table_is_understood() -> None:
     assert RULES["diffusion"] == Rule(frozenset(), frozenset({"nibabel", "nipype", "bids"}), False, False)
-    assert RULES["surfaces"].may == {"volumes", "statistics", "files"}
+    assert RULES["surfaces"].may == {"volumes", "statistics", "problems", "files"}
     assert RULES["refacing"].may == {"volumes", "surfaces", "diffusion", "defacers", "files"}
     assert RULES["phenotypes"].may == {"volumes", "statistics"} and "dataset" in RULES["phenotypes"].never
     assert RULES["simulation"].may == {"volumes", "statistics"} and "bids" in RULES["simulation"].never
-    assert RULES["defacers"].may == {"volumes", "processes"} and "nipype" in RULES["defacers"].never
+    assert RULES["defacers"].may == {"volumes", "problems", "processes"} and "nipype" in RULES["defacers"].never
     assert RULES["audit/nodes"].torch_when_called and "settings" in RULES["audit/nodes"].never
     assert RULES["audit/graph"].may == {"audit/nodes", "settings", "dataset"}
     assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}

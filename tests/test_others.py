@@ -13,10 +13,10 @@ from small_datasets import Done, add_image, average_head, run_with_stand_in, set
 
 from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
-from bids_refacer.audit.others import about_passed_over, choose, describe_others, passed_over_rows, plan_others
+from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows, plan_others
 from bids_refacer.dataset.images import HeadImage, Selection, find_images
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.others import find_others, one_of_parts
+from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -147,7 +147,7 @@ def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
     assert defaced.read_bytes() == first and other.stat().st_mtime_ns == before
     assert "sub-01 echo-2 T2w quickshear: defaced by the mask of its session" in again.out
     left = plan_others(choose(find_images(done.settings.bids_dir), done.settings)[1], done.settings)
-    assert [job.label for job in left] == ["sub-01 FLAIR"], "what cannot be read is tried again"
+    assert [job.label for job in left.jobs] == ["sub-01 FLAIR"], "what cannot be read is tried again"
 
 
 def test_a_dry_run_names_them(done: Done) -> None:
@@ -243,7 +243,7 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     record.parent.mkdir(parents=True)
     content = {"Key": {}, "Input": {}, "Image": "sub-01/anat/sub-01_FLAIR.nii.gz", "Tool": TOOL, "KeptRefaced": True}
     record.write_text(json.dumps({**content, "Outputs": {}, "Deface": {}, "RunTime": 1.0}))
-    said = {row["image"].split("/")[-1]: row["message"] for row in passed_over_rows(others, settings)}
+    said = {str(row.image).split("/")[-1]: str(row.message) for row in passed_over_rows(others, settings)}
     assert set(said) == {"sub-01_T2w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_UNIT1.nii.gz"}
     assert said["sub-01_T2w.nii.gz"].endswith("of its session, or have it audited itself with --suffix T2w.")
     assert said["sub-01_run-2_T1w.nii.gz"].endswith("or leave out the filter that it did not match.")

@@ -23,7 +23,8 @@ def errors(prior: LinearPrior, heads: Volumes, known: np.ndarray) -> np.ndarray:
     """Mean error of skin and tissue of every head, from its known intensities."""
     hidden = np.stack([~known & prior.blocks[name].support for name in ("skin", "tissue")])
     rows = zip(heads["intensity"], heads["skin"], heads["tissue"], strict=True)
-    return np.array([np.abs(prior.conditional_fields(v, known, ~known) - [s, t])[hidden].mean() for v, s, t in rows])
+    found = [(prior.conditional_fields(v, known, ~known), s, t) for v, s, t in rows]
+    return np.array([np.abs(np.stack([f.skin - s, f.tissue - t]))[hidden].mean() for f, s, t in found])
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.1])

@@ -12,14 +12,15 @@ import torch
 from scipy import ndimage
 from tiny_models import prior_around, tiny_stage
 
-from bids_refacer.refacing import attack, canonical
-from bids_refacer.refacing.attack import reface
-from bids_refacer.refacing.conditioning import linear_fields, pyramid
-from bids_refacer.refacing.sampling import SamplingSettings
+from bids_refacer.refacing import defaced_head
+from bids_refacer.refacing.attack import DefacedImage, Refaced, canonical_head, reface
+from bids_refacer.refacing.defaced_head import DefacedHead
+from bids_refacer.refacing.estimate import linear_fields
+from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
-from bids_refacer.volumes.nifti import Scan, read_scan, write_scan
+from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -63,9 +64,12 @@ def defaced_scan(folder: Path, face: int, brain: np.ndarray, noisy_air: bool = T
     return read_scan(path)
 
 
-def run(scan: Scan, brain: np.ndarray, model: AttackModel, seeds: tuple[int, ...] = (7,), zone: bool = False):
+def run(
+    scan: Scan, brain: np.ndarray, model: AttackModel, seeds: tuple[int, ...] = (7,), zone: bool = False
+) -> Refaced:
     settings = SamplingSettings(sampler="dpmpp2m", steps=None, device=torch.device("cpu"))
-    return reface(scan, brain, STILL, model, settings, seeds=seeds, zone=zone, progress=lambda *_: None)
+    image = DefacedImage(scan, brain, STILL)
+    return reface(image, model, settings, seeds=paired_seeds(seeds), zone=zone, progress=lambda *_: None)
 
 
 def test_original_under_the_removed_region_changes_nothing(tmp_path: Path, brain: np.ndarray, model) -> None:
@@ -128,7 +132,7 @@ def test_zone_of_a_replacing_tool_is_unknown_whatever_it_holds(tmp_path: Path, b
         path = tmp_path / f"replaced-{fill}.nii.gz"
         write_scan(path, scan, np.where(zone, fill, scan.stored).astype(np.int16))
         images.append(run(read_scan(path), brain, model, zone=True).samples[0])
-    inside = unknown_region(scan.stored, scan.affine, brain, STILL, zone=True)
+    inside = unknown_region(scan, brain, STILL, zone=True)
     np.testing.assert_array_equal(inside, zone)
     np.testing.assert_array_equal(images[0][~zone], images[1][~zone])
     deep = zone & (attack_mean()[1] > 30)
@@ -137,7 +141,7 @@ def test_zone_of_a_replacing_tool_is_unknown_whatever_it_holds(tmp_path: Path, b
 
 def test_unknown_region_covers_zero_air_as_well_as_tissue(tmp_path: Path, brain: np.ndarray) -> None:
     scan = defaced_scan(tmp_path, 1, brain, noisy_air=False)
-    unknown = unknown_region(scan.stored, scan.affine, brain, STILL, zone=False)
+    unknown = unknown_region(scan, brain, STILL, zone=False)
     removed = removed_region(brain)
     air = (attack_mean()[1] == 0) & ~removed
     assert unknown[removed].mean() > 0.999
@@ -170,16 +174,22 @@ def test_paint_region_is_the_missing_tissue_and_the_air_around_it() -> None:
     assert not paint_region(unknown, seen, expected, 2)[:, :, :40].any()
 
 
-def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(model: AttackModel) -> None:
+def in_canonical(values: np.ndarray, unknown: np.ndarray, model: AttackModel, path: Path) -> DefacedHead:
+    """A head of the canonical grid whose brain has a median of 1."""
+    write_volume(path, values, CANONICAL[2].affine, np.float32)
+    return canonical_head(DefacedImage(read_scan(path), unknown, STILL), unknown, 1.0, model)
+
+
+def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(tmp_path: Path, model: AttackModel) -> None:
     """A hole in tissue counts only as far as the estimated skin field says that the head reaches."""
     values = np.kron((attack_mean()[0] + 1) / 0.8, np.ones((2, 2, 2)))
     unknown = np.zeros(values.shape, bool)
     unknown[20:76, 76:, 20:64] = True
-    inside = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, model)
+    inside = in_canonical(values, unknown, model, tmp_path / "a.nii")
     skin = model.prior.blocks["skin"]
     deeper = replace(skin, mean=skin.mean + 0.75)  # 6 mm
     prior = replace(model.prior, blocks={**model.prior.blocks, "skin": deeper})
-    smaller = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, replace(model, prior=prior))
+    smaller = in_canonical(values, unknown, replace(model, prior=prior), tmp_path / "a.nii")
     assert 0 < smaller.unknown.sum() < inside.unknown.sum() < unknown.sum()
     for head in (inside, smaller):
         assert not (head.unknown & ~unknown).any()
@@ -187,7 +197,7 @@ def test_the_skin_of_the_linear_estimate_decides_where_a_face_is_missing(model: 
         assert (head.values[unknown] == -1).all()
 
 
-def test_the_linear_attack_is_not_anchored(model: AttackModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_linear_attack_is_not_moved(tmp_path: Path, model: AttackModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its fields are the prior's, and the skin, which takes seconds, is not measured for it."""
     values = np.kron((attack_mean()[0] + 1) / 0.8, np.ones((2, 2, 2)))
     unknown = np.zeros(values.shape, bool)
@@ -195,14 +205,15 @@ def test_the_linear_attack_is_not_anchored(model: AttackModel, monkeypatch: pyte
     skin = model.prior.blocks["skin"]
     prior = replace(model.prior, blocks={**model.prior.blocks, "skin": replace(skin, mean=skin.mean + 0.3)})
     deeper = replace(model, prior=prior)
-    anchored = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, deeper)
+    anchored = in_canonical(values, unknown, deeper, tmp_path / "a.nii")
     with monkeypatch.context() as patch:
-        patch.delattr(canonical, "near_skin_distance")
-        got = attack.to_canonical(values, CANONICAL[2].affine, unknown, 1.0, STILL, replace(deeper, anchored=False))
-    level = pyramid(got.values, got.known, got.unknown, 2, 4)[4]
-    assert torch.equal(got.fields, linear_fields(prior, level))
+        patch.delattr(defaced_head, "near_skin_distance")
+        got = in_canonical(values, unknown, replace(deeper, estimate="linear"), tmp_path / "a.nii")
+    linear = linear_fields(prior, got.level.at(4))
+    np.testing.assert_array_equal(got.fields.skin, linear.skin)
+    np.testing.assert_array_equal(got.fields.tissue, linear.tissue)
     np.testing.assert_array_equal(got.unknown, anchored.unknown)
-    assert not torch.equal(got.fields, anchored.fields)
+    assert (got.fields.skin != anchored.fields.skin).any()
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp2m", "ddpm"])
@@ -210,8 +221,8 @@ def test_every_sampler_paints(sampler: str, tmp_path: Path, brain: np.ndarray, m
     scan = defaced_scan(tmp_path, 1, brain)
     settings = SamplingSettings(sampler=sampler, steps=2, device=torch.device("cpu"))
     seen: list[tuple[int, int, int]] = []
-    kwargs = {"seeds": (3,), "zone": False, "progress": lambda *call: seen.append(call)}
-    again = [reface(scan, brain, STILL, model, settings, **kwargs).samples[0] for _ in range(2)]
+    kwargs = {"seeds": paired_seeds((3,)), "zone": False, "progress": lambda *call: seen.append(call)}
+    again = [reface(DefacedImage(scan, brain, STILL), model, settings, **kwargs).samples[0] for _ in range(2)]
     np.testing.assert_array_equal(*again)
     assert seen[: len(seen) // 2] == [(0, step, 4) for step in (1, 2, 3, 4)]
 
@@ -221,7 +232,7 @@ def test_a_single_face_is_drawn_alone_and_several_are_not(
 ) -> None:
     scan = defaced_scan(tmp_path, 1, brain)
     stages = [(replace(config, lone_temperature=0.0), denoiser) for config, denoiser in model.stages]
-    stages = [stage for stage in stages if stage[0].augmentation == 0]
+    stages = [stage for stage in stages if stage[0].draws == "fields"]
     of = replace(model, stages=stages)
     one, two = (run(scan, brain, of, seeds=(seed,)).samples[0] for seed in (1, 2))
     np.testing.assert_array_equal(one, two)
@@ -234,7 +245,7 @@ def test_temperature_narrows_the_samples(tmp_path: Path, brain: np.ndarray, mode
     spread = {}
     for temperature in (0.0, 0.5, 1.0):
         stages = [(replace(config, temperature=temperature), denoiser) for config, denoiser in model.stages]
-        stages = [stage for stage in stages if stage[0].augmentation == 0]
+        stages = [stage for stage in stages if stage[0].draws == "fields"]
         first, second = run(scan, brain, replace(model, stages=stages), seeds=(1, 2)).samples
         spread[temperature] = np.abs(first.astype(float) - second).mean()
     assert spread[0.0] == 0 < spread[0.5] < spread[1.0]

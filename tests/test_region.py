@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from bids_refacer.surfaces.region import ASSET, PARTS, face_patch, in_part, inside_view, part_of
+from bids_refacer.surfaces.region import ASSET, PARTS, face_patch, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid
 from bids_refacer.volumes.templates import asset
@@ -99,3 +99,11 @@ def test_face_patch_of_nothing_is_empty():
     mesh = trimesh.creation.icosphere()
     patch, kept = face_patch(mesh, np.zeros(len(mesh.vertices), dtype=bool))
     assert len(patch.faces) == len(patch.vertices) == len(kept) == 0
+
+
+def test_areas_of_vertices_are_thirds_of_the_triangles_around_them() -> None:
+    """Two triangles of 2 and 3 mm^2 that share an edge."""
+    corners = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0], [2, 3, 0]], float)
+    mesh = trimesh.Trimesh(corners, [[0, 1, 2], [1, 3, 2]], process=False)
+    np.testing.assert_allclose(mesh.area_faces, [2, 3])
+    np.testing.assert_allclose(vertex_areas(mesh), [2 / 3, 5 / 3, 5 / 3, 1])

@@ -14,11 +14,14 @@ from page_reader import assert_self_contained, read_page
 from benchmarks.synthetic_outputs import image_path, write_output
 from bids_refacer.cli.run import rebuild_pages
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.tables import GROUP_TABLES, read_table, write_table
+from bids_refacer.dataset.rows.group_people import PhenotypeRow
+from bids_refacer.dataset.tables import read_table, write_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.group.report import make_group_page
 from bids_refacer.group.run import run_group
-from bids_refacer.reports.group_plots import from_faces, group_plots
+from bids_refacer.reports.group_plots import group_plots
+from bids_refacer.reports.group_tables import read_group_tables, shown_phenotypes
+from bids_refacer.reports.theme import Plot
 from bids_refacer.settings import RunSettings
 
 LABELS = tuple(f"{number:02}" for number in range(1, 9))
@@ -78,10 +81,11 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_phenotypes_are_ridge_regressions_or_the_networks_where_it_is_alone() -> None:
-    rows = [{"roi": roi, "model": model} for roi in ("head", "face") for model in ("cnn", "pls", "ridge")]
-    assert from_faces(rows) == [{"roi": "face", "model": "ridge"}]
-    assert from_faces(rows[:5]) == [{"roi": "face", "model": "cnn"}]
-    assert from_faces(rows[:3]) == []
+    kinds = [(roi, model) for roi in ("head", "face") for model in ("cnn", "pls", "ridge")]
+    rows = [PhenotypeRow(suffix="T1w", roi=roi, model=model) for roi, model in kinds]
+    assert shown_phenotypes(rows) == [PhenotypeRow(suffix="T1w", roi="face", model="ridge")]
+    assert shown_phenotypes(rows[:5]) == [PhenotypeRow(suffix="T1w", roi="face", model="cnn")]
+    assert shown_phenotypes(rows[:3]) == []
 
 
 def test_the_page_loads_nothing(output: Path) -> None:
@@ -136,9 +140,8 @@ def test_roc_curves_have_the_area_that_the_table_says(output: Path) -> None:
         assert np.trapezoid(true, false) == pytest.approx(float(known["auc"]), abs=0.03)
 
 
-def plots(output: Path) -> dict:
-    tables = {name: read_table(output / f"{name}.tsv") for name in GROUP_TABLES}
-    return {plot.name: plot for plot in group_plots(tables, "T1w")}
+def plots(output: Path) -> dict[str, Plot]:
+    return {plot.name: plot for plot in group_plots(read_group_tables(output), "T1w")}
 
 
 def line(figure, gid: str) -> np.ndarray:

@@ -17,9 +17,9 @@ from page_reader import assert_self_contained, read_page
 from PIL import Image
 from small_datasets import settings_for
 
+from bids_refacer.audit.cleaning import forget_faces
 from bids_refacer.audit.pages import make_participant_pages
 from bids_refacer.audit.plan import Plan
-from bids_refacer.audit.records import forget_faces
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.reports.page import shown
@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_tables(output: Path, page: str) -> None:
     assert own and all(bins[n.row][n.column] == n.value for n in own)
     for n in numbers:
         digits = len(n.shown.rstrip("\u2009%").partition(".")[2])
-        assert n.shown in (shown(n.value, digits), shown(n.value, digits, True))
+        assert n.shown in (shown(float(n.value), digits), shown(float(n.value), digits, True))
 
 
 def pictures(path: Path) -> list[np.ndarray]:

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_refacer.audit.crashes import Crash, read_crashes, sentence
+from bids_refacer.audit.crash_files import Crash, read_crashes, sentence
+from bids_refacer.audit.graph import stages
+from bids_refacer.audit.graph.tool import build_tool
 from bids_refacer.audit.nodes.child import ChildError, run_child
 from bids_refacer.audit.nodes.publish import Publish
 from bids_refacer.audit.nodes.reface import Reface
@@ -20,6 +22,8 @@ from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
 from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.dataset.tables import data_dictionary
+from bids_refacer.problems import AuditProblem, problem_names
 
 IMAGES = [f"sub-{number:02}/anat/sub-{number:02}_T1w.nii.gz" for number in range(20)]
 
@@ -123,6 +127,27 @@ def test_the_sentence_of_a_traceback(traceback: str, expected: str) -> None:
     assert sentence(traceback, Path("crash.txt")) == expected
 
 
+def test_every_exception_of_ours_is_a_sentence() -> None:
+    """Crash files name the class alone; an exception that is new in the package needs no entry anywhere."""
+
+    class BrandNewError(AuditProblem):
+        pass
+
+    assert build_tool, "a run has built its graph, and so loaded all that nodes raise, before it reads a crash file"
+    names = problem_names() - {"AuditProblem"}
+    assert {"ImageError", "RegistrationError", "SkinError", "GiftiError", "DefacerError", "ChildError"} <= names
+    for name in (*names, BrandNewError.__name__):
+        assert sentence(f"{name}: It failed; do this.\n", Path("crash.txt")) == "It failed; do this."
+
+
+def test_every_node_has_a_stage(tmp_path: Path) -> None:
+    """Stages are those of the table of status; a node that nobody named only writes results."""
+    levels = data_dictionary("status")["stage"]["Levels"]
+    assert {stage.status for stage in stages.STAGES.values()} <= set(levels)
+    assert stages.stage_of("publish_voxel") == stages.RECORD != stages.stage_of("voxels")
+    assert stages.publish("voxel").node == "publish_voxel"
+
+
 def test_crash_files_of_a_full_disk_stop_nothing(tmp_path: Path) -> None:
     for number, text in enumerate(
         ("", "Node: r", "Node: run.sub_1.niimath.deface\nDefacerError: It failed; do this.\n")
@@ -184,7 +209,7 @@ def test_the_command_of_the_attack(tmp_path: Path) -> None:
     defaced = tmp_path / "a 'defaced' head.nii.gz"
     defaced.write_bytes(b"")
     given = dict(
-        defaced=str(defaced), tool="niimath", num_samples=2, sampler="heun", model="my model", seeds=[1, 2**62],
+        defaced=str(defaced), sampler="heun", model="my model", seeds=[1, 2**62],
         gpu="try", weights={"a": "b"},
     )  # fmt: skip
     node = Reface(**given, num_threads=3, use_gpu=True, progress=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_heads import TINY_COARSE
-from training_loose import Loose, loop_settings
+from training_loose import Loose, stage_plan
 
 from bids_refacer.training.data.batches import KeptItems
 from bids_refacer.training.data.examples import Item
@@ -64,13 +63,9 @@ def test_examples_show_faces_and_are_their_owners_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_training_on_kept_examples_is_the_same_whoever_made_them(tmp_path: Path, workers: int) -> None:
-    weights = [
-        train_stage(
-            KeptItems(Loose(), 3, tmp_path / f"examples-{number}"),
-            TINY_COARSE,
-            loop_settings(4, batch=2, workers=count),
-            tmp_path / f"run-{number}",
-        ).state_dict()
-        for number, count in enumerate((0, workers))
-    ]
+    weights = []
+    for number, count in enumerate((0, workers)):
+        items = KeptItems(Loose(), 3, tmp_path / f"examples-{number}")
+        plan = stage_plan(tmp_path / f"run-{number}", 4, batch=2, workers=count)
+        weights.append(train_stage(items, plan).state_dict())
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

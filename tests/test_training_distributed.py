@@ -7,31 +7,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from training_heads import TINY_COARSE
-from training_loose import Loose, loop_settings, train
+from training_loose import Loose, stage_plan, train
 
 from bids_refacer.training.checkpoint import checkpoints, read
 from bids_refacer.training.distributed import Processes, join, share
-from bids_refacer.training.keeper import TrainingError, best_weights
 from bids_refacer.training.loop import train_stage
+from bids_refacer.training.recorder import TrainingError, best_weights
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 """Relative, of the loss of each step: floats are added in another order, and Adam carries that on."""
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As each of the two has: what differs is the number of processes alone."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -71,7 +60,7 @@ def test_a_training_may_go_on_with_another_number_of_processes(tmp_path: Path) -
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as caught:
-        train_stage(Loose(), TINY_COARSE, loop_settings(1, batch=3), tmp_path, processes=Processes(0, 2, CPU))
+        train_stage(Loose(), stage_plan(tmp_path, 1, batch=3), processes=Processes(0, 2, CPU))
     assert str(caught.value) == (
         "A batch of 3 cannot be shared equally by 2 processes: set batch to a multiple of 2, or start fewer."
     )

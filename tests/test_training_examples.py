@@ -12,10 +12,10 @@ from test_training_augment import plain_draw
 from training_heads import FIELD_SHAPE, SHAPE, TINY_COARSE, TINY_FINE, average_heads, small_prior
 
 from bids_refacer.diffusion.cascade import COARSE, FINE
-from bids_refacer.refacing.canonical import canonical_head
-from bids_refacer.refacing.conditioning import pyramid
+from bids_refacer.refacing.defaced_head import estimated_head
 from bids_refacer.refacing.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.refacing.prior import LinearPrior
+from bids_refacer.refacing.unknown import Level
 from bids_refacer.training.data import batches
 from bids_refacer.training.data import examples as module
 from bids_refacer.training.data.augment import apply_pose
@@ -91,8 +91,8 @@ def test_without_augmentation_an_example_is_its_head(heads: list[Head], monkeypa
 def test_a_pose_moves_image_skin_and_region_together(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     """A region that is drawn where the head is must still lie there after flip, turn and shift."""
     inside = (heads[0].skin_mm < 0).repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: inside)
-    monkeypatch.setattr(module, "AIR", -2)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: inside)
+    monkeypatch.setattr(module, "ZEROED_BELOW", -2)
     flips = set()
     for step in range(4):
         example = draw_example(heads[:1], 7, step)
@@ -109,8 +109,8 @@ def test_a_voxel_is_known_when_all_that_it_is_made_from_is(heads: list[Head], mo
     """As in an attack: half a voxel of shift blurs the border of the region, and all that it touches is unknown."""
     region = np.zeros(SHAPE, bool)
     region[32:64, 88:, 40:64] = True
-    monkeypatch.setattr(module, "AIR", -2)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: region)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: region)
+    monkeypatch.setattr(module, "ZEROED_BELOW", -2)
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: plain_draw(shift=np.array([1.0, 0, 0])))
     example = draw_example(heads[:1], 0, 0)
     removed = example.seen & ~example.known
@@ -133,13 +133,13 @@ def test_air_is_removed_with_the_tissue_in_half_of_the_examples(
     region = np.zeros(SHAPE, bool)
     region[32:64, 88:, 40:64] = True
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: plain_draw())
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: region)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: region)
     zeroed = []
     for step in range(6):
         example = draw_example(heads[:1], 1, step)
         others = example.seen & ~example.known & ~region
         zeroed.append(bool(others.any()))
-        assert (example.values[others] < module.AIR).all()
+        assert (example.values[others] < module.ZEROED_BELOW).all()
         thin = others & ~ndimage.binary_opening(others | region, iterations=module.SOLID_VOXELS)
         assert not thin.any(), "a voxel of low signal in the head is no background"
     assert 0 < sum(zeroed) < 6
@@ -149,7 +149,7 @@ def test_a_fold_belongs_to_a_head(heads: list[Head], monkeypatch: pytest.MonkeyP
     """The fold of an example is that of `cross_fitted_priors`: the place of its participant, modulo five."""
     many = [replace(heads[0], name=str(number)) for number in range(7)]
     nothing = np.zeros(SHAPE, np.float32)
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: nothing > 0)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: nothing > 0)
     monkeypatch.setattr(module, "apply_pose", lambda *args, **kwargs: nothing)
     monkeypatch.setattr(module, "apply_intensity", lambda values, *rest: values)
     monkeypatch.setattr(module, "tissue_field", lambda values, *rest: values)
@@ -163,7 +163,7 @@ def test_a_fold_belongs_to_a_head(heads: list[Head], monkeypatch: pytest.MonkeyP
 def test_items_are_given_the_prior_of_their_fold(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     folds, given = [], []
 
-    def example(heads: list[Head], seed: int, step: int) -> Example:
+    def example(heads: list[Head], seed: int, step: int, kinds: object) -> Example:
         folds.append(step % 5)
         return replace(empty, fold=step % 5)
 
@@ -182,16 +182,19 @@ def test_items_are_given_the_prior_of_their_fold(heads: list[Head], monkeypatch:
 def test_an_example_is_shown_as_an_attack_finds_it(drawn: list[Example], found: list[Attacked], prior) -> None:
     """The same function makes both: what was removed is hidden, and far removed voxels are air that is known."""
     for example, got in zip(drawn, found, strict=True):
-        view = canonical_head(example.values, example.known, example.seen, prior, spacing=2, coarsest=4, anchored=True)
+        seen = Level(example.values, example.known, example.seen & ~example.known, 2)
+        view = estimated_head(seen, prior, "kriged")
         for name in ("values", "known", "unknown"):
             np.testing.assert_array_equal(getattr(got.view, name), getattr(view, name))
-        assert torch.equal(got.view.fields, view.fields)
+        np.testing.assert_array_equal(got.view.fields.skin, view.fields.skin)
+        np.testing.assert_array_equal(got.view.fields.tissue, view.fields.tissue)
         np.testing.assert_array_equal(view.known | view.unknown, example.seen)
         assert not (view.known & view.unknown).any() and not (view.unknown & example.known).any()
         assert view.unknown.any() and (view.values[example.seen & ~example.known] == -1).all()
-        level = pyramid(view.values, view.known, view.unknown, 2, 4)[4]
-        assert torch.equal(got.level.known, level.known) and torch.equal(got.level.values, level.values)
-        np.testing.assert_array_equal(got.unknown, level.unknown[0, 0].numpy() > 0)
+        level = Level(view.values, view.known, view.unknown, 2).at(4)
+        for name in ("known", "values", "unknown"):
+            np.testing.assert_array_equal(getattr(got.level, name), getattr(level, name))
+        np.testing.assert_array_equal(got.unknown, level.unknown)
 
 
 def test_nothing_that_is_shown_follows_the_true_face(drawn: list[Example], prior: LinearPrior) -> None:
@@ -206,7 +209,8 @@ def test_nothing_that_is_shown_follows_the_true_face(drawn: list[Example], prior
     assert one.unknown.any()
     np.testing.assert_array_equal(other.view.unknown, one.view.unknown)
     np.testing.assert_array_equal(other.view.values, one.view.values)
-    assert torch.equal(other.view.fields, one.view.fields)
+    np.testing.assert_array_equal(other.view.fields.skin, one.view.fields.skin)
+    np.testing.assert_array_equal(other.view.fields.tissue, one.view.fields.tissue)
 
 
 def test_nothing_is_unknown_where_no_tissue_is_missing(drawn: list[Example], prior: LinearPrior) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from training_heads import FIELD_SHAPE, SHAPE, average_heads
 
-from bids_refacer.surfaces.canonical import FAR_MM, near_skin_distance, skin_distance
+from bids_refacer.surfaces.skin_distance import FAR_MM, near_skin_distance, skin_distance
 from bids_refacer.training.data.heads import Head, head_file, load_head, save_head
 from bids_refacer.volumes.grid import CANONICAL, pool
 from bids_refacer.volumes.templates import asset

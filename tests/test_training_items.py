@@ -11,6 +11,7 @@ from test_training_augment import plain_draw, strong_draw
 from training_heads import FIELD_SHAPE, SHAPE, average_heads, small_prior
 
 from bids_refacer.refacing.conditioning import render, residual_scale, upsample, working_box
+from bids_refacer.refacing.fields import to_torch
 from bids_refacer.training.data import examples as module
 from bids_refacer.training.data.examples import (
     BOX_MULTIPLE,
@@ -34,8 +35,8 @@ def face_removed(number: int, monkeypatch: pytest.MonkeyPatch) -> Attacked:
     """One of the heads as it is, its face removed."""
     with monkeypatch.context() as patch:
         patch.setattr(module, "draw_augmentation", lambda rng: plain_draw())
-        patch.setattr(module, "draw_region", lambda head, rng: REGION)
-        patch.setattr(module, "AIR", -2)
+        patch.setattr(module, "draw_region", lambda head, rng, kinds: REGION)
+        patch.setattr(module, "ZEROED_BELOW", -2)
         return attacked(draw_example(average_heads()[number : number + 1], 0, 0), small_prior())
 
 
@@ -70,7 +71,7 @@ def twice(mask: np.ndarray) -> np.ndarray:
 def test_a_coarse_item_asks_for_the_fields_and_tells_what_is_known(example: Attacked) -> None:
     item, level, truth = coarse_item(example), example.level, example.truth
     box = working_box(level.unknown, BOX_MULTIPLE)
-    base = example.view.fields[box]
+    base = to_torch(example.view.fields)[box]
     unknown = example.unknown[box[2:]]
     np.testing.assert_array_equal(item.unknown[0, 0].numpy() > 0, unknown)
     assert item.unknown.sum() == example.unknown.sum() and item.augmentation == 0
@@ -79,14 +80,14 @@ def test_a_coarse_item_asks_for_the_fields_and_tells_what_is_known(example: Atta
     np.testing.assert_allclose(restored[:, unknown], fields[:, unknown], atol=1e-6)
     assert not item.target[0].numpy()[:, ~unknown].any(), "what is known is not to be learned"
     assert torch.equal(item.condition[:, 2:], base)
-    assert torch.equal(item.condition[:, 1:2], level.known[box])
-    assert torch.equal(item.condition[:, :1], (level.values * level.known)[box]), "the truth is hidden"
+    assert torch.equal(item.condition[:, 1:2], to_torch(level.known)[box])
+    assert torch.equal(item.condition[:, :1], to_torch(level.values * level.known)[box]), "the truth is hidden"
 
 
 def test_a_coarse_item_weighs_fields_where_the_estimate_says_that_they_show_in_an_image(cut: Attacked) -> None:
     box = working_box(cut.level.unknown, BOX_MULTIPLE)[2:]
     skin_weight, tissue_weight = coarse_item(cut).weight[0].numpy()
-    skin, unknown, certain = cut.view.fields[0, 0].numpy()[box], cut.unknown[box], cut.truth.skin_seen[box]
+    skin, unknown, certain = cut.view.fields.skin[box], cut.unknown[box], cut.truth.skin_seen[box]
     near, inside = np.where(np.abs(skin) < 1, 1, FAR_WEIGHT), np.where(skin < 0.5, 1, FAR_WEIGHT)
     by_distance = expected_precision(cut)[0, 0].numpy()[box]
     np.testing.assert_allclose(skin_weight, near * (unknown & certain) * by_distance, atol=1e-6)
@@ -118,7 +119,7 @@ def test_nothing_is_learned_outside_the_view(cut: Attacked, stage: str) -> None:
     assert (REGION & ~seen).any() and not (cut.view.unknown & ~seen).any()
     if stage == "coarse":
         item, box = coarse_item(cut), working_box(cut.level.unknown, BOX_MULTIPLE)[2:]
-        outside = ~(cut.unknown | (cut.level.known[0, 0].numpy() > 0))[box]
+        outside = ~(cut.unknown | cut.level.known)[box]
     else:
         chosen = [fine(cut, seed=seed) for seed in range(12)]
         item, box, double = next(c for c in chosen if (~seen[c[2]]).any())
@@ -151,7 +152,7 @@ def test_a_fine_item_is_a_residual_over_the_image_of_its_fields(example: Attacke
     item, box, double = fine(example)
     unknown, known = example.view.unknown[double], example.view.known[double]
     truth = np.stack([example.truth.skin[box], example.truth.tissue[box]])
-    linear = example.view.fields[0].numpy()[(slice(None), *box)]
+    linear = np.stack([example.view.fields.skin[box], example.view.fields.tissue[box]])
     fields = upsample(torch.from_numpy(np.where(example.unknown[box], truth, linear))[None])
     skin, base = fields[:, :1], render(fields[:, :1], fields[:, 1:], 2)
     torch.testing.assert_close(item.condition[:, 2:], torch.cat([base, skin], 1), atol=1e-5, rtol=0)
@@ -192,12 +193,12 @@ def test_noise_of_the_fields_is_announced_and_lies_where_they_were_drawn(example
 def test_intensities_of_an_item_are_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
     """One contrast, bias and noise for both stages: the coarse values are the fine ones, pooled."""
     monkeypatch.setattr(module, "draw_augmentation", lambda rng: strong_draw())
-    monkeypatch.setattr(module, "draw_region", lambda head, rng: REGION)
+    monkeypatch.setattr(module, "draw_region", lambda head, rng, kinds: REGION)
     found = attacked(draw_example(average_heads()[:1], 5, 0), small_prior())
     item, box, _ = fine(found)
-    known = found.level.known[0, 0].numpy()[box] > 0
+    known = found.level.known[box]
     pooled = torch.nn.functional.avg_pool3d(item.condition[:, :1], 2)[0, 0].numpy()[known]
-    np.testing.assert_allclose(pooled, found.level.values[0, 0].numpy()[box][known], atol=1e-5)
+    np.testing.assert_allclose(pooled, found.level.values[box][known], atol=1e-5)
     plain = draw_example(average_heads()[:1], 5, 0).head.values
     assert np.abs(found.truth.values - plain).mean() > 0.01
 
@@ -205,7 +206,7 @@ def test_intensities_of_an_item_are_augmented(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("unknown", [True, False], ids=["air only", "nothing"])
 def test_an_example_without_unknown_skin_still_gives_a_crop(example: Attacked, unknown: bool) -> None:
     truth = replace(example.truth, skin=np.full(FIELD_SHAPE, 2, np.float32))
-    level = replace(example.level, unknown=example.level.unknown * float(unknown))
+    level = replace(example.level, unknown=example.level.unknown & unknown)
     empty = replace(example, truth=truth, level=level)
     item, box, _ = fine(empty, 0.1, crop=32)
     assert empty.unknown[box].shape == (16, 16, 16)

@@ -13,13 +13,14 @@ from tiny_models import prior_around, tiny_stage
 from training_heads import average_heads, small_prior
 
 from bids_refacer.dataset.tables import read_table
-from bids_refacer.refacing.attack import reface
-from bids_refacer.refacing.canonical import Canonical, canonical_head
-from bids_refacer.refacing.sampling import SamplingSettings
-from bids_refacer.refacing.typical import WORDS, extremes, measures, unusual
+from bids_refacer.refacing.attack import DefacedImage, reface
+from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
+from bids_refacer.refacing.range_check import WORDS, extremes, measures, unusual
+from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
+from bids_refacer.refacing.unknown import Level
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.training.data.heads import Head
-from bids_refacer.training.data.ranges import training_ranges
+from bids_refacer.training.data.priors import training_ranges
 from bids_refacer.training.data.regions import template_region
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.nifti import read_scan
@@ -28,17 +29,17 @@ STILL = Alignment(np.eye(4), np.eye(4))
 WIDE = {"brain_scale": (0.5, 2.0), "shape": (0.0, 9.0), "misfit": (0.0, 9.0)}
 
 
-def defaced(head: Head, values: np.ndarray | None = None) -> Canonical:
+def defaced(head: Head, values: np.ndarray | None = None) -> DefacedHead:
     region, values = template_region(head), head.values if values is None else values
-    return canonical_head(values, head.seen & ~region, head.seen, small_prior(), spacing=2, coarsest=4, anchored=False)
+    return estimated_head(Level(values, head.seen & ~region, head.seen & region, 2), small_prior(), "linear")
 
 
 def test_a_head_that_the_prior_knows_has_no_misfit_and_another_contrast_has() -> None:
     head = average_heads()[0]
-    known = measures(defaced(head), STILL, small_prior(), 2, 4)
+    known = measures(defaced(head), STILL, small_prior())
     assert list(known) == list(WORDS)
     assert known["brain_scale"] == pytest.approx(1) and known["misfit"] < 0.02 and known["shape"] < 0.1
-    inverted = measures(defaced(head, np.where(head.values > -0.9, -head.values, -1)), STILL, small_prior(), 2, 4)
+    inverted = measures(defaced(head, np.where(head.values > -0.9, -head.values, -1)), STILL, small_prior())
     assert inverted["misfit"] > 10 * known["misfit"]
 
 
@@ -46,7 +47,7 @@ def test_the_scale_is_that_of_the_brain() -> None:
     """A stretch of 1.1, 1.2 and 1.3 along the axes: their geometric mean, whatever the rotation."""
     turn = np.array([[0, -1, 0, 3], [1, 0, 0, 2], [0, 0, 1, 1], [0, 0, 0, 1]], float)
     stretched = Alignment(np.eye(4), turn @ np.diag([1.1, 1.2, 1.3, 1]))
-    found = measures(defaced(average_heads()[0]), stretched, small_prior(), 2, 4)
+    found = measures(defaced(average_heads()[0]), stretched, small_prior())
     assert found["brain_scale"] == pytest.approx((1.1 * 1.2 * 1.3) ** (1 / 3))
 
 
@@ -65,9 +66,7 @@ def test_the_misfit_and_the_shape_are_those_of_the_weighted_fit() -> None:
 def test_what_an_attack_does_not_see_does_not_count() -> None:
     head = average_heads()[0]
     other = np.where(template_region(head), 0.7, head.values).astype(np.float32)
-    assert measures(defaced(head, other), STILL, small_prior(), 2, 4) == measures(
-        defaced(head), STILL, small_prior(), 2, 4
-    )
+    assert measures(defaced(head, other), STILL, small_prior()) == measures(defaced(head), STILL, small_prior(), 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +103,9 @@ def test_ranges_are_the_extremes_over_training_heads_each_judged_by_the_prior_th
     found = training_ranges(heads, priors, [template_region])
     rows = []
     for head, prior in zip(heads, priors, strict=False):
-        view = canonical_head(
-            head.values, head.seen & ~template_region(head), head.seen, prior, spacing=2, coarsest=4, anchored=False
-        )
-        rows.append(measures(view, head.alignment, prior, 2, 4))
+        region = template_region(head)
+        view = estimated_head(Level(head.values, head.seen & ~region, head.seen & region, 2), prior, "linear")
+        rows.append(measures(view, head.alignment, prior))
     assert found == extremes(rows) and found["misfit"][0] < found["misfit"][1]
 
 
@@ -125,8 +123,9 @@ def test_the_report_of_an_attack_warns(tmp_path: Path, narrow: bool) -> None:
     scan = read_scan(add_image(tmp_path, "sub-01_T1w"))
     removed = template_region(head)
     scan = replace(scan, stored=np.where(removed, 0, scan.stored).astype(scan.stored.dtype))
+    image = DefacedImage(scan, head.brain, STILL)
     settings = SamplingSettings(sampler="dpmpp2m", steps=1, device=torch.device("cpu"))
-    details = reface(scan, head.brain, STILL, model, settings, seeds=(0,), zone=False, progress=lambda *_: None).details
+    details = reface(image, model, settings, seeds=paired_seeds((0,)), zone=False, progress=lambda *_: None).details
     assert set(details["Measures"]) == set(WORDS)
     assert len(details.get("Warnings", [])) == narrow
 

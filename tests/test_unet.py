@@ -75,7 +75,8 @@ def test_every_channel_of_the_target_is_heard_and_answered(channels: int) -> Non
 def test_the_first_stage_draws_two_fields_and_the_second_an_image() -> None:
     assert (COARSE.network.target_channels, FINE.network.target_channels) == (2, 1)
     assert COARSE.network.condition_channels == FINE.network.condition_channels == 4
-    assert COARSE.augmentation == 0 < FINE.augmentation, "the order in which `sample_cascade` takes them"
+    assert COARSE.augmentation == 0 < FINE.augmentation
+    assert (COARSE.draws, FINE.draws) == ("fields", "image"), "the order in which `Cascade.sample` takes them"
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 8), (8, 8, 10), (8, 7, 8)])

@@ -117,7 +117,7 @@ def test_shipped_weights_are_whole_and_small() -> None:
         assert (folder / name).stat().st_size <= 16 * 2**20
     model = load_model("default", CPU)
     assert [config.spacing for config, _ in model.stages] == [4, 2]
-    for name, anchored in (("linear", False), ("kriged", True)):
+    for name, estimate in (("linear", "linear"), ("kriged", "kriged")):
         bare = load_model(name, CPU)
-        assert (bare.name, bare.stages, bare.anchored) == (name, [], anchored) and model.anchored
+        assert (bare.name, bare.stages, bare.estimate) == (name, [], estimate) and model.estimate == "kriged"
         assert sorted(bare.sha256) == [f"prior_{block}.safetensors" for block in ("intensity", "skin", "tissue")]

@@ -11,7 +11,7 @@ from nipype import config
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_refacer.audit.crashes import read_crashes
+from bids_refacer.audit.crash_files import read_crashes
 from bids_refacer.audit.graph.plugin import ImageByImage
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -10,8 +11,12 @@ import torch
 from torch.utils.data import Dataset
 from training_heads import TINY_COARSE
 
+from bids_refacer.diffusion.cascade import StageConfig
+from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.settings import TrainSettings
+from bids_refacer.training.checkpoint import checkpoints, read
 from bids_refacer.training.data.examples import Item
-from bids_refacer.training.plan import LoopSettings
+from bids_refacer.training.stage_plan import StagePlan
 
 SPREAD = TINY_COARSE.noise.sigma_data
 
@@ -36,18 +41,50 @@ class Loose(Dataset):
         return Item(target, condition, unknown, unknown.expand_as(target), 0.0)
 
 
-def loop_settings(steps: int, **changes: object) -> LoopSettings:
-    values = {"steps": steps, "warmup": 2, "checkpoint_every": 2, "workers": 0, "rate": 1e-3}
-    return LoopSettings(**{**values, **changes})
+def stage_plan(
+    folder: Path,
+    steps: int,
+    *,
+    config: StageConfig = TINY_COARSE,
+    initial: Denoiser | None = None,
+    about: dict[str, object] | None = None,
+    **changes: object,
+) -> StagePlan:
+    """The plan of a short training; `changes` are settings."""
+    values = {"warmup": 2, "checkpoint_every": 2, "workers": 0, "rate": 1e-3, "seed": 0, **changes}
+    settings = TrainSettings(bids_dir=Path("bids"), out=folder.parent, **values)
+    return StagePlan(config=config, steps=steps, settings=settings, folder=folder, initial=initial, about=about or {})
 
 
 def train(folder: Path, changes: dict) -> None:
     """Train a tiny stage with validation."""
     from bids_refacer.training.loop import train_stage
-    from bids_refacer.training.validation import held_out_loss
+    from bids_refacer.training.loss import held_out_loss
 
     validate = held_out_loss(Loose(), 2, 5, torch.float32)
-    train_stage(Loose(), TINY_COARSE, loop_settings(**changes), folder, validate=validate)
+    train_stage(Loose(), stage_plan(folder, **changes), validate=validate)
+
+
+def newest(folder: Path) -> dict:
+    """The content of the newest checkpoint."""
+    return read(checkpoints(folder)[-1])
+
+
+def losses(folder: Path) -> dict[int, float]:
+    """Step -> loss, of `loss.csv`."""
+    with (folder / "loss.csv").open() as file:
+        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert len(dict(rows)) == len(rows), "a step stands in the table twice"
+    return dict(rows)
+
+
+def same(a: dict, b: dict) -> None:
+    """Two states have the same tensors, bit for bit."""
+    for name in a:
+        if isinstance(a[name], dict):
+            same(a[name], b[name])
+        elif isinstance(a[name], torch.Tensor):
+            assert torch.equal(a[name], b[name]), name
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from bids_refacer import processes
 from bids_refacer.diffusion.device import NO_GPU
+from bids_refacer.problems import AuditProblem
 
 
-class MachineError(RuntimeError):
+class MachineError(AuditProblem):
     """The attack cannot run here: one sentence that says what is missing and what to do."""
 
 

@@ -8,8 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bids_refacer.audit.plan import Plan
-from bids_refacer.dataset.names import dataset_table, identifiable_dir, participant_page
-from bids_refacer.dataset.tables import read_table
+from bids_refacer.dataset.names import identifiable_dir, participant_page
+from bids_refacer.dataset.rows.audit import StatusRow
+from bids_refacer.dataset.rows.table import rows_of
 from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.settings import RunSettings
 
@@ -59,8 +60,7 @@ def pages_of_run(plan: Plan, settings: RunSettings, say: Say) -> bool:
 
 def rebuild_participant_pages(settings: RunSettings, say: Say = print) -> bool:
     """Make the pages of participants again from the outputs that are there; whether all could be made."""
-    table = read_table(dataset_table(settings.output_dir, "status"))
-    known = {str(row["participant_id"]).removeprefix("sub-") for row in table}
+    known = {row.participant_id.removeprefix("sub-") for row in rows_of(settings.output_dir, StatusRow)}
     labels = [label for label in sorted(known) if label in (settings.participant_label or known)]
     return _make_and_say(settings, labels, say)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
 from bids_refacer.audit.machine import Machine
+from bids_refacer.dataset.details import Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record, record_key
+from bids_refacer.dataset.records import AttackKey, fingerprint, is_current, read_record, record_key
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.defacers import DEFACERS, Defacer
-from bids_refacer.defacers.user import read_definitions, read_tools
+from bids_refacer.defacers.tools_file import read_definitions, read_tools
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 
@@ -29,6 +30,23 @@ class Plan:
     finished: tuple[tuple[HeadImage, str], ...]
     problems: tuple[ImageProblem, ...]
     output_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One image and tool that a run is about, done before or not; `names` are those of its outputs."""
+
+    image: HeadImage
+    tool: str
+    names: OutputNames
+
+
+def tasks_of(plan: Plan) -> list[Task]:
+    """All that the run is about, in the order of the input."""
+    tasks = [Task(image=job.image, tool=tool.tool, names=job.names) for job in plan.jobs for tool in job.tools]
+    for image, tool in plan.finished:
+        tasks.append(Task(image=image, tool=tool, names=OutputNames.of(plan.output_dir, image)))
+    return sorted(tasks, key=lambda task: (task.image.bids_path, task.tool))
 
 
 def all_tools(settings: RunSettings) -> dict[str, Defacer]:
@@ -77,20 +95,11 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
             if is_current(record, keys[tool], image, settings.output_dir, keep_refaced=settings.keep_refaced):
                 finished.append((image, tool))
             else:
-                waiting.append(_tool_job(image, tools[tool], definitions.get(tool), keys[tool], settings))
+                job = tool_job(tools[tool], definitions.get(tool), keys[tool], image, settings, contrast=image.suffix)
+                waiting.append(replace(job, seeds=sample_seeds(settings, image, tool)))
         if waiting:
             jobs.append(ImageJob(image=image, names=names, tools=tuple(waiting)))
     return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, output_dir=settings.output_dir)
-
-
-def clear_stale(plan: Plan, output_dir: Path) -> None:
-    """Remove what earlier runs with other settings left of the images and tools that are about to be done again."""
-    for job in plan.jobs:
-        mask = job.names.brain_mask().relative_to(output_dir).as_posix()
-        shared = frozenset({mask, mask.removesuffix(".nii.gz") + ".json"})  # other tools' records list them too
-        for tool in job.tools:
-            discard(job.names.record(tool.tool), output_dir, keep=shared)
-            job.names.verdict(tool.tool).unlink(missing_ok=True)
 
 
 def make_attack(settings: RunSettings, machine: Machine) -> Attack:
@@ -140,44 +149,51 @@ def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
     return paths
 
 
-def _key(
-    tool: Defacer, definition: Mapping[str, object] | None, settings: RunSettings, machine: Machine
-) -> Mapping[str, object]:
-    key = record_key(
-        tool=tool.name,
-        tool_version=tool.version(),
+def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSettings, machine: Machine) -> Json:
+    """Everything but the image that its results with a tool depend on."""
+    attack = AttackKey(
         num_samples=settings.num_samples,
         sampler=settings.sampler,
         steps=settings.steps,
         seed=settings.seed,
         model=machine.card,
         weights_sha256=machine.weights,
-        app_version=__version__,
     )
-    own = {} if definition is None else {"ToolDefinition": dict(definition)}
-    level = {"Attack": settings.attack} if tool.action == "replaces" else {}
-    return {**key, **own, **level}
+    return {
+        **record_key(tool=tool.name, tool_version=tool.version(), attack=attack, app_version=__version__),
+        **({} if definition is None else {"ToolDefinition": dict(definition)}),
+        **({"Attack": settings.attack} if tool.action == "replaces" else {}),
+    }
 
 
-def _tool_job(
-    image: HeadImage,
+def sample_seeds(settings: RunSettings, image: HeadImage, tool: str) -> tuple[int, ...]:
+    """A seed for each sample; samples come in pairs of one seed, the second mirrored about the learned mean.
+
+    The mean of a pair is closer to the learned one than that of two samples of their own.
+    """
+    numbers = range(settings.num_samples)
+    return tuple(seed_for(settings.seed, image.bids_path, tool, number // 2 + 1) for number in numbers)
+
+
+def tool_job(
     tool: Defacer,
     definition: Mapping[str, object] | None,
-    key: Mapping[str, object],
+    key: Json,
+    image: HeadImage,
     settings: RunSettings,
+    *,
+    contrast: str,
 ) -> ToolJob:
-    count = settings.num_samples
-    # samples come in pairs of one seed, the second mirrored: their mean is closer to the learned one
-    seeds = [seed_for(settings.seed, image.bids_path, tool.name, number // 2 + 1) for number in range(count)]
+    """One tool on one image, without seeds; `contrast` is the suffix of the image that the tool sees."""
     return ToolJob(
         tool=tool.name,
         version=str(key["ToolVersion"]),
-        seeds=tuple(seeds),
+        seeds=(),
         key=key,
         input=fingerprint(image.path),
         definition=definition,
         replaces=tool.action == "replaces",
-        warnings=tuple(tool.warnings(image.suffix)),
+        warnings=tuple(tool.warnings(contrast)),
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
     )

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from bids_refacer.problems import AuditProblem
 
-class PluginFileError(ValueError):
+
+class PluginFileError(AuditProblem):
     """The plugin file cannot be used: one sentence with the file, what is wrong, and the remedy."""
 
 

@@ -7,32 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bids_refacer.audit.graph.jobs import ToolJob
+from bids_refacer.audit.graph.stages import stage_of
 
 _CACHED_S = 0.05  # no stage is as fast as this unless Nipype found its results in the work folder
-_DONE = {
-    "brain": "brain found",
-    "align": "aligned",
-    "register": "registered",
-    "carry": "defaced by the mask of its session",
-    "deface": "defaced",
-    "reface": "refaced",
-    "score": "scored",
-}
-_FAILED = {
-    "inspect": "reading the image",
-    "brain": "finding the brain",
-    "align": "aligning",
-    "face": "looking for the face",
-    "truth": "measuring the true face",
-    "register": "registering",
-    "head": "carrying brain mask and alignment",
-    "carry": "carrying the mask",
-    "deface": "defacing",
-    "verdict": "judging",
-    "reface": "refacing",
-    "score": "scoring",
-    "voxels": "keeping facial voxels",
-}
 
 
 class Job(Protocol):
@@ -75,14 +52,15 @@ class Progress:
         began = self._started.pop(name, None)
         if began is None:
             return
-        image, *tool, stage = name.split(".")[1:]
+        image, *tool, node_name = name.split(".")[1:]
+        stage = stage_of(node_name)
         subject = " ".join([self._labels[image], *(self._tools[part] for part in tool)])
         if status == "exception":
-            self._say(f"{subject}: failed while {_FAILED.get(stage, 'writing results')}")
-        elif stage in _DONE:
+            self._say(f"{subject}: failed while {stage.doing}")
+        elif stage.done:
             took = time.monotonic() - began
             when = f"in {elapsed(took)}" if took > _CACHED_S else "by an earlier run"
-            self._say(f"{subject}: {_DONE[stage]} {when}")
+            self._say(f"{subject}: {stage.done} {when}")
 
 
 def elapsed(seconds: float) -> str:

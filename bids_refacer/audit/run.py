@@ -6,14 +6,17 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from logging import Logger
 from pathlib import Path
 from typing import Any
 
 from bids_refacer import __version__
-from bids_refacer.audit.crashes import Crash, read_crashes
+from bids_refacer.audit.citation import write_citation
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
+from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.machine import Machine, ask
-from bids_refacer.audit.others import (
+from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
     choose,
@@ -22,11 +25,10 @@ from bids_refacer.audit.others import (
     passed_over_rows,
     plan_others,
 )
-from bids_refacer.audit.pages import pages_of_run
+from bids_refacer.audit.pages import Say, pages_of_run
 from bids_refacer.audit.plan import (
     Plan,
     all_tools,
-    clear_stale,
     describe,
     make_attack,
     make_plan,
@@ -36,8 +38,10 @@ from bids_refacer.audit.plan import (
 )
 from bids_refacer.audit.plugin_file import read_plugin_file
 from bids_refacer.audit.progress import Progress, elapsed
-from bids_refacer.audit.records import forget_faces, status_rows, summary, write_citation, write_tables
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.audit.results import read_results
+from bids_refacer.audit.status import status_rows, summary
+from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import Selection, find_images
 from bids_refacer.dataset.names import LOCK, log_dir
 from bids_refacer.dataset.validation import validate
@@ -49,6 +53,7 @@ from bids_refacer.environment import (
 )
 from bids_refacer.files import one_writer
 from bids_refacer.limits import memory_limit_gb
+from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
@@ -58,7 +63,7 @@ _NO_LOCKS = (
 )
 
 
-class RunError(RuntimeError):
+class RunError(AuditProblem):
     """The run cannot start: one or more sentences."""
 
 
@@ -75,12 +80,7 @@ def run_participants(settings: RunSettings) -> int:
     RunError, DatasetError, MachineError
         When the run cannot start: one or more sentences.
     """
-    missing = missing_tools(settings.deface_tools, all_tools(settings))
-    if missing:
-        raise RunError("\n".join(missing))
-    if not settings.skip_bids_validation:
-        _validate(settings.bids_dir)
-    selection, others = choose(_find(settings), settings)
+    selection, others = _choose_images(settings)
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
@@ -88,25 +88,52 @@ def run_participants(settings: RunSettings) -> int:
         return 0
     _make_folders(settings)
     write_datasets(settings.output_dir, settings.bids_dir)
-    say: Callable[[str], None] = print
+    say: Say = print
     crashes: list[Crash] = []
-    waiting = plan.jobs or plan_others(others, settings)
-    if waiting or plan.problems:  # a run with nothing to do leaves no trace, not even a log
+    if _is_work_left(plan, others, settings):  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, others, settings, machine)
+    return _report(plan, others, settings, machine, say, crashes)
+
+
+def _choose_images(settings: RunSettings) -> tuple[Selection, Others]:
+    """What is audited and what else shows a face, once tools and dataset are seen to be usable."""
+    missing = missing_tools(settings.deface_tools, all_tools(settings))
+    if missing:
+        raise RunError("\n".join(missing))
+    if not settings.skip_bids_validation:
+        _validate(settings.bids_dir)
+    return choose(_find(settings), settings)
+
+
+def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
+    if plan.jobs:
+        return True
+    left = plan_others(others, settings)
+    withdraw(left.stale, settings.output_dir)
+    return bool(left.jobs or plan.problems)
+
+
+def _report(
+    plan: Plan, others: Others, settings: RunSettings, machine: Machine, say: Say, crashes: Sequence[Crash]
+) -> int:
+    """Write tables, methods text and pages, and say how it went; returns the exit code."""
+    results = read_results(plan)
     about_others, defacing = other_rows(others, crashes, settings)
-    rows = status_rows(plan, crashes) + about_others
+    rows = status_rows(plan, results, crashes) + about_others
     passed_over = passed_over_rows(others, settings)
+    tables = tables_of(results, rows + passed_over, defacing, VerdictLimits.of(settings))
     with one_writer(settings.output_dir / LOCK) as locked:
         if not locked:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
-        write_tables(plan, rows + passed_over, settings.output_dir, settings, defacing)
+        write_image_tables(results, settings.output_dir)
+        write_tables(tables, settings.output_dir)
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
     for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
         say(line)
-    return 0 if with_pages and all(row["status"] == "ok" for row in rows) else 1
+    return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
 
 def _validate(bids_dir: Path) -> None:
@@ -139,9 +166,7 @@ def _make_folders(settings: RunSettings) -> None:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
-def _work(
-    plan: Plan, others: Others, settings: RunSettings, machine: Machine
-) -> tuple[Callable[[str], None], list[Crash]]:
+def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -> tuple[Say, list[Crash]]:
     """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
     run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
     make_private(settings.work_dir)
@@ -156,30 +181,41 @@ def _work(
 
     crash_dir = settings.work_dir / "crashes" / run_uuid
     if plan.jobs:
-        count = sum(len(job.tools) for job in plan.jobs)
-        device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
-        say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
-        for warning in (*memory_warning(), *tool_warnings(plan)):
-            say(f"Warning: {warning}")
-        clear_stale(plan, settings.output_dir)
+        _say_what_is_done(plan, settings, machine, say)
+        clear_stale(plan)
     began = time.monotonic()
     # not before `prepare`: Nipype reads the environment when it is imported
     configure_nipype(crash_dir, stop_on_first_crash=settings.stop_on_first_crash)
     make_private(settings.work_dir / _NODES)
     if plan.jobs:
-        _run_nodes(plan, settings, machine, folder, say, log)
-    stopped = settings.stop_on_first_crash and read_crashes(crash_dir)
-    if not stopped and (jobs := plan_others(others, settings)):
-        say(f"{len(jobs)} other images of the same sessions")
-        from bids_refacer.audit.graph.others import build_others
-
-        workflow = build_others(jobs=jobs, work_dir=settings.work_dir / _NODES)
-        _run_workflows([workflow], settings, machine, Progress(jobs, say), log)
+        _run_audited(plan, settings, machine, folder, say, log)
+    if not (settings.stop_on_first_crash and read_crashes(crash_dir)):
+        _run_others(others, settings, machine, say, log)
     say(f"Ended after {elapsed(time.monotonic() - began)}")
     return say, read_crashes(crash_dir)
 
 
-def _run_nodes(plan: Plan, settings: RunSettings, machine: Machine, folder: Path, say: Any, log: Any) -> None:
+def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: Say) -> None:
+    count = sum(len(job.tools) for job in plan.jobs)
+    device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
+    say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+    for warning in (*memory_warning(), *tool_warnings(plan)):
+        say(f"Warning: {warning}")
+
+
+def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Say, log: Logger) -> None:
+    """Deface the other images by the masks that are there now."""
+    left = plan_others(others, settings)
+    withdraw(left.stale, settings.output_dir)
+    if left.jobs:
+        say(f"{len(left.jobs)} other images of the same sessions")
+        from bids_refacer.audit.graph.other_images import build_others
+
+        workflow = build_others(jobs=left.jobs, work_dir=settings.work_dir / _NODES)
+        _run_workflows([workflow], settings, machine, Progress(left.jobs, say), log)
+
+
+def _run_audited(plan: Plan, settings: RunSettings, machine: Machine, folder: Path, say: Say, log: Logger) -> None:
     from bids_refacer.audit.graph.run import build_run, draw
 
     nodes_dir = settings.work_dir / _NODES
@@ -194,7 +230,7 @@ def _run_nodes(plan: Plan, settings: RunSettings, machine: Machine, folder: Path
 
 
 def _run_workflows(
-    workflows: Iterable[Any], settings: RunSettings, machine: Machine, progress: Progress, log: Any
+    workflows: Iterable[Any], settings: RunSettings, machine: Machine, progress: Progress, log: Logger
 ) -> None:
     """Run one graph after the other; what fails is in the crash folder."""
     here = os.getcwd()

@@ -158,7 +158,7 @@ def check_tools_file(settings: RunSettings) -> str | None:
     """The tools file defines tools that can be used."""
     if not settings.tools_file:
         return None
-    from bids_refacer.defacers.user import ToolsFileError, read_definitions  # loads all tools
+    from bids_refacer.defacers.tools_file import ToolsFileError, read_definitions  # loads all tools
 
     try:
         read_definitions(settings.tools_file)

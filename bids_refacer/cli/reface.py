@@ -1,6 +1,6 @@
 """Reface one defaced image: the child command that the workflow calls, so that a GPU's memory is freed for sure.
 
-`python -m bids_refacer.cli.reface DEFACED OUT_DIR --tool NAME --seeds 1 2 3` writes OUT_DIR/sample-<k>.nii.gz,
+`python -m bids_refacer.cli.reface DEFACED OUT_DIR --seeds 1 2 3` writes OUT_DIR/sample-<k>.nii.gz,
 mean.nii.gz, average.nii.gz, unknown.nii.gz and attack.json. It is given the defaced image alone.
 """
 
@@ -12,6 +12,13 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_refacer.settings import ATTACKS, SAMPLERS
+
+if TYPE_CHECKING:
+    from bids_refacer.refacing.attack import DefacedImage, Refaced
+    from bids_refacer.volumes.nifti import Scan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,16 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.threads:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    from bids_refacer.volumes.brain import extract_brain
-    from bids_refacer.volumes.nifti import read_scan
-    from bids_refacer.volumes.registration import align_brain
-
     try:
         started = time.monotonic()
-        scan = read_scan(options.defaced)
-        brain = extract_brain(scan.values, scan.affine, num_threads=options.threads, name=options.defaced)
-        alignment = align_brain(scan.values, scan.affine, brain)
-        _attack(options, scan, brain, alignment, started)
+        scan, refaced, details = _attack(options, _defaced_image(options.defaced, options.threads))
+        details["RunTime"] = round(time.monotonic() - started, 1)
+        _write(options.out_dir, scan, refaced, details)
     except ValueError as error:
         text = str(error)
         print(text if str(options.defaced) in text else f"{options.defaced}: {text}", file=sys.stderr)
@@ -36,13 +38,26 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _attack(options: argparse.Namespace, scan, brain, alignment, started: float) -> None:  # noqa: ANN001
+def _defaced_image(path: Path, threads: int | None) -> DefacedImage:
+    """The image with its brain and alignment, both found in this image alone."""
+    from bids_refacer.refacing.attack import DefacedImage
+    from bids_refacer.volumes.brain import extract_brain
+    from bids_refacer.volumes.nifti import read_scan
+    from bids_refacer.volumes.registration import align_brain
+
+    scan = read_scan(path)
+    brain = extract_brain(scan.values, scan.affine, num_threads=threads, name=path)
+    return DefacedImage(scan, brain, align_brain(scan.values, scan.affine, brain))
+
+
+def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Refaced, dict[str, Any]]:
+    """The attacked image, what was made of it, and what the sidecars say about it."""
     import torch
     from tqdm import tqdm
 
     from bids_refacer.diffusion.device import choose_device
-    from bids_refacer.refacing.levels import Look, attack_at
-    from bids_refacer.refacing.sampling import SamplingSettings
+    from bids_refacer.refacing.attack_level import AttackLevel, attack_at
+    from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
     from bids_refacer.refacing.weights import load_model
 
     if options.threads:
@@ -56,24 +71,26 @@ def _attack(options: argparse.Namespace, scan, brain, alignment, started: float)
         bar.total = total * len(options.seeds)
         bar.update(sample * total + step - bar.n)
 
-    look = Look(replaces=options.replaces, level=options.attack)
-    scan, refaced = attack_at(look, scan, brain, alignment, model, settings, tuple(options.seeds), progress)
+    level = AttackLevel(replaces=options.replaces, level=options.attack)
+    scan, refaced = attack_at(level, image, model, settings, paired_seeds(options.seeds), progress)
     bar.close()
-    attack = {
-        **refaced.details,
-        **({"Attack": options.attack} if options.replaces else {}),
-        "Model": model.name,
-        "WeightsSHA256": model.sha256,
-        "Sampler": options.sampler,
-        "Steps": [options.steps or config.steps for config, _ in model.stages],
-        "Seeds": list(options.seeds),
-        "Device": str(device),
-        "RunTime": round(time.monotonic() - started, 1),
-    }
-    _write(options.out_dir, scan, refaced, attack)
+    return (
+        scan,
+        refaced,
+        {
+            **refaced.details,
+            **({"Attack": options.attack} if options.replaces else {}),
+            "Model": model.name,
+            "WeightsSHA256": model.sha256,
+            "Sampler": options.sampler,
+            "Steps": [settings.steps_of(config) for config, _ in model.stages],
+            "Seeds": list(options.seeds),
+            "Device": str(device),
+        },
+    )
 
 
-def _write(out_dir: Path, scan, refaced, attack: dict) -> None:  # noqa: ANN001
+def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any]) -> None:
     from bids_refacer.volumes.nifti import write_scan, write_volume
 
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -82,16 +99,15 @@ def _write(out_dir: Path, scan, refaced, attack: dict) -> None:  # noqa: ANN001
     write_scan(out_dir / "mean.nii.gz", scan, refaced.mean)
     write_scan(out_dir / "average.nii.gz", scan, refaced.average)
     write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
-    (out_dir / "attack.json").write_text(json.dumps(attack, indent=1))
+    (out_dir / "attack.json").write_text(json.dumps(details, indent=1))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.reface", description=__doc__)
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
-    parser.add_argument("--tool", default="", help="the tool that defaced the image, as bids_refacer calls it")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")
-    parser.add_argument("--attack", default="mask", choices=("mask", "naive", "secondary"), help="on replaced faces")
+    parser.add_argument("--attack", default="mask", choices=ATTACKS, help="on replaced faces")
     parser.add_argument(
         "--seeds",
         type=int,
@@ -99,8 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[0],
         help="one per sample; given twice, it draws both sides of its sample",
     )
-    parser.add_argument("--num-samples", type=int, help="checked against the number of seeds")
-    parser.add_argument("--sampler", default="dpmpp2m", choices=("heun", "dpmpp2m", "ddpm"))
+    parser.add_argument("--sampler", default="dpmpp2m", choices=SAMPLERS)
     parser.add_argument("--steps", type=int, help="sampler steps of every stage (default: each stage's own)")
     parser.add_argument("--model", default="default", help="a shipped model, 'linear', or a model folder")
     parser.add_argument("--gpu", default="try", choices=("require", "try", "none"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bids_refacer.audit.machine import MachineError
-from bids_refacer.audit.run import RunError, run_participants
+from bids_refacer.audit.run import run_participants
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.environment import leave_closed_home, stop_log
+from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
 
@@ -24,7 +24,7 @@ def run(settings: RunSettings) -> int:
     leave_closed_home()
     try:
         return _level(settings)
-    except (RunError, DatasetError, MachineError) as error:
+    except AuditProblem as error:
         print(error, file=sys.stderr)
     except OSError as error:
         where = error.filename or settings.output_dir

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.defacers.tool import Defacer
-from bids_refacer.defacers.user import read_tools
+from bids_refacer.defacers.tools_file import read_tools
 
 _WIDTH = 118
 _HEADER = ("tool", "acts", "here", "version", "for", "GB", "licence")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class QualityControl:
-    """What a tool removed or replaced (`defacers.qc.defacing_qc`)."""
+    """What a tool removed or replaced (`defacers.removed_volumes.removed_volumes`)."""
 
     removed_ml: float | None = None
     removed_head_ml: float | None = None

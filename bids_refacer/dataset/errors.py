@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bids_refacer.problems import AuditProblem
 
-class DatasetError(ValueError):
+
+class DatasetError(AuditProblem):
     """The dataset, or a file that says how to read it, cannot be used: one sentence with the file and the remedy."""

@@ -13,9 +13,13 @@ from typing import Any
 
 from bids_refacer.dataset.errors import DatasetError
 
+Label = str | int | None
+Filters = Mapping[str, Label | list[Label]]
+"""Entity, by pybids' name, -> labels that it may have; see above."""
 
-def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Read the filters of each of the `suffixes`; one that the file does not name gets none.
+
+def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, Filters]:
+    """Read the filters of each of the `suffixes`; a suffix that the file does not name has no filters.
 
     Raises
     ------
@@ -34,13 +38,7 @@ def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, dict[st
         raise DatasetError(
             f'The filter file {path} must hold one object for each suffix, such as {{"T1w": {{"run": 1}}}}: rewrite it.'
         )
-    for name, filters in content.items():
-        for entity, value in filters.items():
-            if not all(isinstance(item, str | int | None) for item in (value if isinstance(value, list) else [value])):
-                raise DatasetError(
-                    f"The filter file {path} gives {value!r} for {entity} of {name}: write a label, a list of labels, "
-                    'null (absent) or "*" (present).'
-                )
+    _check_labels(path, content)
     by_name = {name.lower(): value for name, value in content.items()}
     if not any(suffix.lower() in by_name for suffix in suffixes):
         raise DatasetError(
@@ -50,15 +48,24 @@ def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, dict[st
     return {suffix: by_name.get(suffix.lower(), {}) for suffix in suffixes}
 
 
-def pybids_arguments(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``null`` and ``"*"`` into what pybids calls them."""
+def _check_labels(path: Path, content: dict[str, dict[str, Any]]) -> None:
+    for name, filters in content.items():
+        for entity, value in filters.items():
+            if not all(isinstance(item, str | int | None) for item in (value if isinstance(value, list) else [value])):
+                raise DatasetError(
+                    f"The filter file {path} gives {value!r} for {entity} of {name}: write a label, a list of labels, "
+                    'null (absent) or "*" (present).'
+                )
+
+
+def pybids_arguments(filters: Filters) -> dict[str, object]:
+    """Arguments of pybids' ``BIDSLayout.get``, which has names of its own for ``null`` and ``"*"``."""
     from bids.layout import Query
 
-    special = {None: Query.NONE, "*": Query.ANY}
+    def translate(label: Label) -> object:
+        return Query.NONE if label is None else Query.ANY if label == "*" else label
 
-    def translate(value: Any) -> Any:
-        if isinstance(value, list):
-            return [translate(item) for item in value]
-        return special.get(value, value) if isinstance(value, str | None) else value
-
-    return {name: translate(value) for name, value in filters.items()}
+    return {
+        name: [translate(label) for label in value] if isinstance(value, list) else translate(value)
+        for name, value in filters.items()
+    }

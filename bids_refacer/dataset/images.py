@@ -1,14 +1,15 @@
-"""Find the images of heads in a BIDS dataset, and name what cannot be used."""
+"""Find the images of heads in a BIDS dataset, and say which of them cannot be used."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.filters import pybids_arguments, read_filter_file
+from bids_refacer.dataset.filters import Filters, pybids_arguments, read_filter_file
 from bids_refacer.dataset.image_key import EXTENSIONS, ImageKey, without_extension
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ImageProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The images a run is about, and what was asked for but cannot be used; both sorted."""
+    """The images of a run, and the problems with other images and participants that were asked for; both sorted."""
 
     images: tuple[HeadImage, ...]
     problems: tuple[ImageProblem, ...]
@@ -81,7 +82,9 @@ def find_images(
     DatasetError
         When the filter file or the database cannot be used.
     """
-    filters = read_filter_file(filter_file, suffixes) if filter_file else {suffix: {} for suffix in suffixes}
+    filters: dict[str, Filters] = dict.fromkeys(suffixes, {})
+    if filter_file:
+        filters = read_filter_file(filter_file, suffixes)
     layout = _layout(bids_dir, database_dir)
     asked = set(participants or participant_labels(bids_dir))
     paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
@@ -118,7 +121,7 @@ def session_labels(bids_dir: Path, participants: tuple[str, ...] = ()) -> list[s
 
 
 def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
-    """Index the dataset by file names alone: metadata would cost minutes on a large one and is not needed."""
+    """Index the dataset by file names alone: metadata are not needed, and would take minutes in a large dataset."""
     from bids import BIDSLayout
     from bids.layout import BIDSLayoutIndexer
 
@@ -138,7 +141,7 @@ def _layout(bids_dir: Path, database_dir: Path | None) -> BIDSLayout:
     return layout
 
 
-def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file: Path | None) -> list[Path]:
+def _query(layout: BIDSLayout, suffix: str, filters: Filters, filter_file: Path | None) -> list[Path]:
     standard = {"datatype": "anat", "suffix": suffix, "extension": list(EXTENSIONS)}
     query = {**standard, **pybids_arguments(filters)}
     try:
@@ -150,7 +153,7 @@ def _query(layout: BIDSLayout, suffix: str, filters: dict[str, Any], filter_file
 
 
 def head_image(path: Path, root: Path) -> HeadImage | None:
-    """Read a file name; None for a file of another dataset nested in this one, or one without a participant."""
+    """The image of a path below `root`; None for a file of a nested dataset and for a name without a participant."""
     relative = path.relative_to(root)
     if any(part in _FOREIGN for part in relative.parts):
         return None
@@ -162,7 +165,7 @@ def head_image(path: Path, root: Path) -> HeadImage | None:
 
 
 def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
-    """Split images into those that exist once and those that do not."""
+    """Split images into those that can be used, and problems: no content, or the same name but for the extension."""
     good: list[HeadImage] = []
     problems: list[ImageProblem] = []
     taken: dict[str, HeadImage] = {}
@@ -207,7 +210,7 @@ def _without_images(
     participants: set[str],
     sessions: tuple[str, ...],
     suffixes: tuple[str, ...],
-    filters: dict[str, dict[str, Any]],
+    filters: Mapping[str, Filters],
 ) -> list[ImageProblem]:
     """One problem for each participant of whom nothing was found."""
     problems = []

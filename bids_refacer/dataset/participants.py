@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, TableError, TextTable, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, TableError, TextTable, read_tsv
 
 MISSING = (NOT_AVAILABLE, "")
 """Cells without a value."""

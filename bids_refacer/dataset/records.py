@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import IDENTIFIABLE, RECORDS
-from bids_refacer.dataset.rows.audit import CalibrationRow, DistanceRow
+from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
 from bids_refacer.dataset.rows.table import row_from
 
 T = TypeVar("T")
@@ -141,20 +142,29 @@ def fingerprint(path: Path) -> Fingerprint:
     return Fingerprint(size=stat.st_size, modified_ns=stat.st_mtime_ns, sha256=digest.hexdigest())
 
 
-def record_key(
-    *, tool: str, tool_version: str, num_samples: int, sampler: str, steps: int | None, seed: int, model: str,
-    weights_sha256: Mapping[str, str], app_version: str,
-) -> Json:  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class AttackKey:
+    """What recovered faces depend on, besides the defaced image; `steps` is None for the model's own."""
+
+    num_samples: int
+    sampler: str
+    steps: int | None
+    seed: int
+    model: str
+    weights_sha256: Mapping[str, str]
+
+
+def record_key(*, tool: str, tool_version: str, attack: AttackKey, app_version: str) -> Json:
     """Everything but the image that the results of an image and a tool depend on."""
     return {
         "Tool": tool,
         "ToolVersion": tool_version,
-        "NumSamples": num_samples,
-        "Sampler": sampler,
-        "Steps": steps,
-        "Seed": seed,
-        "Model": model,
-        "WeightsSHA256": dict(weights_sha256),
+        "NumSamples": attack.num_samples,
+        "Sampler": attack.sampler,
+        "Steps": attack.steps,
+        "Seed": attack.seed,
+        "Model": attack.model,
+        "WeightsSHA256": dict(attack.weights_sha256),
         "AppVersion": app_version,
     }
 
@@ -240,18 +250,15 @@ def _shared(content: Json) -> dict[str, Any]:
     }
 
 
-_SUBJECT = ("participant_id", "session_id", "image", "tool")  # columns that a record says once, not in each row
-
-
 def _rows(kind: type[RowType], rows: list[Json], image: str, tool: str) -> tuple[RowType, ...]:
-    participant, *folders = image.split("/")
-    session = folders[0] if folders and folders[0].startswith("ses-") else None
-    subject = {"participant_id": participant, "session_id": session, "image": image, "tool": tool}
+    if not rows:
+        return ()
+    subject = columns_of(ImageKey.of(image), image, tool)
     return tuple(row_from(kind, {**subject, **row}) for row in rows)
 
 
 def _cells(row: DistanceRow | CalibrationRow) -> Json:
-    return {name: value for name, value in asdict(row).items() if name not in _SUBJECT}
+    return {name: value for name, value in asdict(row).items() if name not in SUBJECT}
 
 
 def _same_input(known: Fingerprint, path: Path) -> bool:

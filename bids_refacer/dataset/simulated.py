@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bids_refacer import __version__
 from bids_refacer.dataset.tables import write_dictionary, write_table
@@ -51,6 +50,26 @@ class SimulatedNames:
         return truth_dir(self.root) / f"sub-{self.label}" / name
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParticipantRow:
+    """A row of participants.tsv; age in years, radiodensities in HU."""
+
+    participant_id: str
+    age: float
+    sex: str
+    muscle_radiodensity_abdomen: float
+    muscle_radiodensity_thigh: float
+    muscle_radiodensity_shin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthRow:
+    """A row of truth.tsv: the density of the facial muscles, standard normal."""
+
+    participant_id: str
+    muscle_density: float
+
+
 def truth_dir(root: Path) -> Path:
     """The folder of the ground truth; validators do not look into ``sourcedata``."""
     return root / "sourcedata" / "truth"
@@ -58,17 +77,17 @@ def truth_dir(root: Path) -> Path:
 
 def write_simulated_dataset(
     root: Path,
-    participants: Iterable[Mapping[str, Any]],
-    truth: Iterable[Mapping[str, Any]],
+    participants: Iterable[ParticipantRow],
+    truth: Iterable[TruthRow],
     contrasts: Iterable[str],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
 ) -> None:
     """Write what makes a folder of simulated images a BIDS dataset.
 
     Parameters
     ----------
     root : of the dataset
-    participants, truth : rows of `simulated_participants` and `simulated_truth`
+    participants, truth : rows of participants.tsv and truth.tsv
     contrasts : suffixes of the images
     settings : of the simulation, for `simulation.json`
     """
@@ -82,10 +101,10 @@ def write_simulated_dataset(
     }
     write_json(root / "dataset_description.json", description)
     write_text(root / "README", _README)
-    write_table(root / "participants.tsv", "simulated_participants", participants)
+    write_table(root / "participants.tsv", "simulated_participants", map(vars, participants))
     write_dictionary(root / "participants.json", "simulated_participants")
     for contrast in contrasts:
         write_json(root / f"{contrast}.json", {"Modality": "MR", "Synthetic": True})
-    write_table(truth_dir(root) / "truth.tsv", "simulated_truth", truth)
+    write_table(truth_dir(root) / "truth.tsv", "simulated_truth", map(vars, truth))
     write_dictionary(truth_dir(root) / "truth.json", "simulated_truth")
     write_json(truth_dir(root) / "simulation.json", settings)

@@ -13,8 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
@@ -55,7 +54,7 @@ def write_table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> No
             levels = columns[name].get("Levels")
             if levels and value not in levels:
                 raise ValueError(f"{path}: {value!r} is no level of the column '{name}': use one of {list(levels)}.")
-        lines.append("\t".join(_cell(row.get(name)) for name in columns))
+        lines.append("\t".join(cell_text(row.get(name)) for name in columns))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -78,61 +77,8 @@ def read_table(path: Path) -> list[dict[str, str | None]]:
     return [{name: None if cell == NOT_AVAILABLE else cell for name, cell in row.items()} for row in table.rows()]
 
 
-def image_columns(image: HeadImage, tool: str | None = None) -> dict[str, str | None]:
-    """The columns that name an image and a tool, which all per-image tables share."""
-    session = f"ses-{image.session}" if image.session else None
-    return {
-        "participant_id": f"sub-{image.participant}",
-        "session_id": session,
-        "image": image.bids_path,
-        "tool": tool,
-    }
-
-
-def status_row(
-    image: HeadImage, tool: str, *, stage: str, status: str, message: str | None = None, run_time_s: float | None = None
-) -> dict[str, Any]:
-    """One row of the status table: how one image fared with one tool."""
-    outcome = {"stage": stage, "status": status, "message": message, "run_time_s": run_time_s}
-    return {**image_columns(image, tool), **outcome}
-
-
-def problem_row(problem: ImageProblem) -> dict[str, Any]:
-    """The row of the status table for an image that was not even read, or a participant without any."""
-    return {
-        "participant_id": f"sub-{problem.participant}",
-        "session_id": f"ses-{problem.session}" if problem.session else None,
-        "image": problem.bids_path,
-        "stage": "input",
-        "status": "failed",
-        "message": problem.message,
-    }
-
-
-def merge_rows(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The table after another run: its rows in the place of the old ones about the same image and tool.
-
-    All old rows of an image and tool that the run was about go, as there may be fewer samples now; so do a
-    participant's old rows without image or tool (no image found, a broken link), once the run was about them.
-    Rows about others stay as they are. Sorted by participant, image and tool; otherwise in the order given.
-    """
-    fresh = [dict(row) for row in new]
-    redone = {_subject(row) for row in fresh}
-    participants = {participant for participant, _, _ in redone}
-
-    def is_stale(row: Mapping[str, Any]) -> bool:
-        participant, image, tool = _subject(row)
-        return (participant, image, tool) in redone or (NOT_AVAILABLE in (image, tool) and participant in participants)
-
-    kept = [dict(row) for row in old if not is_stale(row)]
-    return sorted(kept + fresh, key=_subject)
-
-
-def _subject(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return _cell(row.get("participant_id")), _cell(row.get("image")), _cell(row.get("tool"))
-
-
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value as tables write it: ``n/a`` for None and NaN, numbers with six significant digits, texts in one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
     if isinstance(value, float):

@@ -12,12 +12,12 @@ from typing import Any
 from bids_refacer import processes
 
 _PROGRAM = "bids-validator-deno"
-# about the content of one file, which a run finds and reports itself while it does the other images
+# problems with the content of one file, which a run reports by itself and which do not keep it from other images
 _CONTENT = ("SYMLINK_BROKEN", "EMPTY_FILE", "NIFTI_HEADER_UNREADABLE", "T1W_FILE_WITH_TOO_MANY_DIMENSIONS")
 
 
 def find_validator() -> Path | None:
-    """The validator's program: beside the Python that runs (a virtual environment need not be active), or on PATH."""
+    """Path of the validator's program: beside the running Python, as in a virtual environment, or on PATH."""
     beside = Path(sys.executable).parent / _PROGRAM
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(_PROGRAM)
     return Path(found) if found else None

@@ -1,6 +1,6 @@
-"""The registry of defacing tools. Adding one: a module that defines its `Defacer`, a line here, and a test.
+"""The registry of defacing tools. To add a tool: a module in `tools/` that defines its `Defacer`, and a line here.
 
-A tool of one's own needs no code: see `user`.
+A tool of the user's own needs no code: see `tools_file`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from bids_refacer.defacers.tools.deepdefacer import DEEPDEFACER
 from bids_refacer.defacers.tools.freesurfer import MIDEFACE, MRI_DEFACE
 from bids_refacer.defacers.tools.fsl import FSL_DEFACE
 from bids_refacer.defacers.tools.mayo import MRI_REFACE
-from bids_refacer.defacers.tools.niimath import NIIMATH
-from bids_refacer.defacers.tools.niimath_reface import NIIMATH_REFACE
+from bids_refacer.defacers.tools.niimath import NIIMATH, NIIMATH_REFACE
 from bids_refacer.defacers.tools.pydeface import PYDEFACE
 from bids_refacer.defacers.tools.quickshear import QUICKSHEAR
 from bids_refacer.defacers.tools.skullstrip import SKULLSTRIP

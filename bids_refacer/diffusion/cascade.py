@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from torch import nn
 
@@ -23,7 +24,7 @@ class StageConfig:
     augmentation : highest standard deviation of the noise added to the conditioning coarse volume in training;
         0 for the first stage, which has none
     steps : default number of sampler steps
-    temperature : of each of several samples: 1 draws from the model's distribution, less keeps nearer to its mean. In a
+    temperature : of each of several samples. 1 draws from the model's distribution, less keeps nearer to its mean. In a
         stage that learned the mean (`NoiseConfig.blind`) a sample is mean + temperature * (draw - mean), the deviation
         smoothed; in others the factor is on the sampler's noise
     lone_temperature : of a single sample, `temperature` when None. Near 0 it is the closest guess, which is a stronger
@@ -38,16 +39,21 @@ class StageConfig:
     temperature: float = 1.0
     lone_temperature: float | None = None
 
+    @property
+    def draws(self) -> Literal["fields", "image"]:
+        """What the stage draws: fields (first stage), or the image (later ones, which are trained on noisy fields)."""
+        return "image" if self.augmentation else "fields"
+
     def temperature_of(self, alone: bool) -> float:
-        """Of a sample that is the only one, or one of several."""
+        """The temperature of a sample that is the only one, or one of several."""
         return self.temperature if self.lone_temperature is None or not alone else self.lone_temperature
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, content: dict) -> StageConfig:
+    def from_dict(cls, content: dict[str, Any]) -> StageConfig:
         """The inverse of `to_dict`."""
         network = UNetConfig(**{**content["network"], "channels": tuple(content["network"]["channels"])})
         return cls(**{**content, "network": network, "noise": NoiseConfig(**content["noise"])})

@@ -13,7 +13,7 @@ import pandas as pd
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames, identifiable_dir
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs
-from bids_refacer.surfaces.identity import halved, read_face_map
+from bids_refacer.surfaces.face_map import halved, read_face_map
 from bids_refacer.volumes.nifti import ImageError
 
 PROBES = ("defaced", "average", "refaced", "refaced_mean")

@@ -19,7 +19,7 @@ from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, columns_of
-from bids_refacer.dataset.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]

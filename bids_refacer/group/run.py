@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.description import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow

@@ -12,10 +12,10 @@ import numpy as np
 from bids_refacer.group.faces import Member, Probe, load_maps, surface_of
 from bids_refacer.group.outputs import GroupError
 from bids_refacer.statistics.identification import Identification, Probes, identify
+from bids_refacer.surfaces.face_distance import FaceShape, face_distance
+from bids_refacer.surfaces.face_map import read_face_map
+from bids_refacer.surfaces.face_matching import Gallery, Matches, match, reranked
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
-from bids_refacer.surfaces.identity import read_face_map
-from bids_refacer.surfaces.identity_exact import FaceShape, face_distance
-from bids_refacer.surfaces.identity_matching import Gallery, Matches, match, reranked
 
 EXCHANGES = 20
 """Times that labels are exchanged for the check, whose mean AUC then scatters little (docs/group.md)."""

@@ -95,7 +95,7 @@ def _squared_error(
     """(tunings, p) summed over the test participants."""
     residual, candidates = _fit(learn, design, targets, train, test)
     candidates -= residual
-    return np.einsum("tmp,tmp->tp", candidates, candidates)
+    return np.asarray(np.einsum("tmp,tmp->tp", candidates, candidates))
 
 
 def _fit(

@@ -119,7 +119,7 @@ def linear_kernel(voxels: np.ndarray, block: int = 8192) -> np.ndarray:
         part = voxels[:, start : start + block].astype(np.float64)
         part -= part.mean(axis=0)  # distances alone matter; small numbers keep their digits
         total += part @ part.T
-    return total / max(size, 1)
+    return np.asarray(total / max(size, 1))
 
 
 def centred(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,8 @@ class Network:
         """A network of its own for each column; predictions at each of `EPOCHS`, (len(EPOCHS), m, p) float64."""
         x, z = (torch.from_numpy(self.volumes[who]).to(self.device) for who in (train, test))
         mean = x.float().mean(dim=0)
-        spread = torch.sqrt(sum(((part.float() - mean) ** 2).sum() for part in x.split(_PREDICTED)) / x.numel()).item()
+        squares = [((part.float() - mean) ** 2).sum() for part in x.split(_PREDICTED)]  # type: ignore[no-untyped-call]
+        spread = torch.sqrt(sum(squares[1:], squares[0]) / x.numel()).item()
         result = np.zeros((len(EPOCHS), len(test), targets.shape[1]))
         if spread == 0:  # identical heads, as ones without a face are: a network would still tell folds apart
             return result
@@ -99,7 +100,7 @@ class Network:
         train, test = heads
         order = np.random.default_rng(self.seed)
         cuda = [train.device] if train.device.type == "cuda" else []
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)  # type: ignore[no-untyped-call]
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)
         with torch.random.fork_rng(devices=cuda), exact:
             torch.manual_seed(self.seed)
             network = PhenotypeNetwork(tuple(train.shape[1:])).to(train.device)
@@ -122,7 +123,7 @@ def _scaled(heads: torch.Tensor, scale: tuple[torch.Tensor, float]) -> torch.Ten
 def _predict(network: PhenotypeNetwork, heads: torch.Tensor, scale: tuple[torch.Tensor, float]) -> np.ndarray:
     network.eval()
     with torch.no_grad():
-        parts = [network(_scaled(part, scale)) for part in heads.split(_PREDICTED)]
+        parts = [network(_scaled(part, scale)) for part in heads.split(_PREDICTED)]  # type: ignore[no-untyped-call]
     return torch.cat(parts).double().cpu().numpy()
 
 
@@ -136,7 +137,7 @@ def _epoch(
 ) -> None:
     """See everyone once; squared error."""
     network.train()
-    for batch in torch.from_numpy(order).to(heads.device).split(BATCH):
+    for batch in torch.from_numpy(order).to(heads.device).split(BATCH):  # type: ignore[no-untyped-call]
         optimizer.zero_grad()
         loss = functional.mse_loss(network(_scaled(heads[batch], scale)), target[batch])
         loss.backward()  # type: ignore[no-untyped-call]

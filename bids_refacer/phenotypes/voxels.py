@@ -39,7 +39,7 @@ def face_roi() -> np.ndarray:
     (n_voxels,) bool, in the order of `sample_voxels`
     """
     brain = _grown(asset("average_brain_mask.nii.gz")[0] > 0)
-    return _any_of_eight((asset("face_parts.nii.gz")[0] > 0) & ~brain)[head_roi()]
+    return np.asarray(_any_of_eight((asset("face_parts.nii.gz")[0] > 0) & ~brain)[head_roi()])
 
 
 def roi(name: str) -> np.ndarray:
@@ -85,7 +85,7 @@ def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray
     scale = brain_scale(values, brain_mask & (values > 0))
     fine = alignment.to_canonical(values, affine, 2)
     coarse, _ = pool(fine, np.ones(fine.shape, dtype=bool))
-    return np.rint(np.clip(coarse[head_roi()] / scale, 0, CLIP) * (LEVELS / CLIP)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(coarse[head_roi()] / scale, 0, CLIP) * (LEVELS / CLIP)).astype(np.uint8))
 
 
 def write_voxels(path: Path, voxels: np.ndarray) -> None:

@@ -1,64 +1,84 @@
-"""Defaced volume in, refaced volumes out: linear estimate, coarse stage, fine stage, composition in the native grid."""
+"""Defaced volume in, refaced volumes out: estimate, coarse stage, fine stage, composition in the native grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from bids_refacer.refacing.average import average_in_native
-from bids_refacer.refacing.canonical import Canonical, canonical_head
-from bids_refacer.refacing.compose import compose
-from bids_refacer.refacing.sampling import SamplingSettings, mean_sample, sample_cascade
-from bids_refacer.refacing.typical import measures, unusual
-from bids_refacer.refacing.unknown import unknown_region
+from bids_refacer.refacing.compose import average_in_native, compose
+from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
+from bids_refacer.refacing.range_check import measures, unusual
+from bids_refacer.refacing.sampling import Cascade, SampleSeed, SamplingSettings
+from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.intensity import brain_scale, from_model, to_model
+from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, from_model, to_model
+from bids_refacer.volumes.masks import voxel_volume
 from bids_refacer.volumes.nifti import Scan
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""
 
 
+@dataclass(frozen=True)
+class DefacedImage:
+    """All that an attacker has of an image; the original is not part of it.
+
+    Attributes
+    ----------
+    scan : the defaced image
+    brain : (i, j, k) bool, extracted from the defaced image
+    alignment : of the defaced image
+    """
+
+    scan: Scan
+    brain: np.ndarray
+    alignment: Alignment
+
+    @property
+    def native(self) -> Grid:
+        """The voxels of the image."""
+        return self.scan.grid
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refaced:
-    """What the attack made; all arrays on the native grid, of the on-disk dtype of the defaced image.
+    """What the attack made; all arrays on the native grid.
 
-    samples, mean (of the samples: `mean_sample`), average (population-average face); unknown (bool); details (for JSON)
+    Attributes
+    ----------
+    samples : (i, j, k) arrays of the on-disk dtype of the defaced image
+    mean : the same, of the mean of the samples (`Cascade.mean`)
+    average : the same, with the population-average face
+    unknown : (i, j, k) bool, what was painted
+    details : plain types, for JSON
     """
 
     samples: list[np.ndarray]
     mean: np.ndarray
     average: np.ndarray
     unknown: np.ndarray
-    details: dict
+    details: dict[str, Any]
 
 
 def reface(
-    scan: Scan,
-    brain: np.ndarray,
-    alignment: Alignment,
+    image: DefacedImage,
     model: AttackModel,
     settings: SamplingSettings,
     *,
-    seeds: tuple[int, ...],
+    seeds: Sequence[SampleSeed],
     zone: bool,
     progress: Progress,
 ) -> Refaced:
     """Paint the face back.
 
-    Everything is computed from the defaced image: the original is not an argument.
-
     Parameters
     ----------
-    scan : the defaced image
-    brain : (i, j, k) bool, extracted from the defaced image
-    alignment : of the defaced image
-    seeds : one per sample; where one occurs for the second time, the sample is the other side of the first
-        (`sample_cascade`, mirrored)
+    seeds : one per sample
     zone : whether the tool replaced the face (then a public zone is unknown) instead of removing it
 
     Raises
@@ -66,54 +86,71 @@ def reface(
     NothingRemovedError
         When no tissue is missing.
     """
-    values, scale = scan.values, brain_scale(scan.values, brain)
-    unknown = unknown_region(scan.stored, scan.affine, brain, alignment, zone=zone)
-    head = to_canonical(values, scan.affine, unknown, scale, alignment, model)
-    settings = replace(settings, alone=len(seeds) == 1)
-    native = Grid(scan.stored.shape, scan.affine)
-    target = unknown & (alignment.to_native(head.unknown.astype(np.float32), model.finest, native) > 0.5)
+    scale = brain_scale(image.scan.values, image.brain)
+    unknown = unknown_region(image.scan, image.brain, image.alignment, zone=zone)
+    head = canonical_head(image, unknown, scale, model)
+    cascade = Cascade(model, replace(settings, alone=len(seeds) == 1))
+    inside = image.alignment.to_native(head.unknown.astype(np.float32), model.finest, image.native)
+    target = unknown & (inside > 0.5)
 
-    def in_native(volume: np.ndarray) -> np.ndarray:
-        painted = from_model(alignment.to_native(volume, model.finest, native, order=3, cval=-1.0), scale)
-        return compose(scan, painted, target, ~unknown)
+    def composed(volume: np.ndarray) -> np.ndarray:
+        return compose(image.scan, native_intensities(image, volume, model.finest, scale), target, ~unknown)
 
-    drawn = []
-    for number, seed in enumerate(seeds):
-        mirrored = seeds[:number].count(seed) % 2 == 1
-        drawn.append(sample_cascade(model, head, seed, settings, partial(progress, number), mirrored=mirrored))
-    samples = [in_native(sample.volume) for sample in drawn]
-    mean = samples[0] if len(seeds) == 1 else in_native(mean_sample(model, head, drawn, seeds[0], settings))
-    typical = measures(head, alignment, model.prior, model.finest, model.coarsest)
-    warnings = unusual(typical, model.ranges)
-    average = compose(scan, average_in_native(native, alignment, scale), target, ~unknown)
+    drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
+    samples = [composed(sample.volume) for sample in drawn]
+    average = average_in_native(image.native, image.alignment, scale)
     return Refaced(
         samples=samples,
-        mean=mean,
-        average=average,
+        mean=samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed))),
+        average=compose(image.scan, average, target, ~unknown),
         unknown=target,
         details={
             "BrainMedian": scale,
-            "RegistrationScales": alignment.scales.round(4).tolist(),
-            "UnknownVolume_ml": float(target.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000),
-            "Measures": {name: round(value, 4) for name, value in typical.items()},
-            **({"Warnings": warnings} if warnings else {}),
+            "RegistrationScales": image.alignment.scales.round(4).tolist(),
+            "UnknownVolume_ml": float(target.sum() * voxel_volume(image.scan.affine) / 1000),
+            **_judged(head, image.alignment, model),
         },
     )
 
 
-def to_canonical(
-    values: np.ndarray,
-    affine: np.ndarray,
-    unknown: np.ndarray,
-    scale: float,
-    alignment: Alignment,
-    model: AttackModel,
-) -> Canonical:
-    """The defaced head in the canonical frame, and the region to paint there; far constant voxels become known air."""
-    spacing = model.finest
-    seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, spacing) > 0.99
-    known = seen & (alignment.to_canonical((~unknown).astype(np.float32), affine, spacing) > 0.99)
-    canonical = alignment.to_canonical(to_model(values, scale), affine, spacing, cval=-1.0)
-    return canonical_head(
-        canonical, known, seen, model.prior, spacing=spacing, coarsest=model.coarsest, anchored=model.anchored
-    )
+def canonical_head(image: DefacedImage, unknown: np.ndarray, scale: float, model: AttackModel) -> DefacedHead:
+    """The defaced head in the canonical frame, and the region to paint there.
+
+    Parameters
+    ----------
+    unknown : (i, j, k) bool, on the native grid
+    scale : median of the brain, native intensities
+    """
+    scan, spacing = image.scan, model.finest
+
+    def moved(volume: np.ndarray, cval: float = 0.0) -> np.ndarray:
+        return image.alignment.to_canonical(volume, scan.affine, spacing, cval=cval)
+
+    seen = moved(np.ones(unknown.shape, np.float32)) > 0.99
+    known = seen & (moved((~unknown).astype(np.float32)) > 0.99)
+    values = moved(to_model(scan.values, scale), cval=MODEL_AIR)
+    return estimated_head(Level(values, known, seen & ~known, spacing), model.prior, model.estimate)
+
+
+def native_intensities(image: DefacedImage, volume: np.ndarray, spacing: int, scale: float) -> np.ndarray:
+    """A painted head in the native image; by cubic interpolation, as linear would blur the face.
+
+    Parameters
+    ----------
+    volume : float model intensities on the canonical grid of `spacing` mm
+    scale : median of the brain, native intensities
+
+    Returns
+    -------
+    (i, j, k) float32, native intensities
+    """
+    moved = image.alignment.to_native(volume, spacing, image.native, order=3, cval=MODEL_AIR)
+    return from_model(moved, scale)
+
+
+def _judged(head: DefacedHead, alignment: Alignment, model: AttackModel) -> dict[str, Any]:
+    """Whether the head is like those of training, for the details."""
+    measured = measures(head, alignment, model.prior)
+    warnings = unusual(measured, model.ranges)
+    rounded = {name: round(value, 4) for name, value in measured.items()}
+    return {"Measures": rounded, **({"Warnings": warnings} if warnings else {})}

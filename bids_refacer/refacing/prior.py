@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.refacing.fields import SKIN_LIMIT
+from bids_refacer.refacing.fields import Fields
 
 SPACING = 4
 """The prior lives on the canonical grid of this many mm."""
@@ -114,13 +114,12 @@ class LinearPrior:
         misfit = float(np.linalg.norm(left)) / max(float(np.linalg.norm(weight)), 1e-12)
         return Fit(scores, self.noise * np.linalg.inv(normal), misfit)
 
-    def fields_at(self, scores: np.ndarray) -> np.ndarray:
-        """`skin` and `tissue` at (m,) scores, within their limits: (2, i, j, k) float32."""
-        skin = np.clip(self.blocks["skin"].at(scores), -SKIN_LIMIT, SKIN_LIMIT)
-        return np.stack([skin, np.clip(self.blocks["tissue"].at(scores), -1, 1)])
+    def fields_at(self, scores: np.ndarray) -> Fields:
+        """The fields at (m,) scores, within their limits."""
+        return Fields(self.blocks["skin"].at(scores), self.blocks["tissue"].at(scores)).within_limits()
 
-    def conditional_fields(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-        """Expected `skin` and `tissue` given the known voxels: (2, i, j, k) float32; arguments as of `fitted`."""
+    def conditional_fields(self, values: np.ndarray, known: np.ndarray, unknown: np.ndarray) -> Fields:
+        """Expected fields given the known voxels; see `fitted` for the arguments."""
         return self.fields_at(self.fitted(values, known, unknown).scores)
 
 

@@ -1,12 +1,18 @@
-"""What has to be painted: found in the defaced image and in public knowledge of the tool, never in the original."""
+"""What is known of a defaced head, and what has to be painted.
+
+Both are found in the defaced image and in public knowledge of the tool, never in the original.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.masks import constant_fill
+from bids_refacer.volumes.grid import Alignment, pool
+from bids_refacer.volumes.masks import constant_fill, voxel_volume
+from bids_refacer.volumes.nifti import Scan
 from bids_refacer.volumes.templates import asset
 
 _OPENING_MM = 6
@@ -18,9 +24,41 @@ class NothingRemovedError(ValueError):
     """The defaced image holds no removed region."""
 
 
-def unknown_region(
-    stored: np.ndarray, affine: np.ndarray, brain: np.ndarray, alignment: Alignment, *, zone: bool
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a head, on a canonical grid.
+
+    Attributes
+    ----------
+    values : (i, j, k) float32 model intensities, used where known
+    known, unknown : (i, j, k) bool, both False outside the field of view
+    spacing : of the grid, mm
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    unknown: np.ndarray
+    spacing: int
+
+    def coarser(self) -> Level:
+        """Half the resolution: a voxel is known when all eight voxels in it are, and unknown when any of them is."""
+        values, known = pool(self.values, self.known)
+        return Level(values, known, ~pool(self.values, ~self.unknown)[1], 2 * self.spacing)
+
+    def at(self, spacing: int) -> Level:
+        """This level on the grid of `spacing` mm: its own, or one that is coarser by a power of 2.
+
+        Raises
+        ------
+        ValueError
+            When the spacing is not such a multiple.
+        """
+        if spacing < self.spacing or spacing % self.spacing:
+            raise ValueError(f"A level of {self.spacing} mm cannot be pooled to {spacing} mm.")
+        return self if spacing == self.spacing else self.coarser().at(spacing)
+
+
+def unknown_region(scan: Scan, brain: np.ndarray, alignment: Alignment, *, zone: bool) -> np.ndarray:
     """Voxels whose content the attacker does not know.
 
     For tools that remove: the solid region of one constant value. It covers air as well as tissue, also air that was
@@ -29,8 +67,7 @@ def unknown_region(
 
     Parameters
     ----------
-    stored : (i, j, k) array, on-disk values of the defaced image
-    affine : (4, 4) float, voxel -> RAS+ mm
+    scan : the defaced image
     brain : (i, j, k) bool, from the defaced image
     alignment : from the defaced image
     zone : whether the tool replaces rather than removes
@@ -41,8 +78,8 @@ def unknown_region(
     """
     if zone:
         public = asset("face_zone.nii.gz")[0].astype(np.float32)
-        return (alignment.average_to_native(public, 2, Grid(stored.shape, affine)) > 0.5) & ~brain
-    return constant_fill(stored, abs(float(np.linalg.det(affine[:3, :3]))))[1] & ~brain
+        return (alignment.average_to_native(public, 2, scan.grid) > 0.5) & ~brain
+    return constant_fill(scan.stored, voxel_volume(scan.affine))[1] & ~brain
 
 
 def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, spacing: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from safetensors.torch import save_file as save_tensors
 
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser
-from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
+from bids_refacer.refacing.estimate import Estimate
+from bids_refacer.refacing.prior import BLOCKS, SPACING, Block, LinearPrior
 
 LICENCE = "CC BY-SA 3.0"
 BARE = ("linear", "kriged")
@@ -43,22 +45,25 @@ class AttackModel:
     prior : linear estimate at the coarsest spacing
     stages : (configuration, denoiser) from coarse to fine; none for the linear attack
     sha256 : file name -> SHA-256 of the file
-    anchored : whether the linear estimate is moved to agree with the skin beside the cut
-    ranges : what heads it was trained on (`refacing.typical`); empty when the model does not say
+    estimate : what the networks draw over: the linear estimate, or that moved to agree with the skin beside the cut
+    ranges : what heads it was trained on (`refacing.range_check`); empty when the model does not say
     """
 
     name: str
     prior: LinearPrior
     stages: list[tuple[StageConfig, Denoiser]]
     sha256: dict[str, str]
-
-    coarsest: int = 4
-    anchored: bool = True
+    estimate: Estimate = "kriged"
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
+    def coarsest(self) -> int:
+        """Voxel size of the fields, mm: the prior's."""
+        return SPACING
+
+    @property
     def finest(self) -> int:
-        """Voxel size of the painted image, mm: of the finest stage; fields alone are drawn on a grid of 2 mm."""
+        """Voxel size of the painted image, mm: the finest stage's; the image of fields alone has 2 mm."""
         return min([2, *(config.spacing for config, _ in self.stages)])
 
 
@@ -98,7 +103,8 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     stages = [load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
     label = name if name in BARE else description["name"]
     ranges = {measure: (low, high) for measure, (low, high) in description.get("ranges", {}).items()}
-    return AttackModel(label, _load_prior(folder), stages, sha256, anchored=name != "linear", ranges=ranges)
+    estimate: Estimate = "linear" if name == "linear" else "kriged"
+    return AttackModel(label, _load_prior(folder), stages, sha256, estimate, ranges)
 
 
 def verify(path: Path, expected: str | None) -> str:
@@ -148,7 +154,7 @@ def save_model(
     name: str,
     prior: LinearPrior,
     stages: dict[str, tuple[StageConfig, Denoiser]],
-    card: dict,
+    card: dict[str, Any],
     ranges: dict[str, tuple[float, float]] | None = None,
 ) -> None:
     """Write a model: stages in bfloat16, modes in 8 bits, everything described in its own metadata.
@@ -158,7 +164,7 @@ def save_model(
     folder : created when missing
     stages : file stem -> (configuration, denoiser), from coarse to fine
     card : training data, settings, figures; plain types
-    ranges : of the heads that it was trained on, by `refacing.typical.extremes`
+    ranges : of the heads that it was trained on, by `refacing.range_check.extremes`
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = {"licence": LICENCE, "card": json.dumps(card)}

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bids_refacer.dataset.description import read_description
+from markupsafe import Markup
+
+from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table, group_page, participant_page
+from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
+from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
-from bids_refacer.reports import answers
-from bids_refacer.reports.group_plots import Row, Tables, from_faces, group_plots, of
+from bids_refacer.reports import findings
+from bids_refacer.reports.group_plots import group_plots
+from bids_refacer.reports.group_tables import GroupTables, matching, of_suffix, read_group_tables, shown_phenotypes
 from bids_refacer.reports.page import markdown, write_page
-from bids_refacer.reports.rows import blank, read_rows
-from bids_refacer.reports.theme import WORDS
+from bids_refacer.reports.theme import WORDS, Plot
 
-_STATES = {"failed": 0, "excluded": 1, "absent": 2, "missing": 3, "used": 5}
-_SAID = {
-    "failed": "failed",
-    "excluded": "do again: defacing failed",
-    "absent": "not run yet",
-    "missing": "no result with this tool",
-    "used": "counts",
-    "look": "counts, look at it",
-}
-# what the page opens; (column of links, words)
-_SECTIONS = (
+_SECTIONS = (  # id of the section, words of the link that leads there
     ("answer", "The answer"),
     ("tools", "Tools"),
     ("participants", "Participants"),
@@ -41,6 +35,77 @@ class PageError(DatasetError):
     """A page cannot be made: one sentence with the file, what is wrong, and the remedy."""
 
 
+@dataclass(frozen=True)
+class State:
+    """How a participant fared with a tool: place in the list, the ones to do again first, and words."""
+
+    rank: int
+    words: str
+
+
+_STATES = {
+    "failed": State(0, "failed"),
+    "excluded": State(1, "do again: defacing failed"),
+    "absent": State(2, "not run yet"),
+    "missing": State(3, "no result with this tool"),
+    "look": State(4, "counts, look at it"),
+    "used": State(5, "counts"),
+}
+
+
+@dataclass(frozen=True)
+class ListedParticipant:
+    """A line of the list of participants.
+
+    Attributes
+    ----------
+    row : figures with one tool; of an image that failed before any tool, its participant, state and reason
+    state : a key of `_STATES`
+    rank, words : of this state
+    page : name of the participant's page; None where there is none
+    """
+
+    row: GroupParticipantRow
+    state: str
+    rank: int
+    words: str
+    page: str | None
+
+
+@dataclass(frozen=True)
+class PhenotypeKept:
+    """What a tool leaves of the signal of one phenotype; rows are None where nothing was predicted."""
+
+    target: str
+    original: PhenotypeRow | None
+    defaced: PhenotypeRow | None
+    line: str
+
+
+@dataclass(frozen=True)
+class ToolLine:
+    """A line of the table of tools: its figures, and a sentence for each question."""
+
+    row: SummaryRow
+    face: str
+    distance: str
+    identity: str
+    brain: str
+    phenotypes: Sequence[PhenotypeKept]
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """Everything about one kind of image, such as T1w; each plot with its figures as SVG."""
+
+    suffix: str
+    choice: Sequence[str]
+    sure: Sequence[str]
+    redo: str
+    tools: Sequence[ToolLine]
+    plots: Sequence[tuple[Plot, Sequence[Markup]]]
+
+
 def write_group_page(output_dir: Path) -> Path:
     """Make ``group.html`` from the tables of the group level.
 
@@ -53,11 +118,11 @@ def write_group_page(output_dir: Path) -> Path:
     PageError
         When the group level has not run there.
     """
-    tables = {name: read_rows(output_dir, name) for name in GROUP_TABLES}
-    if not tables["group_images"]:
+    tables = read_group_tables(output_dir)
+    if not tables.images:
         raise PageError(f"{dataset_table(output_dir, 'group_images')} has no rows: run the level 'group' first.")
     path = group_page(output_dir)
-    suffixes = sorted({str(row["suffix"]) for row in tables["group_participants"]})
+    suffixes = sorted({row.suffix for row in tables.participants})
     write_page(
         path,
         "group.html.j2",
@@ -65,8 +130,8 @@ def write_group_page(output_dir: Path) -> Path:
             "title": f"Which defacing tool? {_dataset_name(output_dir)}",
             "private": False,
             "sections": _SECTIONS,
-            "kinds": [_kind(tables, suffix) for suffix in suffixes],
-            "people": _people(tables, output_dir),
+            "kinds": [_image_kind(tables, suffix) for suffix in suffixes],
+            "people": _listed_participants(tables, output_dir),
             "notes": _part(output_dir, "group.md", "## What was found", "## Made with"),
             "rules": _part(output_dir, "group.md", "# Group level", "## What was found"),
             "made": _part(output_dir, "group.md", "## Made with", None),
@@ -78,60 +143,59 @@ def write_group_page(output_dir: Path) -> Path:
     return path
 
 
-def _kind(tables: Tables, suffix: str) -> dict[str, Any]:
-    """Everything about one kind of image."""
-    summary = of(tables["group_summary"], suffix=suffix)
-    tests = of(tables["group_tools"], suffix=suffix)
-    plots = group_plots(tables, suffix)
-    phenotypes = from_faces(of(tables["group_phenotype"], suffix=suffix))
-    targets = list(dict.fromkeys(row["target"] for row in phenotypes))
-    return {
-        "suffix": suffix,
-        "choice": answers.choice_lines(summary, tests),
-        "sure": answers.sure_lines(summary, tests),
-        "redo": answers.redo_line(of(tables["group_participants"], suffix=suffix), _nameless(tables)),
-        "tools": [_tool(row, phenotypes, targets) for row in summary],
-        "targets": targets,
-        "plots": [(plot, plot.drawn(suffix)) for plot in plots],
-    }
+def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
+    own = of_suffix(tables, suffix)
+    phenotypes = shown_phenotypes(own.phenotypes)
+    return ImageKind(
+        suffix=suffix,
+        choice=findings.choice_lines(own.summary, own.tools),
+        sure=findings.sure_lines(own.summary, own.tools),
+        redo=findings.redo_line(own.participants, _without_tool(tables)),
+        tools=[_tool_line(row, phenotypes) for row in own.summary],
+        plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],
+    )
 
 
-def _tool(row: Row, phenotypes: Sequence[Row], targets: Sequence[str | None]) -> dict[str, Any]:
-    """A row of the table of tools: its figures, and a line in plain language for each."""
-    science, empty = [], blank("group_phenotype")
-    for target in targets:
-        original = next(iter(of(phenotypes, target=target, image_type="original")), None)
-        defaced = next(iter(of(phenotypes, target=target, image_type="defaced", tool=row["tool"])), None)
-        line = answers.phenotype_line(original, defaced)
-        science.append({"target": target, "original": original or empty, "defaced": defaced or empty, "line": line})
-    return {
-        "row": row,
-        "face": answers.face_line(row),
-        "distance": answers.distance_line(row),
-        "identity": answers.identity_line(row),
-        "brain": answers.brain_line(row),
-        "science": science,
-    }
+def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow]) -> ToolLine:
+    targets = dict.fromkeys(str(row.target) for row in phenotypes)
+    return ToolLine(
+        row=row,
+        face=findings.face_line(row),
+        distance=findings.distance_line(row),
+        identity=findings.identity_line(row),
+        brain=findings.brain_line(row),
+        phenotypes=[_phenotype_kept(matching(phenotypes, target=target), target, row.tool) for target in targets],
+    )
 
 
-def _nameless(tables: Tables) -> list[Row]:
-    """Rows of group_images that name no tool: images that failed before any, and participants without result."""
-    return [row for row in tables["group_images"] if row.get("tool") is None or row.get("image") is None]
+def _phenotype_kept(rows: Sequence[PhenotypeRow], target: str, tool: str | None) -> PhenotypeKept:
+    original = next(iter(matching(rows, image_type="original")), None)
+    defaced = next(iter(matching(rows, image_type="defaced", tool=tool)), None)
+    return PhenotypeKept(target, original, defaced, findings.phenotype_line(original, defaced))
 
 
-def _people(tables: Tables, output_dir: Path) -> list[dict[str, Any]]:
-    """Rows of the list of participants, those to do again first."""
-    found = []
-    nameless = [{**blank("group_participants"), **row} for row in _nameless(tables)]
-    for row in [*tables["group_participants"], *nameless]:
-        state = str(row["state"])
-        if state == "used" and "warn" in (row.get("face_verdict"), row.get("brain_verdict")):
-            state = "look"
-        page = participant_page(output_dir, str(row["participant_id"]).removeprefix("sub-"))
-        rank = _STATES.get(state, 4)
-        said = {"state": state, "said": _SAID[state], "rank": rank, "page": page.name if page.is_file() else None}
-        found.append({"row": row, **said})
-    return sorted(found, key=lambda one: (one["rank"], one["row"]["participant_id"], one["row"].get("tool") or ""))
+def _without_tool(tables: GroupTables) -> list[GroupImageRow]:
+    """Images that failed before any tool, and participants without result."""
+    return [row for row in tables.images if row.tool is None or row.image is None]
+
+
+def _listed_participants(tables: GroupTables, output_dir: Path) -> list[ListedParticipant]:
+    """The list of participants, those to do again first."""
+    nameless = [
+        GroupParticipantRow(
+            participant_id=row.participant_id, suffix="", tool=row.tool, state=row.state, reason=row.reason
+        )
+        for row in _without_tool(tables)
+    ]
+    listed = [_listed(row, output_dir) for row in [*tables.participants, *nameless]]
+    return sorted(listed, key=lambda one: (one.rank, one.row.participant_id, one.row.tool or ""))
+
+
+def _listed(row: GroupParticipantRow, output_dir: Path) -> ListedParticipant:
+    name = "look" if findings.to_look_at(row) else str(row.state)
+    state = _STATES[name]
+    page = participant_page(output_dir, row.participant_id.removeprefix("sub-"))
+    return ListedParticipant(row, name, state.rank, state.words, page.name if page.is_file() else None)
 
 
 def _files(output_dir: Path) -> list[tuple[str, str]]:
@@ -147,7 +211,7 @@ def _files(output_dir: Path) -> list[tuple[str, str]]:
     return found + [(name, words) for name, words in texts.items() if (output_dir / name).is_file()]
 
 
-def _part(output_dir: Path, name: str, start: str, end: str | None) -> Any:
+def _part(output_dir: Path, name: str, start: str, end: str | None) -> Markup | None:
     """A part of a text file of the dataset as HTML, without its first heading; None when it is not there."""
     path = output_dir / name
     if not path.is_file():

@@ -2,221 +2,253 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-import numpy as np
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
+from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
 from bids_refacer.reports import group_figures as draw
-from bids_refacer.reports.answers import value
+from bids_refacer.reports.group_tables import GroupTables, by_tool, column, matching, of_suffix, shown_phenotypes
 from bids_refacer.reports.page import shown
-from bids_refacer.reports.rows import Row
-from bids_refacer.reports.theme import to_svg
+from bids_refacer.reports.theme import Panel, Plot
 
-Tables = Mapping[str, Sequence[Row]]
-_PROBES = {"defaced": "defaced", "average": "average", "refaced": "recovered", "refaced_mean": "recovered"}
 BRAIN_LIMITS = (0.1, 5.0)  # percent: the verdict's, by default
+_KIND_OF_FACE = {"defaced": "defaced", "average": "average", "refaced": "recovered", "refaced_mean": "recovered"}
+_CURVES = ("recovered", "average", "defaced")
+CurveRow = TypeVar("CurveRow", CmcRow, RocRow)
 
 
-@dataclass
-class Plot:
-    """A heading with figures, or with a sentence in their place."""
+@dataclass(frozen=True)
+class CurveAxes(Generic[CurveRow]):
+    """How rows of a table become curves: coordinates of a row, what guessing gives there, and the axes' labels."""
 
-    name: str
-    title: str
-    table: str
-    caption: str
-    panels: list[tuple[Figure, str]] = field(default_factory=list)
-    missing: str = ""
-    kinds: tuple[str, ...] = ()
-
-    def drawn(self, prefix: str) -> list[Markup]:
-        """The figures as SVG elements; `prefix` keeps ids of several kinds of image apart."""
-        return [Markup(to_svg(f, f"{prefix}-{self.name}-{n}", alt)) for n, (f, alt) in enumerate(self.panels)]
+    x: Callable[[CurveRow], float | None]
+    y: Callable[[CurveRow], float | None]
+    chance: Callable[[CurveRow], float | None] | None  # None: as much as x
+    x_label: str
+    y_label: str
+    log: bool
 
 
-def of(rows: Sequence[Row], **wanted: str | None) -> list[Row]:
-    """Rows that have the wanted cells."""
-    return [row for row in rows if all(row.get(name) == cell for name, cell in wanted.items())]
-
-
-def from_faces(phenotypes: Sequence[Row]) -> list[Row]:
-    """Rows of group_phenotype that pages show: facial voxels by ridge regression, by the network where it is alone."""
-    rows = of(phenotypes, roi="face")
-    return of(rows, model="ridge") or of(rows, model="cnn")
-
-
-def column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """A column as (n,) float; NaN for what is missing."""
-    return np.array([np.nan if (known := value(row, name)) is None else known for row in rows])
-
-
-def group_plots(tables: Tables, suffix: str) -> list[Plot]:
+def group_plots(tables: GroupTables, suffix: str) -> list[Plot]:
     """All plots of one kind of image."""
-    own = {name: [row for row in rows if row.get("suffix") == suffix] for name, rows in tables.items()}
-    return [make(own) for make in (_differences, _paired, _cmc, _roc, _phenotypes, _calibration, _brain, _trade)]
+    makers = (_differences, _paired, _cmc, _roc, _phenotypes, _calibration, _brain, _trade)
+    return [make(of_suffix(tables, suffix)) for make in makers]
 
 
-def _tools(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    for tool in sorted({str(row["tool"]) for row in rows if row.get("tool")}):
-        yield tool, of(rows, tool=tool)
+def _differences(tables: GroupTables) -> Plot:
+    panels: list[Panel] = []
+    rows = [row for row in tables.summary if row.difference_mm is not None]
+    if rows:
+        bounds = column(x for row in rows for x in (row.difference_mm, row.difference_low_mm, row.difference_high_mm))
+        estimates: list[draw.Estimate] = [
+            (str(row.tool), "recovered", float(middle), float(low), float(high))
+            for row, (middle, low, high) in zip(rows, bounds.reshape(-1, 3), strict=True)
+        ]
+        alt = "Recovered minus average face. " + "; ".join(
+            f"{row.tool} {shown(row.difference_mm)} mm, {shown(row.difference_low_mm)} to "
+            f"{shown(row.difference_high_mm)}"
+            for row in rows
+        )
+        panels.append(Panel(draw.estimates_figure("", estimates, 0.0, "recovered minus average (mm)"), alt))
+    return Plot(
+        name="differences",
+        title="Does the attack beat an average face?",
+        table="group_summary",
+        caption="Distance of the recovered face to the true one minus that of an average face in its place, mean over "
+        "participants with 95 % bootstrap interval. Left of 0: the attack comes nearer.",
+        panels=panels,
+        if_none="There is no test: fewer than two participants have a recovered face that counts.",
+    )
 
 
-def _differences(tables: Tables) -> Plot:
-    plot = Plot("differences", "Does the attack beat an average face?", "group_summary",
-                "Distance of the recovered face to the true one minus that of an average face in its place, mean over "
-                "participants with 95 % bootstrap interval. Left of 0: the attack comes nearer.")  # fmt: skip
-    rows = [row for row in tables["group_summary"] if value(row, "difference_mm") is not None]
-    if not rows:
-        plot.missing = "There is no test: fewer than two participants have a recovered face that counts."
-        return plot
-    names = ("difference_mm", "difference_low_mm", "difference_high_mm")
-    estimates = [(str(row["tool"]), "recovered", *(float(row[name] or "nan") for name in names)) for row in rows]
-    alt = "Recovered minus average face. " + "; ".join(
-        f"{row['tool']} {shown(row['difference_mm'] or 'nan')} mm, {shown(row['difference_low_mm'] or 'nan')} to "
-        f"{shown(row['difference_high_mm'] or 'nan')}" for row in rows
-    )  # fmt: skip
-    figure = draw.estimates_figure("", estimates, 0.0, "recovered minus average (mm)")  # type: ignore[arg-type]
-    plot.panels.append((figure, alt))
-    return plot
-
-
-def _paired(tables: Tables) -> Plot:
-    plot = Plot("paired", "Distances, participant by participant", "group_participants",
-                "Mean absolute surface distance to the true face. Each line is a participant, the bold one the mean; "
-                "lines that fall show a face that the attack recovered better than an average does.",
-                kinds=("average", "recovered"))  # fmt: skip
-    rows = [row for row in tables["group_participants"] if value(row, "recovered_mm") is not None]
-    if not rows:
-        plot.missing = "No participant has a recovered and an average face that count."
-        return plot
-    limit = 1.05 * float(max(column(rows, "average_mm").max(), column(rows, "recovered_mm").max()))
-    for tool, own in _tools(rows):
-        average, recovered = column(own, "average_mm"), column(own, "recovered_mm")
+def _paired(tables: GroupTables) -> Plot:
+    panels: list[Panel] = []
+    rows = [row for row in tables.participants if row.recovered_mm is not None]
+    limit = 1.05 * float(column(x for row in rows for x in (row.average_mm, row.recovered_mm)).max()) if rows else 0.0
+    for tool, people in by_tool(rows):
+        average, recovered = column(row.average_mm for row in people), column(row.recovered_mm for row in people)
         alt = (
-            f"{tool}: {len(own)} participants. Mean distance of the average face {average.mean():.2f} mm, of the "
+            f"{tool}: {len(people)} participants. Mean distance of the average face {average.mean():.2f} mm, of the "
             f"recovered face {recovered.mean():.2f} mm."
         )
-        plot.panels.append((draw.paired_figure(tool, average, recovered, limit), alt))
-    return plot
+        panels.append(Panel(draw.paired_figure(tool, average, recovered, limit), alt))
+    return Plot(
+        name="paired",
+        title="Distances, participant by participant",
+        table="group_participants",
+        caption="Mean absolute surface distance to the true face. Each line is a participant, the bold one the mean; "
+        "lines that fall show a face that the attack recovered better than an average does.",
+        panels=panels,
+        if_none="No participant has a recovered and an average face that count.",
+        kinds=("average", "recovered"),
+    )
 
 
-def _curves(plot: Plot, rows: Sequence[Row], x: str, y: str, words: tuple[str, str], *, log: bool, chance: str) -> Plot:
-    rows = of(rows, scan="same", gate="passed")
-    for tool, own in _tools(rows):
-        curves = {}
-        for probe, kind in _PROBES.items():  # the mean image, where there is one, in the place of the samples
-            if known := of(own, image_type=probe):
-                curves[kind] = column(known, x), column(known, y)
-        longest = max((curve[0] for curve in curves.values()), key=len)
-        guess = longest, (longest if chance == x else column(of(own, image_type=str(own[0]["image_type"])), chance))
-        alt = f"{tool}: " + ", ".join(f"{kind} {curve[1][0]:.2f} at {curve[0][0]:g}" for kind, curve in curves.items())
-        figure = draw.curves_figure(tool, curves, guess, x=words[0], y=words[1], log=log)
-        plot.panels.append((figure, f"{plot.title}. {alt}"))
-    if not plot.panels:
-        plot.missing = (
-            "Nobody was looked up: that needs the face maps of two or more participants (identifiable/), which "
-            "--no-keep-refaced removes, and a defaced image that counts."
-        )
-    return plot
+def _cmc(tables: GroupTables) -> Plot:
+    axes: CurveAxes[CmcRow] = CurveAxes(
+        x=lambda row: row.rank,
+        y=lambda row: row.rate,
+        chance=lambda row: row.chance,
+        x_label="faces looked at (rank)",
+        y_label="share found",
+        log=True,
+    )
+    title = "Finding a person among all: cumulative match curves"
+    return Plot(
+        name="cmc",
+        title=title,
+        table="group_cmc",
+        caption="Share of participants whose own true face is among the nearest faces of the gallery. Dotted: chance. "
+        "Probes of the same scan, images that count.",
+        panels=_curve_panels(title, tables.cmc, axes),
+        if_none=_NO_CURVES,
+        kinds=_CURVES,
+    )
 
 
-def _cmc(tables: Tables) -> Plot:
-    plot = Plot("cmc", "Finding a person among all: cumulative match curves", "group_cmc",
-                "Share of participants whose own true face is among the nearest faces of the gallery. Dotted: chance. "
-                "Probes of the same scan, images that count.", kinds=("recovered", "average", "defaced"))  # fmt: skip
-    words = ("faces looked at (rank)", "share found")
-    return _curves(plot, tables["group_cmc"], "rank", "rate", words, log=True, chance="chance")
+def _roc(tables: GroupTables) -> Plot:
+    axes: CurveAxes[RocRow] = CurveAxes(
+        x=lambda row: row.false_accept,
+        y=lambda row: row.true_accept,
+        chance=None,
+        x_label="others accepted",
+        y_label="own accepted",
+        log=False,
+    )
+    title = "Telling one person from another: ROC curves"
+    return Plot(
+        name="roc",
+        title=title,
+        table="group_roc",
+        caption="Share of own faces accepted against share of others' faces accepted, over all thresholds. "
+        "Dotted: chance.",
+        panels=_curve_panels(title, tables.roc, axes),
+        if_none=_NO_CURVES,
+        kinds=_CURVES,
+    )
 
 
-def _roc(tables: Tables) -> Plot:
-    plot = Plot("roc", "Telling one person from another: ROC curves", "group_roc",
-                "Share of own faces accepted against share of others' faces accepted, over all thresholds. "
-                "Dotted: chance.", kinds=("recovered", "average", "defaced"))  # fmt: skip
-    words = ("others accepted", "own accepted")
-    return _curves(plot, tables["group_roc"], "false_accept", "true_accept", words, log=False, chance="false_accept")
+_NO_CURVES = (
+    "Nobody was looked up: that needs the face maps of two or more participants (identifiable/), which "
+    "--no-keep-refaced removes, and a defaced image that counts."
+)
 
 
-def _phenotypes(tables: Tables) -> Plot:
-    plot = Plot("phenotypes", "What science is left in the face", "group_phenotype",
-                "Rank correlation of predicted and observed phenotype, from facial voxels (ridge regression), with its "
-                "95 % interval, calibrated by permutation (a bootstrap interval, which is too narrow, where there were "
-                "fewer than 39 permutations).", kinds=("original", "defaced", "average", "recovered"))  # fmt: skip
-    rows = from_faces(tables["group_phenotype"])
-    if any(row["model"] == "cnn" for row in rows):
-        plot.caption = plot.caption.replace("ridge regression", "convolutional network")
-    rows = [row for row in rows if value(row, "spearman_rho") is not None]
-    for target in dict.fromkeys(str(row["target"]) for row in rows):
-        known = of(rows, target=target)
-        estimates: list[draw.Estimate] = []
-        for row in known:
-            kind = {"original": "original", **_PROBES}[str(row["image_type"])]
-            name = " ".join(filter(None, (row["tool"], str(row["image_type"]).replace("_", " "))))
-            interval = "ci" if value(row, "rho_calibrated_low") is None else "calibrated"
-            low, high = (float(row[f"rho_{interval}_{end}"] or "nan") for end in ("low", "high"))
-            estimates.append((name, kind, float(row["spearman_rho"] or "nan"), low, high))
+def _curve_panels(title: str, rows: Sequence[CurveRow], axes: CurveAxes[CurveRow]) -> list[Panel]:
+    """A figure for each tool, with a curve for each kind of face."""
+    panels = []
+    for tool, of_tool in by_tool(matching(rows, scan="same", gate="passed")):
+        curves: dict[str, draw.Curve] = {}
+        for image_type, kind in _KIND_OF_FACE.items():  # the mean image, where there is one, replaces the samples
+            if points := matching(of_tool, image_type=image_type):
+                curves[kind] = column(map(axes.x, points)), column(map(axes.y, points))
+        longest = max((x for x, _ in curves.values()), key=len)
+        first_kind = matching(of_tool, image_type=of_tool[0].image_type)
+        chance = longest, (longest if axes.chance is None else column(map(axes.chance, first_kind)))
+        alt = f"{tool}: " + ", ".join(f"{kind} {y[0]:.2f} at {x[0]:g}" for kind, (x, y) in curves.items())
+        figure = draw.curves_figure(tool, curves, chance, x=axes.x_label, y=axes.y_label, log=axes.log)
+        panels.append(Panel(figure, f"{title}. {alt}"))
+    return panels
+
+
+def _phenotypes(tables: GroupTables) -> Plot:
+    phenotypes = shown_phenotypes(tables.phenotypes)
+    method = "convolutional network" if matching(phenotypes, model="cnn") else "ridge regression"
+    rows = [row for row in phenotypes if row.spearman_rho is not None]
+    panels = []
+    for target in dict.fromkeys(str(row.target) for row in rows):
+        estimates = [_correlation(row) for row in matching(rows, target=target)]
         alt = f"{target}: " + "; ".join(f"{name} {rho:.2f}" for name, _, rho, _, _ in estimates)
-        figure = draw.estimates_figure(target, estimates, 0.0, "Spearman's rho")
-        plot.panels.append((figure, alt))
-    if not rows:
-        plot.missing = (
-            "No phenotype was predicted: there is no table of phenotypes with a column that --target names, too few "
-            "participants have one, or facial voxels were not kept (--no-keep-refaced). What defacing costs in science "
-            "is then unknown, not zero."
-        )
-    return plot
+        panels.append(Panel(draw.estimates_figure(target, estimates, 0.0, "Spearman's rho"), alt))
+    return Plot(
+        name="phenotypes",
+        title="What science is left in the face",
+        table="group_phenotype",
+        caption=f"Rank correlation of predicted and observed phenotype, from facial voxels ({method}), with its "
+        "95 % interval, calibrated by permutation (a bootstrap interval, which is too narrow, where there were "
+        "fewer than 39 permutations).",
+        panels=panels,
+        if_none="No phenotype was predicted: there is no table of phenotypes with a column that --target names, too "
+        "few participants have one, or facial voxels were not kept (--no-keep-refaced). What defacing costs in science "
+        "is then unknown, not zero.",
+        kinds=("original", "defaced", "average", "recovered"),
+    )
 
 
-def _calibration(tables: Tables) -> Plot:
-    plot = Plot("calibration", "Does the spread of the samples tell how wrong they are?", "group_calibration",
-                "Real against predicted error of the recovered skin, whole face. Above the dotted line the samples are "
-                "surer than they should be.")  # fmt: skip
-    rows = of(tables["group_calibration"], kind="bin", part="face", gate="passed")
-    for tool, own in _tools(rows):
-        predicted, error, share = (column(own, name) for name in ("predicted_mm", "error_mm", "area_share"))
+def _correlation(row: PhenotypeRow) -> draw.Estimate:
+    """The correlation of a row with its interval."""
+    kind = {"original": "original", **_KIND_OF_FACE}[str(row.image_type)]
+    name = " ".join(filter(None, (row.tool, str(row.image_type).replace("_", " "))))
+    rho, low, high = column((row.spearman_rho, row.interval.low, row.interval.high)).tolist()
+    return name, kind, rho, low, high
+
+
+def _calibration(tables: GroupTables) -> Plot:
+    panels = []
+    for tool, bins in by_tool(matching(tables.calibration, kind="bin", part="face", gate="passed")):
+        predicted, error = column(row.predicted_mm for row in bins), column(row.error_mm for row in bins)
         alt = f"{tool}: " + ", ".join(f"{p:.2f} predicted {e:.2f} real" for p, e in zip(predicted, error, strict=True))
-        plot.panels.append((draw.calibration_figure(tool, predicted, error, share), alt))
-    if not plot.panels:
-        plot.missing = "One face was drawn for each image, so there is no spread: --num-samples 2 or more gives one."
-    return plot
+        share = column(row.area_share for row in bins)
+        panels.append(Panel(draw.calibration_figure(tool, predicted, error, share), alt))
+    return Plot(
+        name="calibration",
+        title="Does the spread of the samples tell how wrong they are?",
+        table="group_calibration",
+        caption="Real against predicted error of the recovered skin, whole face. Above the dotted line the samples are "
+        "surer than they should be.",
+        panels=panels,
+        if_none="One face was drawn for each image, so there is no spread: --num-samples 2 or more gives one.",
+    )
 
 
-def _brain(tables: Tables) -> Plot:
-    plot = Plot("brain", "How much brain was cut", "group_participants",
-                "Percentage of the brain that was removed, a point for each participant. Dotted: the default limits of "
-                f"the verdict ({BRAIN_LIMITS[0]:g} % warns, {BRAIN_LIMITS[1]:g} % fails).")  # fmt: skip
-    rows = [row for row in tables["group_participants"] if value(row, "brain_removed_percent") is not None]
-    if not rows:
-        plot.missing = "There is no defacing.tsv with figures: whether a brain was cut is not known."
-        return plot
-    names, values = zip(*((tool, column(own, "brain_removed_percent")) for tool, own in _tools(rows)), strict=True)
-    alt = "Largest percentage removed: " + ", ".join(f"{n} {v.max():.2f}" for n, v in zip(names, values, strict=True))
-    figure = draw.strips_figure(names, values, BRAIN_LIMITS, "brain removed (%)")
-    plot.panels.append((figure, alt))
-    return plot
+def _brain(tables: GroupTables) -> Plot:
+    panels = []
+    rows = [row for row in tables.participants if row.brain_removed_percent is not None]
+    removed = {tool: column(row.brain_removed_percent for row in people) for tool, people in by_tool(rows)}
+    if removed:
+        largest = ", ".join(f"{tool} {percent.max():.2f}" for tool, percent in removed.items())
+        figure = draw.strips_figure(list(removed), list(removed.values()), BRAIN_LIMITS, "brain removed (%)")
+        panels.append(Panel(figure, f"Largest percentage removed: {largest}"))
+    return Plot(
+        name="brain",
+        title="How much brain was cut",
+        table="group_participants",
+        caption="Percentage of the brain that was removed, a point for each participant. Dotted: the default limits of "
+        f"the verdict ({BRAIN_LIMITS[0]:g} % warns, {BRAIN_LIMITS[1]:g} % fails).",
+        panels=panels,
+        if_none="There is no defacing.tsv with figures: whether a brain was cut is not known.",
+    )
 
 
-def _trade(tables: Tables) -> Plot:
-    plot = Plot("trade", "Privacy against utility", "group_summary",
-                "One point for each tool. Up: the recovered face stays farther from the true one. ")  # fmt: skip
-    rows = [row for row in tables["group_summary"] if value(row, "recovered_mm") is not None]
-    rhos = of(from_faces(tables["group_phenotype"]), image_type="defaced")
-    target = str(rhos[0]["target"]) if rhos else ""
-    utility = {row["tool"]: value(row, "spearman_rho") for row in of(rhos, target=target)}
-    if any(known is not None for known in utility.values()):
-        rows = [row for row in rows if utility.get(row["tool"]) is not None]
-        x, label = np.array([utility[row["tool"]] for row in rows], dtype=float), f"rho of {target}, defaced"
-        plot.caption += f"Right: more of the signal of {target} is left in the defaced image."
+def _trade(tables: GroupTables) -> Plot:
+    rows = [row for row in tables.summary if row.recovered_mm is not None]
+    rhos = matching(shown_phenotypes(tables.phenotypes), image_type="defaced")
+    target = str(rhos[0].target) if rhos else ""
+    utility = {row.tool: row.spearman_rho for row in matching(rhos, target=target) if row.spearman_rho is not None}
+    if utility:
+        label = f"rho of {target}, defaced"
+        right = f"Right: more of the signal of {target} is left in the defaced image."
     else:
-        rows = [row for row in rows if value(row, "head_removed_median_percent") is not None]
-        x, label = 100 - column(rows, "head_removed_median_percent"), "head kept (%)"
-        plot.caption += "Right: more of the head is kept (no phenotype was predicted, which would say more)."
-    if not rows:
-        plot.missing = "No tool has figures of both privacy and utility."
-        return plot
-    y, names = column(rows, "recovered_mm"), [str(row["tool"]) for row in rows]
-    alt = "; ".join(f"{n}: {label} {a:.2f}, {b:.2f} mm" for n, a, b in zip(names, x, y, strict=True))
-    plot.panels.append((draw.trade_figure(names, x, y, label, "recovered to true face (mm)"), alt))
-    return plot
+        label = "head kept (%)"
+        right = "Right: more of the head is kept (no phenotype was predicted, which would say more)."
+        utility = {
+            row.tool: 100 - row.head_removed_median_percent
+            for row in rows
+            if row.head_removed_median_percent is not None
+        }
+    panels = []
+    rows = [row for row in rows if row.tool in utility]
+    if rows:
+        x, y = column(utility[row.tool] for row in rows), column(row.recovered_mm for row in rows)
+        names = [str(row.tool) for row in rows]
+        alt = "; ".join(f"{n}: {label} {a:.2f}, {b:.2f} mm" for n, a, b in zip(names, x, y, strict=True))
+        panels.append(Panel(draw.trade_figure(names, x, y, label, "recovered to true face (mm)"), alt))
+    return Plot(
+        name="trade",
+        title="Privacy against utility",
+        table="group_summary",
+        caption=f"One point for each tool. Up: the recovered face stays farther from the true one. {right}",
+        panels=panels,
+        if_none="No tool has figures of both privacy and utility.",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -15,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from bids_refacer import __version__
+from bids_refacer.dataset.rows.table import Row
+from bids_refacer.dataset.tables import cell_text
 from bids_refacer.files import write_text
-from bids_refacer.reports.rows import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content Security Policy of every page: nothing is loaded from anywhere."""
@@ -31,28 +33,29 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
     write_text(path, text)
 
 
-def number(row: Row, column: str, digits: int = 2, *, percent: bool = False) -> Markup:
+def number(row: Row | None, column: str, digits: int = 2, *, percent: bool = False) -> Markup:
     """A cell of a table for the eye, with the table's own text as the element's value.
 
     Parameters
     ----------
-    row : of `dataset.tables.read_table`
+    row : of a table; None where the table has none
     column : of that table
     digits : after the point
     percent : show a share of 1 in percent
     """
-    text = row.get(column)
-    if text is None:
+    value = None if row is None else getattr(row, column)
+    if value is None:
         return Markup('<span class="none" title="not available">n/a</span>')
-    return Markup('<data value="{}" data-column="{}">{}</data>').format(text, column, shown(text, digits, percent))
+    shown_value = shown(value, digits, percent)
+    return Markup('<data value="{}" data-column="{}">{}</data>').format(cell_text(value), column, shown_value)
 
 
-def shown(text: str, digits: int = 2, percent: bool = False) -> str:
-    """A number of a table as people read it; small p values as a bound."""
-    value = float(text) * (100 if percent else 1)
-    if value and abs(value) < 0.5 * 10**-digits:
-        return f"{'<' if value > 0 else '>'}\u2009{'' if value > 0 else '-'}{10**-digits:.{digits}f}"
-    return f"{value:.{digits}f}".replace("-", "\u2212") + ("\u2009%" if percent else "")
+def shown(value: float | None, digits: int = 2, percent: bool = False) -> str:
+    """A number as people read it: a small one, such as a p value, as a bound; "nan" for None."""
+    number = math.nan if value is None else value * (100 if percent else 1)
+    if number and abs(number) < 0.5 * 10**-digits:
+        return f"{'<' if number > 0 else '>'}\u2009{'' if number > 0 else '-'}{10**-digits:.{digits}f}"
+    return f"{number:.{digits}f}".replace("-", "\u2212") + ("\u2009%" if percent else "")
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -90,7 +93,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"number": number, "shown": shown}
+    environment.globals |= {"number": number, "cell_text": cell_text}
     return environment
 
 

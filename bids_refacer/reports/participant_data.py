@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
-from bids_refacer.reports.rows import Row, blank, read_rows
+from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.dataset.rows.table import RowType, rows_of
 
-TABLES = ("status", "defacing", "surfacedistance", "calibration")
+_SUBJECT = attrgetter("image", "tool")  # of a row of any of the tables
+
+
+@dataclass(frozen=True)
+class AuditTables:
+    """Tables of the participant level: participant (with ``sub-``) -> rows."""
+
+    status: Mapping[str, Sequence[StatusRow]]
+    defacing: Mapping[str, Sequence[DefacingRow]]
+    distances: Mapping[str, Sequence[DistanceRow]]
+    calibration: Mapping[str, Sequence[CalibrationRow]]
+
+    def labels(self) -> list[str]:
+        """Participants, without ``sub-``, whom any table names."""
+        names = {*self.status, *self.defacing, *self.distances, *self.calibration}
+        return sorted(name.removeprefix("sub-") for name in names)
 
 
 @dataclass(frozen=True)
 class ToolResult:
-    """One image and tool; what is not there is empty or None."""
+    """One image and tool; a row without values stands for one that is not there."""
 
     tool: str
-    status: Row
-    defacing: Row
-    distances: Sequence[Row]
-    calibration: Sequence[Row]
+    status: StatusRow
+    defacing: DefacingRow
+    distances: Sequence[DistanceRow]
+    calibration: Sequence[CalibrationRow]
     record: Record | None
 
     @property
     def samples(self) -> list[int]:
         """Numbers of the refaced samples, from 1."""
-        return sorted({int(row["sample"] or 0) for row in self.distances if row["image_type"] == "refaced"})
+        return sorted({row.sample or 0 for row in self.distances if row.image_type == "refaced"})
 
-    def distance(self, image_type: str, part: str = "face", sample: int | None = None) -> Row:
-        """The row of one type of image and part; without values when there is none."""
+    def distance(self, image_type: str, sample: int | None = None) -> DistanceRow | None:
+        """The row of the whole face of one type of image; None when there is none."""
         for row in self.distances:
-            if row["image_type"] == image_type and row["part"] == part and sample in (None, int(row["sample"] or 0)):
+            if row.image_type == image_type and row.part == "face" and sample in (None, row.sample or 0):
                 return row
-        return blank("surfacedistance")
+        return None
+
+    def masd_mm(self, image_type: str, sample: int | None = None) -> float | None:
+        """Mean absolute surface distance of the whole face, mm; None when it was not measured."""
+        row = self.distance(image_type, sample)
+        return None if row is None else row.masd_mm
 
 
 @dataclass(frozen=True)
@@ -53,32 +75,59 @@ class ParticipantResult:
 
     label: str
     images: list[ImageResult]
-    problems: list[Row]
+    problems: list[StatusRow]
 
 
-def read_tables(output_dir: Path) -> dict[str, dict[str, list[Row]]]:
-    """Table -> participant (with ``sub-``) -> rows, of the tables of the participant level."""
-    found: dict[str, dict[str, list[Row]]] = {}
-    for table in TABLES:
-        of_table = found.setdefault(table, {})
-        for row in read_rows(output_dir, table):
-            of_table.setdefault(str(row["participant_id"]), []).append(row)
-    return found
+def read_tables(output_dir: Path) -> AuditTables:
+    """Read the tables of the participant level.
+
+    Raises
+    ------
+    ValueError
+        When a table is damaged; see `dataset.rows.table.read_rows`.
+    """
+    return AuditTables(
+        status=_by_participant(rows_of(output_dir, StatusRow)),
+        defacing=_by_participant(rows_of(output_dir, DefacingRow)),
+        distances=_by_participant(rows_of(output_dir, DistanceRow)),
+        calibration=_by_participant(rows_of(output_dir, CalibrationRow)),
+    )
 
 
-def gather(output_dir: Path, tables: Mapping[str, Mapping[str, Sequence[Row]]], label: str) -> ParticipantResult:
+def _by_participant(rows: Iterable[RowType]) -> dict[str, list[RowType]]:
+    of_participant: dict[str, list[RowType]] = {}
+    for row in rows:
+        of_participant.setdefault(attrgetter("participant_id")(row), []).append(row)
+    return of_participant
+
+
+def gather(output_dir: Path, tables: AuditTables, label: str) -> ParticipantResult:
     """Everything about one participant (without ``sub-``)."""
-    own = {name: list(rows.get(f"sub-{label}", ())) for name, rows in tables.items()}
-    pairs = {(row["image"], row["tool"]) for rows in own.values() for row in rows if row["image"] and row["tool"]}
+    name = f"sub-{label}"
+    status, defacing = tables.status.get(name, ()), tables.defacing.get(name, ())
+    distances, calibration = tables.distances.get(name, ()), tables.calibration.get(name, ())
+    pairs = set(map(_SUBJECT, (*status, *defacing, *distances, *calibration)))
     images: dict[str, ImageResult] = {}
-    for path, tool in sorted((str(image), str(tool)) for image, tool in pairs):
+    for path, tool in sorted((image, tool) for image, tool in pairs if image and tool):
         image = images.setdefault(path, ImageResult(path, OutputNames.of(output_dir, ImageKey.of(path))))
-        about = {name: [row for row in rows if (row["image"], row["tool"]) == (path, tool)]
-                 for name, rows in own.items()}  # fmt: skip
-        first = {name: next(iter(rows), blank(name)) for name, rows in about.items()}
-        record = read_record(image.names.record(tool))
         image.tools.append(
-            ToolResult(tool, first["status"], first["defacing"], about["surfacedistance"], about["calibration"], record)
+            ToolResult(
+                tool=tool,
+                status=_first(status, StatusRow(participant_id=name), path, tool),
+                defacing=_first(defacing, DefacingRow(participant_id=name), path, tool),
+                distances=_about(distances, path, tool),
+                calibration=_about(calibration, path, tool),
+                record=read_record(image.names.record(tool)),
+            )
         )
-    problems = [row for row in own["status"] if not row["image"] or not row["tool"]]
+    problems = [row for row in status if not row.image or not row.tool]
     return ParticipantResult(label, list(images.values()), problems)
+
+
+def _about(rows: Sequence[RowType], image: str, tool: str) -> list[RowType]:
+    """Rows of one image and tool."""
+    return [row for row in rows if _SUBJECT(row) == (image, tool)]
+
+
+def _first(rows: Sequence[RowType], otherwise: RowType, image: str, tool: str) -> RowType:
+    return next(iter(_about(rows, image, tool)), otherwise)

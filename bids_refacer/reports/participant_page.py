@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from markupsafe import Markup
 
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
+from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
-from bids_refacer.reports.participant_pictures import FacePictures, ToolPictures, brain_pictures
+from bids_refacer.reports.participant_pictures import (
+    ToolPictures,
+    TrueHead,
+    View,
+    brain_pictures,
+    colour_limit,
+    face_pictures,
+    read_true_head,
+    renders,
+)
+from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import MEASURED
@@ -26,7 +35,57 @@ TYPES = {
     "refaced_sample_mean": "samples, distances averaged",
     "refaced_best": "best sample",
 }
-_ORDER = {"fail": 0, "warn": 1, "pass": 2, None: 3}
+_VERDICTS = {"fail": 0, "warn": 1, "pass": 2}
+"""Order of tools on the page, by the worse of their verdicts."""
+
+
+@dataclass(frozen=True)
+class DistanceLine:
+    """Distances of one type of image: part of the face -> row; `sample` is None where it is not of one sample."""
+
+    image_type: str
+    sample: int | None
+    parts: dict[str, DistanceRow]
+
+
+@dataclass(frozen=True)
+class ToolSection:
+    """What the template shows of one tool; `table` is the file with all distances, `provenance` names and facts."""
+
+    tool: str
+    status: StatusRow
+    defacing: DefacingRow
+    distances: Sequence[DistanceLine]
+    spread: str
+    calibration: Sequence[CalibrationRow]
+    pictures: ToolPictures
+    provenance: Sequence[tuple[str, str]]
+    table: str
+    line: str
+
+
+@dataclass(frozen=True)
+class ImageSection:
+    """What the template shows of one image.
+
+    Attributes
+    ----------
+    id : of the section
+    path : in the raw dataset
+    tools : those that failed a verdict first
+    missing : sentences about what cannot be shown
+    truth : pictures of the true face
+    limit : end of the colour scale of distances, mm
+    viewer : faces to turn; None where there is none
+    """
+
+    id: str
+    path: str
+    tools: Sequence[ToolSection]
+    missing: Sequence[str]
+    truth: Sequence[View]
+    limit: float
+    viewer: Viewer | None
 
 
 def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[str] | None = None) -> list[Path]:
@@ -44,7 +103,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
     tables = read_tables(output_dir)
-    known = sorted({name.removeprefix("sub-") for rows in tables.values() for name in rows})
+    known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
         result = gather(output_dir, tables, label)
@@ -58,7 +117,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
 
 
 def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Path, *, private: bool) -> Path:
-    images = [_image(image, bids_dir, number, private) for number, image in enumerate(result.images)]
+    images = [_image_section(image, bids_dir, number, private) for number, image in enumerate(result.images)]
     sections = [(f"image-{number}", Path(image.path).name) for number, image in enumerate(result.images)]
     if result.problems:
         sections.insert(0, ("problems", "Problems"))
@@ -69,6 +128,8 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
+        "parts": PARTS,
+        "measured": MEASURED,
         "group": ("../" if private else "") + group_page(output_dir).name,
         "group_is_there": group_page(output_dir).is_file(),
         "other": _other_page(output_dir, result.label, private),
@@ -82,88 +143,89 @@ def _other_page(output_dir: Path, label: str, private: bool) -> str | None:
     return f"../{participant_page(output_dir, label).name}" if private else None
 
 
-def _image(image: ImageResult, bids_dir: Path, number: int, private: bool) -> dict[str, Any]:
-    """What the template shows of one image."""
-    pictures: FacePictures | None = None
-    missing: list[str] = []
+def _image_section(image: ImageResult, bids_dir: Path, number: int, private: bool) -> ImageSection:
+    head: TrueHead | None = None
+    missing: Sequence[str] = ()
     if private:
         try:
-            pictures = FacePictures(image, bids_dir)
-            missing = pictures.missing
+            head = read_true_head(image, bids_dir)
+            missing = head.missing
         except (ImageError, GiftiError) as error:
             missing = [f"No faces are shown: {error}"]
-    limit = pictures.limit() if pictures else 0.0
-    tools = [_tool(image, tool, pictures, limit, private) for tool in image.tools]
-    tools.sort(key=lambda one: min(_ORDER.get(one["defacing"].get(f"{kind}_verdict"), 3) for kind in ("face", "brain")))
-    return {
-        "id": f"image-{number}",
-        "path": image.path,
-        "tools": tools,
-        "missing": missing,
-        "truth": pictures.true_face() if pictures else [],
-        "limit": limit,
-        # "<" would end the script element if a name ever held one
-        "meshes": Markup(pictures.viewer(limit).replace("<", "\\u003c")) if pictures and pictures.meshes else None,
-        "choices": pictures.choices if pictures else [],
-    }
+    limit = colour_limit(head, image.tools) if head else 0.0
+    pictures = [_pictures(image, tool, head, limit, private) for tool in image.tools]
+    tools = [_tool_section(image, tool, shown) for tool, shown in zip(image.tools, pictures, strict=True)]
+    return ImageSection(
+        id=f"image-{number}",
+        path=image.path,
+        tools=sorted(tools, key=_worst_verdict),
+        missing=missing,
+        truth=renders(head.face) if head else (),
+        limit=limit,
+        viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
+    )
 
 
-def _tool(
-    image: ImageResult, tool: ToolResult, pictures: FacePictures | None, limit: float, private: bool
-) -> dict[str, Any]:
-    if pictures:
-        shown = pictures.of(tool, limit)
-    else:
-        shown = ToolPictures() if private else brain_pictures(image, tool)
-    return {
-        "tool": tool.tool,
-        "status": tool.status,
-        "defacing": tool.defacing,
-        "left": [(part, f"{part}_left_percent") for part in MEASURED],
-        "table": _distances(tool),
-        "parts": PARTS,
-        "spread": _spread(tool),
-        "calibration": [row for row in tool.calibration if row["part"] == "face"],
-        "pictures": shown,
-        "provenance": _provenance(tool),
-        "files": image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
-        "line": _line(tool),
-    }
+def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
+    """Pictures with faces where there is a true face; the shareable page has the brain alone."""
+    if head:
+        return face_pictures(head, tool, limit)
+    return ToolPictures() if private else brain_pictures(image, tool)
 
 
-def _distances(tool: ToolResult) -> list[dict[str, Any]]:
-    """One line for each type of image and sample, with a cell for each part of the face."""
-    lines: dict[tuple[str, str | None], dict[str, Any]] = {}
+def _worst_verdict(tool: ToolSection) -> int:
+    return min(_VERDICTS.get(str(verdict), 3) for verdict in (tool.defacing.face_verdict, tool.defacing.brain_verdict))
+
+
+def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) -> ToolSection:
+    return ToolSection(
+        tool=tool.tool,
+        status=tool.status,
+        defacing=tool.defacing,
+        distances=_distance_lines(tool),
+        spread=_spread(tool),
+        calibration=[row for row in tool.calibration if row.part == "face"],
+        pictures=pictures,
+        provenance=_provenance(tool),
+        table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
+        line=_line(tool),
+    )
+
+
+def _distance_lines(tool: ToolResult) -> list[DistanceLine]:
+    """A line for each type of image and sample."""
+    lines: dict[tuple[str, int | None], DistanceLine] = {}
     for row in tool.distances:
-        key = str(row["image_type"]), row["sample"]
-        lines.setdefault(key, {"type": key[0], "sample": key[1], "cells": {}})["cells"][row["part"]] = row
+        image_type = str(row.image_type)
+        line = lines.setdefault((image_type, row.sample), DistanceLine(image_type, row.sample, {}))
+        line.parts[str(row.part)] = row
     order = list(TYPES)
-    return sorted(lines.values(), key=lambda line: (order.index(line["type"]), int(line["sample"] or 0)))
+    return sorted(lines.values(), key=lambda line: (order.index(line.image_type), line.sample or 0))
 
 
 def _spread(tool: ToolResult) -> str:
     """How much the samples differ, in words."""
-    known = [row["masd_mm"] for row in (tool.distance("refaced", sample=n) for n in tool.samples) if row["masd_mm"]]
-    if len(known) < 2:
+    measured = [mm for mm in (tool.masd_mm("refaced", sample) for sample in tool.samples) if mm is not None]
+    if len(measured) < 2:
         return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
-    low, high = min(known, key=float), max(known, key=float)
     return (
-        f"{len(known)} samples: the whole face lies {float(low):.2f} to {float(high):.2f} mm from the true one. Where "
-        "samples differ, the defaced image says little of the face."
+        f"{len(measured)} samples: the whole face lies {min(measured):.2f} to {max(measured):.2f} mm from the true "
+        "one. Where samples differ, the defaced image says little of the face."
     )
 
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
-    if tool.status.get("status") not in (None, "ok"):
-        return f"Not done ({tool.status.get('stage')}): {tool.status.get('message')}"
-    ours = tool.distance("refaced_mean")["masd_mm"] or tool.distance("refaced_sample_mean")["masd_mm"]
-    theirs = tool.distance("average")["masd_mm"]
-    if ours is None or theirs is None:
+    if tool.status.status not in (None, "ok"):
+        return f"Not done ({tool.status.stage}): {tool.status.message}"
+    recovered, average = tool.masd_mm("refaced_mean"), tool.masd_mm("average")
+    if recovered is None:
+        recovered = tool.masd_mm("refaced_sample_mean")
+    if recovered is None or average is None:
         return "There is no recovered face to compare with the average one."
-    nearer = "nearer to" if float(ours) < float(theirs) else "not nearer to"
+    nearer = "nearer to" if recovered < average else "not nearer to"
     return (
-        f"The recovered face lies {float(ours):.2f} mm from the true one, an average face {float(theirs):.2f} mm: here "
+        f"The recovered face lies {recovered:.2f} mm from the true one, an average face {average:.2f} mm: here "
         f"the attack comes {nearer} the true face than an average face does. One image proves nothing of the tool."
     )
 
@@ -173,7 +235,7 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
     if tool.record is None:
         return []
     key, deface, reface = tool.record.key, tool.record.deface, tool.record.reface
-    facts: Mapping[str, Any] = {
+    facts: Mapping[str, object] = {
         "Version of bids_refacer": key.get("AppVersion"),
         "Defacing": deface.content.get("Command"),
         "Version of the tool": deface.version,

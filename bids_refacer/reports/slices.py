@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from bids_refacer.reports.page import data_uri
-from bids_refacer.surfaces.region import ASSET, PARTS
+from bids_refacer.surfaces.region import ASSET, in_part
 from bids_refacer.surfaces.verdicts import EYE_MM
 from bids_refacer.volumes.templates import asset
 
@@ -49,7 +49,7 @@ class Plane:
 def face_planes() -> tuple[Plane, ...]:
     """A profile, and cuts through eyes and mouth. Left of a person is right in the picture, as radiologists have it."""
     labels, affine = asset(ASSET)
-    mouth = np.argwhere(labels == PARTS.index("mouth") + 1).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
+    mouth = np.argwhere(in_part(labels, "mouth")).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
 
     def axial(name: str, words: str, z: float) -> Plane:
         return Plane(name, words, (95.0, 125.0, z), (-1, 0, 0), (0, -1, 0), (294, 238))

@@ -8,9 +8,12 @@ from __future__ import annotations
 import html
 import io
 import re
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -92,3 +95,42 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
     return svg.replace(
         "<svg", f'<svg class="figure" role="img" aria-label="{label}" style="max-width:{points * 4 / 3:.0f}px"', 1
     )
+
+
+class Panel(NamedTuple):
+    """A figure, and what it shows for those who do not see it."""
+
+    figure: Figure
+    alt: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A heading with figures, or with a sentence in their place.
+
+    Attributes
+    ----------
+    name : unique on the page
+    title, caption : words above and below
+    table : the table that has the numbers
+    panels : one figure, or one for each tool or phenotype
+    if_none : why there is no figure
+    kinds : kinds of face whose colours need a key
+    """
+
+    name: str
+    title: str
+    table: str
+    caption: str
+    panels: Sequence[Panel]
+    if_none: str
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """Why there is no figure; empty where there is one."""
+        return "" if self.panels else self.if_none
+
+    def drawn(self, prefix: str) -> list[Markup]:
+        """The figures as SVG elements; `prefix` keeps ids of several kinds of image apart."""
+        return [Markup(to_svg(f, f"{prefix}-{self.name}-{n}", alt)) for n, (f, alt) in enumerate(self.panels)]

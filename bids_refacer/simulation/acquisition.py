@@ -83,7 +83,7 @@ def acquire(
     if protocol.noise:
         real, imaginary = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(protocol.noise)
         image = np.hypot(image + real, imaginary)
-    return np.rint(np.clip(image * BRAIN_MEDIAN, 0, np.iinfo(np.int16).max)).astype(np.int16)
+    return np.asarray(np.rint(np.clip(image * BRAIN_MEDIAN, 0, np.iinfo(np.int16).max)).astype(np.int16))
 
 
 def true_brain(model: HeadModel, anatomy: Anatomy, session: Session) -> np.ndarray:
@@ -109,7 +109,7 @@ def _source(model: HeadModel, anatomy: Anatomy, session: Session) -> tuple[tuple
 
 
 def _lookup(values: np.ndarray, at: np.ndarray, order: int = 1) -> np.ndarray:
-    return ndimage.map_coordinates(values, at, order=order, mode="nearest", output=np.float32)
+    return np.asarray(ndimage.map_coordinates(values, at, order=order, mode="nearest", output=np.float32))
 
 
 def _bias(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -121,4 +121,4 @@ def _bias(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     terms = (x, y, z, x * y, y * z, z * x, x**2, y**2, z**2)
     field = sum((w * term for w, term in zip(rng.standard_normal(9), terms, strict=True)), np.zeros(shape, np.float32))
     middle = field[x**2 + y**2 + z**2 < _MIDDLE]
-    return ((field - middle.mean()) / max(float(middle.std()), 1e-6)).astype(np.float32)
+    return np.asarray(((field - middle.mean()) / max(float(middle.std()), 1e-6)).astype(np.float32))

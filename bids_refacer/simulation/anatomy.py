@@ -65,9 +65,13 @@ def anatomy_of(model: HeadModel, person: Person, rng: np.random.Generator, effec
 def unfolded(displacement: np.ndarray) -> np.ndarray:
     """Smooth a displacement where it folds or nearly so, as random sums of modes may, until it does not.
 
-    Parameters, Returns
-    -------------------
-    (3, i, j, k) float32 mm on the canonical 4 mm grid
+    Parameters
+    ----------
+    displacement : (3, i, j, k) float32 mm on the canonical 4 mm grid
+
+    Returns
+    -------
+    (3, i, j, k) float32 mm
     """
     for _ in range(_SMOOTHINGS):
         folded = volume_change(displacement) < LEAST_VOLUME
@@ -95,7 +99,7 @@ def thinner_fat(model: HeadModel) -> np.ndarray:
     depth = np.clip(1 + model.skin_mm / 16.0, 0, 1) * np.clip(2 - model.skin_mm / 16.0, 0, 1)
     normal = np.stack(np.gradient(ndimage.gaussian_filter(model.skin_mm, 1.0), FIELD))
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-3)
-    return (-FAT_MM * ndimage.gaussian_filter(cover * depth, 1.0) * normal).astype(np.float32)
+    return np.asarray((-FAT_MM * ndimage.gaussian_filter(cover * depth, 1.0) * normal).astype(np.float32))
 
 
 def invert(displacement: np.ndarray) -> np.ndarray:
@@ -136,9 +140,9 @@ def _texture(model: HeadModel, rng: np.random.Generator) -> np.ndarray:
     """(96, 128, 128) float32: what makes one head's tissue differ from the modes' smooth picture of it."""
     noise = ndimage.gaussian_filter(rng.standard_normal(CANONICAL[2].shape, dtype=np.float32), _TEXTURE_VOXELS)
     spread = model.texture.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    return (TEXTURE / noise.std() * noise * spread).astype(np.float32)
+    return np.asarray((TEXTURE / noise.std() * noise * spread).astype(np.float32))
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
     i, j, k = (side // 2 for side in values.shape)
-    return values.reshape(i, 2, j, 2, k, 2).mean(axis=(1, 3, 5))
+    return np.asarray(values.reshape(i, 2, j, 2, k, 2).mean(axis=(1, 3, 5)))

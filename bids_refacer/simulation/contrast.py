@@ -36,4 +36,4 @@ def to_contrast(tissue: np.ndarray, brain: np.ndarray, eyes: np.ndarray, contras
         return tissue.astype(np.float32)
     inside, around = (np.interp(tissue, *np.transpose(curve[contrast])) for curve in (_BRAIN, _AROUND))
     mixed = brain * inside + (1 - brain) * around
-    return ((1 - eyes) * mixed + eyes * _VITREOUS[contrast]).astype(np.float32)
+    return np.asarray(((1 - eyes) * mixed + eyes * _VITREOUS[contrast]).astype(np.float32))

@@ -45,7 +45,7 @@ def predicted_error(guesses: np.ndarray) -> np.ndarray:
     """
     count, unpaired = len(guesses), len(guesses) % 2
     squares = np.var(guesses, axis=0, dtype=np.float64) * count
-    return np.sqrt(squares / (count - unpaired / count) * (1 + unpaired / count**2))
+    return np.asarray(np.sqrt(squares / (count - unpaired / count) * (1 + unpaired / count**2)))
 
 
 def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def inside_intervals(guesses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     error = np.abs(np.mean(guesses, axis=0, dtype=np.float64) - truth)
     reach = stats.t.ppf((1 + np.array(LEVELS)) / 2, (len(guesses) + 1) // 2)
-    return error[:, None] <= predicted_error(guesses)[:, None] * reach
+    return np.asarray(error[:, None] <= predicted_error(guesses)[:, None] * reach)
 
 
 def calibration_bins(guesses: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> CalibrationBins:

@@ -28,7 +28,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ranks = [stats.rankdata(values, axis=0) - (len(values) + 1) / 2 for values in (first, second)]
     spread = np.sqrt(np.sum(ranks[0] ** 2, axis=0) * np.sum(ranks[1] ** 2, axis=0))
     shared = np.sum(ranks[0] * ranks[1], axis=0)
-    return np.divide(shared, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(np.divide(shared, spread, out=np.zeros_like(spread), where=spread > 0))
 
 
 def bootstrap_spearman(observed: np.ndarray, predicted: np.ndarray, seed: int, resamples: int = 1000) -> np.ndarray:

@@ -40,7 +40,7 @@ class ScoreCounter:
         """Slot of each distance: int64, in the shape of the input."""
         found = np.searchsorted(self.thresholds, distances)
         on = self.thresholds[np.minimum(found, len(self.thresholds) - 1)] == distances
-        return 2 * found + on
+        return np.asarray(2 * found + on)
 
     def add(self, start: int, distances: np.ndarray, own: np.ndarray, barred: np.ndarray | None = None) -> None:
         """Count a block of distances.
@@ -164,13 +164,15 @@ def roc_curve(genuine: np.ndarray, impostors: np.ndarray) -> np.ndarray:
     if not genuine.sum() or not impostors.sum():
         return np.full(len(FALSE_ACCEPT), np.nan)
     accepted, false = (np.append(0.0, np.cumsum(part) / part.sum()) for part in (genuine, impostors))
-    return np.interp(FALSE_ACCEPT, false, accepted)  # where the curve rises steeply, its upper end counts
+    return np.asarray(np.interp(FALSE_ACCEPT, false, accepted))  # where the curve rises steeply, its upper end counts
 
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sums of rows by group: (n, c) -> (groups, c) float64."""
     rows = np.arange(len(group))
-    return sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(int(group.max()) + 1, len(group))) @ values
+    return np.asarray(
+        sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(int(group.max()) + 1, len(group))) @ values
+    )
 
 
 def _curve_figures(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

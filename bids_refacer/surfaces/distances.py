@@ -13,7 +13,7 @@ import igl
 import numpy as np
 import trimesh
 
-from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of
+from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.volumes.grid import Alignment, Grid
 
 Row = dict[str, Any]
@@ -84,9 +84,7 @@ def mark_face(mesh: trimesh.Trimesh, alignment: Alignment, view: Grid | None = N
     if view is not None:
         labels[~inside_view(mesh.vertices, view)] = 0
     where = np.nonzero(labels)[0]
-    shares = np.repeat(mesh.area_faces / 3.0, 3)
-    areas = np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(mesh.vertices))
-    return FaceSurface(mesh, where, labels[where], areas[where])
+    return FaceSurface(mesh, where, labels[where], vertex_areas(mesh)[where])
 
 
 def face_distances(recovered: FaceSurface, truth: FaceSurface) -> tuple[np.ndarray, np.ndarray]:

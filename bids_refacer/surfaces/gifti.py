@@ -8,9 +8,10 @@ import trimesh
 from nibabel.gifti import GiftiCoordSystem, GiftiDataArray, GiftiImage, GiftiMetaData
 
 from bids_refacer.files import unfinished
+from bids_refacer.problems import AuditProblem
 
 
-class GiftiError(ValueError):
+class GiftiError(AuditProblem):
     """A surface or map cannot be written or read; the message names the file and what to do."""
 
 

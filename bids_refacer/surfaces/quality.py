@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 
@@ -71,7 +71,7 @@ def face_quality(
     # distance to the border, positive inside what was painted, at the vertices
     spacing = voxel_sizes(affine)
     inside, outside = (ndimage.distance_transform_edt(m, sampling=spacing) for m in (painted, ~painted))
-    voxels = nib.affines.apply_affine(np.linalg.inv(affine), mesh.vertices)
+    voxels = apply_affine(np.linalg.inv(affine), mesh.vertices)
     depth = ndimage.map_coordinates((inside - outside).astype(np.float32), voxels.T, order=1)
     face = part_of(mesh.vertices, alignment) > 0
     return FaceQuality(

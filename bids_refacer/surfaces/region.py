@@ -2,6 +2,7 @@
 
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.templates import asset
@@ -37,11 +38,11 @@ def part_of(points_mm: np.ndarray, alignment: Alignment) -> np.ndarray:
         raise ValueError(f"Points have shape {points.shape}; give an (n, 3) array of world coordinates in mm.")
     labels, affine = asset(ASSET)
     to_voxel = np.linalg.inv(affine) @ alignment.rigid
-    voxels = np.rint(points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    voxels = np.rint(apply_affine(to_voxel, points)).astype(int)
     inside = np.all((voxels >= 0) & (voxels < labels.shape), axis=1)
-    found = np.zeros(len(points), dtype=np.int8)
-    found[inside] = labels[tuple(voxels[inside].T)]
-    return found
+    parts = np.zeros(len(points), dtype=np.int8)
+    parts[inside] = labels[tuple(voxels[inside].T)]
+    return parts
 
 
 def in_part(labels: np.ndarray, part: str) -> np.ndarray:
@@ -60,8 +61,14 @@ def inside_view(points_mm: np.ndarray, view: Grid) -> np.ndarray:
     view : Grid, the voxels of the image the surface came from
     """
     to_voxel = np.linalg.inv(view.affine)
-    voxels = points_mm @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    voxels = apply_affine(to_voxel, points_mm)
     return np.all((voxels > 0) & (voxels < np.array(view.shape) - 1), axis=1)
+
+
+def vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:
+    """(n_vertices,) float64, surface that each vertex stands for: a third of the triangles around it, mm^2."""
+    shares = np.repeat(mesh.area_faces / 3.0, 3)
+    return np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(mesh.vertices))
 
 
 def face_patch(mesh: trimesh.Trimesh, inside: np.ndarray) -> tuple[trimesh.Trimesh, np.ndarray]:

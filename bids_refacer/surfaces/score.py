@@ -21,7 +21,7 @@ SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` a
 
 @dataclass(frozen=True)
 class Scores:
-    """What `score_candidates` found for one original.
+    """The result of `score_candidates` for one original.
 
     Attributes
     ----------
@@ -59,20 +59,27 @@ def original_skin(original: np.ndarray, affine: np.ndarray) -> Skin:
         raise SkinError(f"No skin surface in the original image. {error}") from error
 
 
-def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> tuple[FaceSurface, trimesh.Trimesh, np.ndarray]:
+@dataclass(frozen=True)
+class TrueFace:
     """The face region on the skin of an original.
 
-    Returns
-    -------
-    truth : FaceSurface, the complete surface with the region marked
-    face : trimesh.Trimesh, the region as an open surface
-    on_face : (n,) int64, place in ``truth.where`` of each vertex of ``face``
+    Attributes
+    ----------
+    surface : the complete surface with the region marked
+    patch : trimesh.Trimesh, the region as an open surface
+    on_surface : (n,) int64, place in ``surface.where`` of each vertex of the patch
     """
-    truth = mark_face(skin.mesh, alignment, Grid(skin.level.shape, np.asarray(affine, dtype=np.float64)))
-    inside = np.zeros(len(truth.mesh.vertices), dtype=bool)
-    inside[truth.where] = True
-    face, kept = face_patch(truth.mesh, inside)
-    return truth, face, np.searchsorted(truth.where, kept)
+
+    surface: FaceSurface
+    patch: trimesh.Trimesh
+    on_surface: np.ndarray
+
+
+def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
+    """Find the face region on the skin of an original; see `score_candidates` for the arguments."""
+    surface = mark_face(skin.mesh, alignment, _view(skin, affine))
+    patch, kept = _face_of(surface)
+    return TrueFace(surface, patch, np.searchsorted(surface.where, kept))
 
 
 def score_candidates(
@@ -104,30 +111,36 @@ def score_candidates(
     ValueError
         If a candidate lies on another grid.
     """
-    level = skin.level
-    view = Grid(level.shape, np.asarray(affine, dtype=np.float64))
-    truth, face, on_face = true_face(skin, affine, alignment)
-    scores = Scores([], face, {}, {})
-    samples: list[np.ndarray] = []
+    truth = true_face(skin, affine, alignment)
+    scores, samples = Scores([], truth.patch, {}, {}), []
     for key in candidates:
-        values = candidates[key]
-        if values.shape != level.shape:
-            raise ValueError(
-                f"The {_name(key)} image has shape {values.shape}, the original {level.shape}: resample it."
-            )
-        recovered = mark_face(_named_surface(_name(key), values, affine, level), alignment, view)
-        to_true, to_recovered = face_distances(recovered, truth)
-        scores.rows.extend(_labelled(key, part_rows(recovered, truth, to_true, to_recovered)))
-        marked = np.zeros(len(recovered.mesh.vertices), dtype=bool)
-        marked[recovered.where] = True
-        scores.faces[key] = face_patch(recovered.mesh, marked)[0]
-        scores.maps[key] = np.abs(to_recovered[on_face]).astype(np.float32)
+        mesh = _candidate_surface(key, candidates[key], affine, skin.level)
+        recovered = mark_face(mesh, alignment, _view(skin, affine))
+        to_true, to_recovered = face_distances(recovered, truth.surface)
+        scores.rows.extend(_labelled(key, part_rows(recovered, truth.surface, to_true, to_recovered)))
+        scores.faces[key] = _face_of(recovered)[0]
+        on_patch = to_recovered[truth.on_surface]
+        scores.maps[key] = np.abs(on_patch).astype(np.float32)
         if key[0] == SAMPLE:
-            samples.append(to_recovered[on_face].astype(np.float32))
+            samples.append(on_patch.astype(np.float32))
     scores.rows.extend(summary_rows(scores.rows))
     if len(samples) > 1:
-        scores.calibration.extend(calibration_rows(np.stack(samples), truth.labels[on_face], truth.areas[on_face]))
+        face, on_surface = truth.surface, truth.on_surface
+        scores.calibration.extend(calibration_rows(np.stack(samples), face.labels[on_surface], face.areas[on_surface]))
     return scores
+
+
+def _view(skin: Skin, affine: np.ndarray) -> Grid:
+    """The voxels of the image that the skin is of."""
+    i, j, k = skin.level.shape
+    return Grid((i, j, k), np.asarray(affine, dtype=np.float64))
+
+
+def _face_of(surface: FaceSurface) -> tuple[trimesh.Trimesh, np.ndarray]:
+    """`region.face_patch` of the marked vertices."""
+    marked = np.zeros(len(surface.mesh.vertices), dtype=bool)
+    marked[surface.where] = True
+    return face_patch(surface.mesh, marked)
 
 
 def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray) -> list[Row]:
@@ -154,11 +167,11 @@ def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray)
         here = in_part(labels, part) & painted
         if not here.any():
             continue
-        found = calibration_bins(samples[:, here], np.zeros(int(here.sum())), areas[here])
-        for number in np.nonzero(found.weight)[0]:
-            row = {"part": part, "bin_low_mm": EDGES[number], "area_mm2": float(found.weight[number])}
-            row |= {"predicted_mm": float(found.predicted[number]), "error_mm": float(found.error[number])}
-            shares = zip(LEVELS, found.covered[number], strict=True)
+        bins = calibration_bins(samples[:, here], np.zeros(int(here.sum())), areas[here])
+        for number in np.nonzero(bins.weight)[0]:
+            row = {"part": part, "bin_low_mm": EDGES[number], "area_mm2": float(bins.weight[number])}
+            row |= {"predicted_mm": float(bins.predicted[number]), "error_mm": float(bins.error[number])}
+            shares = zip(LEVELS, bins.covered[number], strict=True)
             rows.append(row | {f"covered_{level * 100:.0f}": float(share) for level, share in shares})
     return rows
 
@@ -185,11 +198,14 @@ def summary_rows(rows: list[Row]) -> list[Row]:
     return means + [row | {"image_type": f"{SAMPLE}_best"} for row in samples if row["sample"] == best]
 
 
-def _named_surface(name: str, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:
+def _candidate_surface(key: Key, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:
+    """The skin of a candidate; errors name it."""
+    if values.shape != level.shape:
+        raise ValueError(f"The {_name(key)} image has shape {values.shape}, the original {level.shape}: resample it.")
     try:
         return skin_surface(values, affine, level)
     except SkinError as error:
-        raise SkinError(f"No skin surface in the {name} image. {error}") from error
+        raise SkinError(f"No skin surface in the {_name(key)} image. {error}") from error
 
 
 def _name(key: Key) -> str:
@@ -201,5 +217,5 @@ def _labelled(key: Key, rows: list[Row]) -> list[Row]:
 
 
 def _mean(figures: list[float]) -> float:
-    known = [figure for figure in figures if not np.isnan(figure)]
-    return float(np.mean(known)) if known else float("nan")
+    numbers = [figure for figure in figures if not np.isnan(figure)]
+    return float(np.mean(numbers)) if numbers else float("nan")

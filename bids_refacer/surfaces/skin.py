@@ -7,8 +7,8 @@ the clamped ratio of intensity to level, so that vertices lie between voxel cent
 The level is half of the tissue intensity around (edges of partial volume are crossed halfway, near the coil and far
 from it), never under a global threshold that keeps noise out. It is a separate array on purpose. Two images of one head
 (original, defaced, refaced) are comparable only when their surfaces are cut at the same intensity: estimate it once, on
-the original, and pass it to every other image. Measured on real heads: the mean image of copies moved by 2 mm (standard
-deviation) then keeps its skin within 0.2 mm, where one low threshold for all voxels swells it by 1.6 mm.
+the original, and pass it to every other image. One low threshold for all voxels would
+swell the skin of a blurred image.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.filters import threshold_otsu
 from skimage.measure import marching_cubes
 
-from bids_refacer.surfaces.solid import CLOSING_MM, solid_head
+from bids_refacer.problems import AuditProblem
+from bids_refacer.surfaces.solid import solid_head
+from bids_refacer.volumes.masks import CLOSING_MM, SMOOTHING_MM, voxel_sizes
+from bids_refacer.volumes.smoothing import interpolate_blocks
 
-SMOOTHING_MM = 0.7  # standard deviation of the Gaussian; enough for Rician noise, too little to move a nose
 FLOOR_OF_OTSU = 0.5  # skin is darker than the brain, and darker still far from the coil
 LEVEL_OF_TISSUE = 0.5  # half of the maximum: where a voxel is half tissue, half air
 TISSUE_MM = 8.0  # standard deviation of the neighbourhood whose tissue sets the level
@@ -33,7 +36,7 @@ MARGIN_VOXELS = 2  # air kept around the head, so that the surface closes where 
 FINEST_MM = 0.6  # finer grids are thinned to about 1 mm: the smoothing left nothing finer to see
 
 
-class SkinError(ValueError):
+class SkinError(AuditProblem):
     """No skin surface can be found in an image; the message says why and what to do."""
 
 
@@ -95,14 +98,14 @@ def skin_level(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     smooth = _smoothed(values, affine)
     floor = _threshold(smooth)
     air = _air_level(smooth)
-    spacing = _voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     step = np.clip(np.round(TISSUE_GRID_MM / spacing).astype(int), 1, smooth.shape)
     signal = _block_means(np.maximum(smooth - air, 0), step)
     power = _block_means(np.maximum(smooth - air, 0) ** 2, step)
     width = TISSUE_MM / (spacing * step)
     signal, power = (ndimage.gaussian_filter(part, width, mode="nearest") for part in (signal, power))
     tissue = power / np.maximum(signal, 1e-3 * signal.max())
-    half = _block_values(air + LEVEL_OF_TISSUE * tissue, step, smooth.shape)
+    half = interpolate_blocks(air + LEVEL_OF_TISSUE * tissue, step, smooth.shape)
     return np.maximum(half, np.float32(floor))
 
 
@@ -152,7 +155,7 @@ def skin_surface(
 
 def _surface_of_ratio(ratio: np.ndarray, affine: np.ndarray) -> trimesh.Trimesh:
     """Surface where intensity / level crosses one, after the air spaces inside the head have been filled."""
-    spacing = _voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     box = _head_box(ratio > 1.0, spacing)
     field = np.pad(ratio[box], MARGIN_VOXELS)
     corner = np.array([part.start for part in box], dtype=np.float64) - MARGIN_VOXELS
@@ -172,12 +175,12 @@ def _smoothed(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     if values.ndim != 3:
         raise SkinError(f"The image has {values.ndim} dimensions: a skin surface needs a 3-D volume.")
     finite = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return ndimage.gaussian_filter(finite, SMOOTHING_MM / _voxel_sizes(affine), truncate=3.0)
+    return ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(affine), truncate=3.0)
 
 
 def _thinning(affine: np.ndarray) -> np.ndarray:
     """Steps along i, j, k that bring voxels much finer than 1 mm to about 1 mm."""
-    spacing = _voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     return np.where(spacing <= FINEST_MM, np.round(1.0 / spacing), 1).astype(int)
 
 
@@ -204,22 +207,6 @@ def _block_means(values: np.ndarray, step: np.ndarray) -> np.ndarray:
     wide = np.pad(values, [(0, -size % s) for size, s in zip(values.shape, step, strict=True)], mode="edge")
     shape = [n for size, s in zip(wide.shape, step, strict=True) for n in (size // s, s)]
     return wide.reshape(shape).mean(axis=(1, 3, 5))
-
-
-def _block_values(blocks: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Linear interpolation of block means back to the voxels, axis by axis: (i, j, k) float32."""
-    for axis in range(3):
-        at = np.clip((np.arange(shape[axis]) + 0.5) / step[axis] - 0.5, 0, blocks.shape[axis] - 1)
-        low = np.minimum(at.astype(int), max(blocks.shape[axis] - 2, 0))
-        weight = (at - low).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(3)])
-        above = np.minimum(low + 1, blocks.shape[axis] - 1)
-        blocks = blocks.take(low, axis) * (1 - weight) + blocks.take(above, axis) * weight
-    return blocks.astype(np.float32)
-
-
-def _voxel_sizes(affine: np.ndarray) -> np.ndarray:
-    """Voxel sizes along i, j, k: (3,) float64 mm."""
-    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
 
 
 def _air_level(smooth: np.ndarray) -> float:
@@ -259,7 +246,7 @@ def _outer_mesh(voxels: np.ndarray, faces: np.ndarray, affine: np.ndarray) -> tr
     used = np.unique(faces)
     renumbered = np.zeros(size, dtype=np.int64)
     renumbered[used] = np.arange(len(used))
-    world = voxels[used] @ affine[:3, :3].T + affine[:3, 3]
+    world = apply_affine(affine, voxels[used])
     mesh = trimesh.Trimesh(vertices=world, faces=renumbered[faces], process=False)
     # With "descent", marching cubes winds the triangles inward in voxel space; a mirrored affine turns them round.
     if np.linalg.det(affine[:3, :3]) > 0:

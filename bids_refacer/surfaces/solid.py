@@ -1,22 +1,18 @@
 """The solid head behind a thresholded image: loose pieces dropped, inner air spaces filled."""
 
 import numpy as np
-from scipy import ndimage
 
-OPENING_MM = 1.8  # thinner than this is a ghost or a hair, not a face
-CLOSING_MM = 4.0  # nostrils and a mouth that is a little open are narrower than twice this
+from bids_refacer.volumes.masks import CLOSING_MM, OPENING_MM, SLICES, VOLUME, holes_filled, largest_component
 
 
 def solid_head(bright: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """The head without inner spaces: opening, largest component, closing, filling in 3-D and slice by slice."""
     core = _eroded(bright, spacing, OPENING_MM)
-    core = _largest_component(core if core.any() else bright)
+    core = largest_component(core if core.any() else bright)
     # One voxel more than the opening lost: a nose wing or an ear rim, rounded off by the ball, comes back.
     solid = _dilated(core, spacing, OPENING_MM + float(spacing.max())) & bright
     solid |= _closed(solid, spacing, CLOSING_MM)
-    for plane_axes in ((0, 1, 2), (0, 1), (0, 2), (1, 2)):
-        solid = _filled(solid, plane_axes)
-    return _largest_component(solid)
+    return largest_component(holes_filled(solid, (VOLUME, *SLICES[::-1])))
 
 
 def _dilated(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
@@ -54,22 +50,3 @@ def _closed(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
     wide = np.pad(mask, [(r, r) for r in reach])
     closed = _eroded(_dilated(wide, spacing, radius), spacing, radius)
     return closed[tuple(slice(r, -r) for r in reach)]
-
-
-def _filled(mask: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Holes filled that are closed within the space (3 axes) or within every slice (2 axes)."""
-    structure = ndimage.generate_binary_structure(3, 1)
-    for axis in set(range(3)) - set(axes):
-        structure = np.logical_and(structure, np.moveaxis(np.arange(3).reshape(3, 1, 1) == 1, 0, axis))
-    labels, count = ndimage.label(~mask, structure)
-    outside = np.zeros(count + 1, dtype=bool)
-    for axis in axes:
-        outside[labels.take(0, axis)] = True
-        outside[labels.take(-1, axis)] = True
-    outside[0] = False
-    return ~outside[labels]
-
-
-def _largest_component(mask: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(mask)
-    return mask if count < 2 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of
+from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.surfaces.skin import Skin, find_skin
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_volume
@@ -66,8 +67,7 @@ def face_left(
     parts, eyes, ears = part_of(points, alignment), *_on_eyes_and_ears(points, alignment)
     seen = inside_view(points, Grid(original.shape, affine)) & ((parts > 0) | ears)
     where = np.nonzero(seen)[0]
-    shares = np.repeat(mesh.area_faces / 3.0, 3)
-    areas = np.bincount(mesh.faces.ravel(), weights=shares, minlength=len(points))[where]
+    areas = vertex_areas(mesh)[where]
     images = (original, np.where(removed, np.nan, defaced), skin.level)
     left = _tissue_left(images, affine, points[where], np.asarray(mesh.vertex_normals)[where])
     chosen = {part: in_part(parts[where], part) for part in PARTS}
@@ -115,9 +115,9 @@ def brain_measures(values: np.ndarray, affine: np.ndarray, brain: np.ndarray) ->
 
 def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | None]:
     """The judged part of which most is left, and how much; (None, None) when the original shows none of them."""
-    known = {part: share for part in JUDGED if (share := left.get(part)) is not None}
-    worst = max(known, key=lambda part: known[part]) if known else None
-    return worst, known[worst] if worst else None
+    shares = {part: share for part in JUDGED if (share := left.get(part)) is not None}
+    worst = max(shares, key=lambda part: shares[part]) if shares else None
+    return worst, shares[worst] if worst else None
 
 
 def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
@@ -127,8 +127,8 @@ def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
 
 def worse(*grades: str | None) -> str | None:
     """The worst of several grades; None when there is none."""
-    known = [word for word in grades if word is not None]
-    return max(known, key=GRADES.index) if known else None
+    given = [word for word in grades if word is not None]
+    return max(given, key=GRADES.index) if given else None
 
 
 def _tissue_left(
@@ -141,9 +141,9 @@ def _tissue_left(
     to_voxel = np.linalg.inv(affine)
     left = np.zeros(len(points), dtype=bool)
     for depth in DEPTHS_MM:
-        at = (points - depth * normals) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        under = apply_affine(to_voxel, points - depth * normals)
         before, after, skin = (
-            ndimage.map_coordinates(image, at.T, order=1, mode="nearest", output=np.float32) for image in images
+            ndimage.map_coordinates(image, under.T, order=1, mode="nearest", output=np.float32) for image in images
         )
         left |= (before > skin) & (np.abs(after - before) <= UNCHANGED * np.abs(before))
     return left
@@ -151,7 +151,7 @@ def _tissue_left(
 
 def _on_eyes_and_ears(points: np.ndarray, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
     """(n,) bool each; eyes only together with `region.part_of`, which knows front from back."""
-    x, y, z = (points @ alignment.rigid[:3, :3].T + alignment.rigid[:3, 3]).T
+    x, y, z = apply_affine(alignment.rigid, points).T
     within = [(low <= value) & (value <= high) for value, (low, high) in zip((np.abs(x), y, z), EARS_MM, strict=True)]
     aside, up = (np.abs(x) - EYE_MM[0]) / EYE_RADII_MM[0], (z - EYE_MM[1]) / EYE_RADII_MM[1]
     return aside**2 + up**2 <= 1, within[0] & within[1] & within[2]

@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
         When the file is cut short or one of its bits has changed.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         expected = state.pop("sha256")
     except Exception as error:  # zip, pickle and torch each have their own for a damaged file
         raise CheckpointError(f"{path} is damaged ({_first_line(error)}).") from error

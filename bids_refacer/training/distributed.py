@@ -85,7 +85,7 @@ def sum_over(parameters: Iterable[nn.Parameter], loss: float, processes: Process
     total = torch.tensor([loss], dtype=grads[0].dtype, device=grads[0].device)
     flat = torch.cat([total, *(grad.reshape(-1) for grad in grads)])
     dist.all_reduce(flat)
-    sums: list[Tensor] = list(flat[1:].split([grad.numel() for grad in grads]))
+    sums: list[Tensor] = list(flat[1:].split([grad.numel() for grad in grads]))  # type: ignore[no-untyped-call]
     for parameter, grad, summed in zip(trained, grads, sums, strict=True):
         parameter.grad = grad.copy_(summed.view(grad.shape))
     return float(flat[0])

@@ -7,9 +7,9 @@ import json
 import logging
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +25,24 @@ from bids_refacer.refacing.weights import WeightsError, save_model
 from bids_refacer.settings import TrainSettings
 from bids_refacer.training.checkpoint import CheckpointError, digest
 from bids_refacer.training.data.batches import Items, KeptItems
-from bids_refacer.training.data.cache import Entry, cached_priors, data_mark, load_heads, prepare
+from bids_refacer.training.data.cache import Entry, cached_priors, heads_sha256, load_heads, prepare
 from bids_refacer.training.data.examples import Item
 from bids_refacer.training.data.heads import Head
-from bids_refacer.training.data.preflight import PreflightError
-from bids_refacer.training.data.ranges import training_ranges
+from bids_refacer.training.data.priors import training_ranges
 from bids_refacer.training.data.regions import template_region
-from bids_refacer.training.data.split import TRAIN, VAL
+from bids_refacer.training.data.selection import TRAIN, VAL, TrainingDataError
 from bids_refacer.training.distributed import Processes, agree, join, leave
-from bids_refacer.training.face_validation import REGIONS, face_errors, face_problem
-from bids_refacer.training.keeper import TrainingError, best_weights
-from bids_refacer.training.loop import require_same, train_stage
-from bids_refacer.training.plan import LoopSettings, fingerprint
-from bids_refacer.training.precision import PrecisionError, choose
-from bids_refacer.training.start import initial_stages
-from bids_refacer.training.validation import Validate, held_out_loss
+from bids_refacer.training.face_distance import REGIONS, face_errors, face_problem
+from bids_refacer.training.initial_weights import initial_stages
+from bids_refacer.training.loop import train_stage
+from bids_refacer.training.loss import Validate, held_out_loss
+from bids_refacer.training.optimisation import PrecisionError, choose_precision
+from bids_refacer.training.recorder import TrainingError, best_weights
+from bids_refacer.training.stage_plan import StagePlan
 
 LOG = logging.getLogger(__name__)
 STAGES: dict[str, StageConfig] = {"coarse": COARSE, "fine": FINE}
-_SENTENCES = (PreflightError, DatasetError, TrainingError, CheckpointError, PrecisionError, WeightsError)
+_SENTENCES = (TrainingDataError, DatasetError, TrainingError, CheckpointError, PrecisionError, WeightsError)
 _VALIDATION_SEED = 0
 _VALIDATION_FACES = 6
 """Held-out heads whose faces are drawn at every validation of the first stage."""
@@ -73,82 +72,103 @@ def run(settings: TrainSettings, prepare_only: bool) -> int:
     return 1
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What the stages learn from.
+
+    Attributes
+    ----------
+    heads, held_out : to train on, and to validate on
+    priors : cross-fitted linear estimates, one for each fold, and last the one that was fitted on all heads
+    sha256 : start of the SHA-256 of the heads
+    """
+
+    heads: list[Head]
+    held_out: list[Head]
+    priors: list[LinearPrior]
+    sha256: str
+
+
 def _run(settings: TrainSettings, prepare_only: bool, processes: Processes) -> None:
-    choose(settings.precision, processes.device)  # refuses what cannot be had, before the cache is filled
-    found = prepare(settings, LOG.info, prepare_only) if processes.first else []
-    entries = agree(found, processes)
+    choose_precision(settings.precision, processes.device)  # refuses what cannot be had, before the cache is filled
+    prepared = prepare(settings, LOG.info, prepare_only) if processes.first else []
+    entries = agree(prepared, processes)
     if prepare_only:
         return
-    heads, held_out = (load_heads(entries, split, settings.out) for split in (TRAIN, VAL))
-    mark = data_mark(entries)
+    data = _load(entries, settings, processes)
+    plans = _plans(settings, data)
     if processes.first:
-        cached_priors(heads, mark, settings)
-    agree(None, processes)  # the others wait until the priors are on the disk
-    priors = cached_priors(heads, mark, settings)
-    initial = initial_stages(settings.init_from, STAGES) if settings.init_from else {}
-    made_of = {"heads_sha256": mark, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
-    about = made_of if settings.examples is None else {**made_of, "examples": settings.examples}
-    loops = {stage: loop_settings(settings, stage) for stage in STAGES}
-    if processes.first:
-        for stage, config in STAGES.items():  # all of them, before hours are spent on the first
-            require_same(settings.out / stage, fingerprint(config, loops[stage], initial.get(stage), about))
+        for plan in plans.values():  # all of them, before hours are spent on the first
+            plan.require_same()
         _write_settings(settings, entries)
-    trained = {}
-    for stage, config in STAGES.items():
-        items = _items(heads, priors, config, settings, made_of)
-        validate = _validation(config, settings, held_out, priors, processes)
-        denoiser = train_stage(
-            items,
-            config,
-            loops[stage],
-            settings.out / stage,
-            validate=validate,
+    trained = {
+        stage: (
+            plan.config,
+            train_stage(_items(plan, data), plan, validate=_validation(plan, data, processes), processes=processes),
+        )
+        for stage, plan in plans.items()
+    }
+    if processes.first:
+        ranges = training_ranges(data.heads, data.priors, list(REGIONS.values()))
+        _export(settings, trained, data.priors[-1], len(data.heads), ranges)
+
+
+def _load(entries: list[Entry], settings: TrainSettings, processes: Processes) -> TrainingData:
+    heads, held_out = (load_heads(entries, split, settings.out) for split in (TRAIN, VAL))
+    sha256 = heads_sha256(entries)
+    if processes.first:
+        cached_priors(heads, sha256, settings)
+    agree(None, processes)  # the others wait until the priors are on the disk
+    return TrainingData(heads, held_out, cached_priors(heads, sha256, settings), sha256)
+
+
+def _plans(settings: TrainSettings, data: TrainingData) -> dict[str, StagePlan]:
+    """The plan of each stage, in the order in which they are trained."""
+    initial = initial_stages(settings.init_from, STAGES) if settings.init_from else {}
+    about = _made_of(settings, data) | ({} if settings.examples is None else {"examples": settings.examples})
+    steps = {"coarse": settings.coarse_steps, "fine": settings.fine_steps}
+    return {
+        stage: StagePlan(
+            config=config,
+            steps=steps[stage],
+            settings=settings,
+            folder=settings.out / stage,
             initial=initial.get(stage),
             about=about,
-            processes=processes,
         )
-        trained[stage] = (config, denoiser)
-    if processes.first:
-        ranges = training_ranges(heads, priors, list(REGIONS.values()))
-        _export(settings, trained, priors[-1], len(heads), ranges)
+        for stage, config in STAGES.items()
+    }
 
 
-def _items(
-    heads: list[Head],
-    priors: list[LinearPrior],
-    config: StageConfig,
-    settings: TrainSettings,
-    made_of: Mapping[str, Any],
-) -> Dataset[Item]:
+def _made_of(settings: TrainSettings, data: TrainingData) -> dict[str, str | int | float]:
+    """What training examples depend on beside the stage and the seed."""
+    return {"heads_sha256": data.sha256, "modes": settings.modes, "ridge": settings.ridge, "crop": settings.crop}
+
+
+def _items(plan: StagePlan, data: TrainingData) -> Dataset[Item]:
     """The training examples of a stage, new ones or kept ones. Kept ones are found again by all that they depend on."""
-    items = Items(heads, priors, config, settings.seed, settings.crop)
+    settings, config = plan.settings, plan.config
+    items = Items(data.heads, data.priors, config, settings.seed, settings.crop)
     if settings.examples is None:
         return items
+    made_of = _made_of(settings, data)
     known_by = digest({**made_of, "stage": config.to_dict(), "seed": settings.seed, "version": __version__})
     return KeptItems(items, settings.examples, settings.out / "examples" / known_by[:12])
 
 
-def loop_settings(settings: TrainSettings, stage: str) -> LoopSettings:
-    """The settings of one stage's loop."""
-    shared = {item.name for item in fields(LoopSettings)} - {"steps"}
-    steps = {"coarse": settings.coarse_steps, "fine": settings.fine_steps}[stage]
-    return LoopSettings(steps=steps, **{name: getattr(settings, name) for name in shared})
-
-
-def _validation(
-    config: StageConfig, settings: TrainSettings, held_out: list[Head], priors: list[LinearPrior], processes: Processes
-) -> Validate | None:
+def _validation(plan: StagePlan, data: TrainingData, processes: Processes) -> Validate | None:
     """The figures of a stage while it is trained, on held-out heads; none when there are no such heads."""
+    config, settings, held_out, prior = plan.config, plan.settings, data.held_out, data.priors[-1]
     if not held_out:
         LOG.info("No participants are held out: no validation, and the last averaged weights become the model.")
         return None
     # held-out heads are in no prior: each takes the one that was fitted on all training heads
-    items = Items(held_out, [priors[-1]] * len(priors), config, _VALIDATION_SEED, settings.crop)
-    dtype = choose(settings.precision, processes.device)
+    items = Items(held_out, [prior] * len(data.priors), config, _VALIDATION_SEED, settings.crop)
+    dtype = choose_precision(settings.precision, processes.device)
     loss = held_out_loss(items, settings.validate_items, _VALIDATION_SEED, dtype)
     if config.augmentation:
         return loss
-    problems = [face_problem(head, priors[-1], template_region(head)) for head in held_out[:_VALIDATION_FACES]]
+    problems = [face_problem(head, prior, template_region(head)) for head in held_out[:_VALIDATION_FACES]]
     return lambda model, step: {**loss(model, step), **face_errors(config, model, problems, samples=1)}
 
 
@@ -176,7 +196,7 @@ def _write_settings(settings: TrainSettings, entries: list[Entry]) -> None:
     """`train.toml`, for --config-file, and `train.json`, for the card: it names no folder of this machine."""
     settings.to_toml(settings.out / "train.toml")
     options = {k: v for k, v in asdict(settings).items() if not isinstance(v, Path) and k != "init_from"}
-    content: Mapping[str, Any] = {
+    content = {
         "bids_refacer": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

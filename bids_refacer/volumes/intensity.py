@@ -7,6 +7,9 @@ import numpy as np
 CLIP = 2.5
 """Upper end of the model's intensity range, in multiples of the brain median (scalp fat in T1w lies near 2)."""
 
+MODEL_AIR = -1.0
+"""Air in the model's intensity range."""
+
 
 def brain_scale(values: np.ndarray, brain_mask: np.ndarray) -> float:
     """Median intensity inside the brain: the unit of the model's intensities.

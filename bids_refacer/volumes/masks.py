@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import ndimage
@@ -10,9 +11,15 @@ from skimage.filters import threshold_otsu
 
 from bids_refacer.volumes.grid import Grid
 
-_SMOOTHING_MM = 0.7
-_OPENING_MM = 1.8  # cuts ghosts and wrap-around off the skin
-_CLOSING_MM = 4.0  # bridges nostrils, ear canals and dental voids
+SMOOTHING_MM = 0.7
+"""Standard deviation of the Gaussian before thresholding: enough for Rician noise, too little to move a nose."""
+OPENING_MM = 1.8
+"""Thinner than this is a ghost, wrap-around or a hair, and not a face."""
+CLOSING_MM = 4.0
+"""Nostrils, ear canals, dental voids and a mouth that is a little open are narrower than twice this."""
+
+VOLUME, SLICES = (0, 1, 2), ((1, 2), (0, 2), (0, 1))
+"""Axes of the spaces in which holes are closed: the volume, and the slices across each axis."""
 
 _CANDIDATE_VALUES = 4
 _MAJORITY = 10  # of 26 neighbours: more than the 9 of a stray voxel on a flat cut, fewer than the 17 in the cut itself
@@ -34,7 +41,7 @@ def head_mask(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     (i, j, k) bool; all False when the image has no contrast
     """
     spacing = voxel_sizes(affine)
-    smooth = ndimage.gaussian_filter(values.astype(np.float32), _SMOOTHING_MM / spacing)
+    smooth = ndimage.gaussian_filter(values.astype(np.float32), SMOOTHING_MM / spacing)
     root = np.sqrt(np.clip(smooth, 0, np.quantile(smooth[::2, ::2, ::2], 0.999)))
     if root.max() <= root.min():
         return np.zeros(values.shape, dtype=bool)
@@ -43,8 +50,8 @@ def head_mask(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     noise = np.median(air) + 4 * 1.4826 * np.median(np.abs(air - np.median(air))) if air.size else 0.0
     # Where more than half of the "air" is tissue in shadow, its spread is no noise: Otsu's threshold caps it.
     mask = smooth > min(max(0.5 * otsu, noise), otsu)
-    mask = largest_component(ndimage.binary_opening(mask, _ball(spacing, _OPENING_MM)))
-    return _fill_holes(_closing(mask, spacing, _CLOSING_MM))
+    mask = largest_component(ndimage.binary_opening(mask, _ball(spacing, OPENING_MM)))
+    return holes_filled(_closing(mask, spacing, CLOSING_MM), (VOLUME, *SLICES))
 
 
 def constant_fill(stored: np.ndarray, voxel_mm3: float = 1.0) -> tuple[float, np.ndarray]:
@@ -108,9 +115,31 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return labels == np.bincount(labels.ravel())[1:].argmax() + 1
 
 
+def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndarray:
+    """Holes filled that are closed within the volume (3 axes) or within every slice (2 axes), space after space.
+
+    Parameters
+    ----------
+    mask : (i, j, k) bool
+    spaces : axes of each (`VOLUME`, `SLICES`); what one fills may close holes of the next
+    """
+    for axes in spaces:
+        structure = ndimage.generate_binary_structure(3, 1)
+        for axis in set(VOLUME) - set(axes):
+            structure = np.logical_and(structure, np.moveaxis(np.arange(3).reshape(3, 1, 1) == 1, 0, axis))
+        labels, count = ndimage.label(~mask, structure)
+        outside = np.zeros(count + 1, dtype=bool)
+        for axis in axes:
+            outside[labels.take(0, axis)] = True
+            outside[labels.take(-1, axis)] = True
+        outside[0] = False
+        mask = ~outside[labels]
+    return mask
+
+
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
-    """(3,) edge lengths of a voxel in mm."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
+    """(3,) float64 edge lengths of a voxel in mm."""
+    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
 
 
 def voxel_volume(affine: np.ndarray) -> float:
@@ -166,12 +195,3 @@ def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray
     width = [(size, size) for size in ball.shape]
     closed = ndimage.binary_closing(np.pad(mask, width, mode="edge"), ball, iterations=2)
     return closed[tuple(slice(w, -w) for w, _ in width)] | mask
-
-
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    filled = ndimage.binary_fill_holes(mask)
-    for axis in range(3):
-        for index in range(mask.shape[axis]):
-            where = (slice(None),) * axis + (index,)
-            filled[where] = ndimage.binary_fill_holes(filled[where])
-    return filled

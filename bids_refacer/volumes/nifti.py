@@ -21,6 +21,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
+from bids_refacer.problems import AuditProblem
+from bids_refacer.volumes.grid import Grid
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -33,7 +35,7 @@ _ANNEX_POINTER = b"/annex/objects/"  # how an unlocked git-annex file starts whe
 _LFS_POINTER = b"version https://git-lfs"
 
 
-class ImageError(ValueError):
+class ImageError(AuditProblem):
     """An image that cannot be used. The message is one sentence: which file, what is wrong, what to do."""
 
 
@@ -59,6 +61,12 @@ class Scan:
         if self.slope == 1.0 and self.inter == 0.0:
             return self.stored.astype(np.float32)
         return (self.stored.astype(np.float64) * self.slope + self.inter).astype(np.float32)
+
+    @property
+    def grid(self) -> Grid:
+        """Its voxels in world space."""
+        i, j, k = self.stored.shape
+        return Grid((i, j, k), self.affine)
 
 
 def read_scan(path: str | Path) -> Scan:

@@ -13,23 +13,24 @@ import nibabel as nib
 import numpy as np
 
 from bids_refacer import processes
+from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
-"""Principal stretches outside this range are not an adult's or a school child's brain: the registration went wrong."""
+"""Principal stretches of brains of adults and school children; beyond, the registration went wrong."""
 
 SAME_HEAD_SCALES = (0.9, 1.1)
-"""Between two images of one head nothing is stretched; what a fit says beyond that is a fit that went wrong."""
+"""Principal stretches between two images of one head, which is not stretched; beyond, the registration went wrong."""
 
 LEAST_OVERLAP = 0.8
-"""Dice of the heads in two images of one head, where both look; 0.96 to 0.99 when the registration is right."""
+"""Dice of the heads in two images of one head, in the field of view of both (docs/tools.md)."""
 
 _OVERLAP_MM = 3.0
 _TIMEOUT_S = 600
 
 
-class RegistrationError(ValueError):
+class RegistrationError(AuditProblem):
     """The brain could not be brought into the canonical frame."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from bids_refacer.volumes.smoothing import masked_mean
+
 RING_MM = 4.0
 FADE_MM = 8.0
 
@@ -33,9 +35,8 @@ def seam_correction(
     depth = ndimage.distance_transform_edt(zone[box], sampling=spacing)
     ring = ~zone[box] & (ndimage.distance_transform_edt(~zone[box], sampling=spacing) <= RING_MM)
     ring &= True if known is None else known[box]
-    weight = ndimage.gaussian_filter(ring.astype(np.float32), RING_MM / spacing)
-    total = ndimage.gaussian_filter(np.where(ring, difference[box], 0).astype(np.float32), RING_MM / spacing)
-    carried = total / np.maximum(weight, 1e-4) * np.exp(-((depth / FADE_MM) ** 2))
+    around, _ = masked_mean(difference[box].astype(np.float32), ring.astype(np.float32), RING_MM / spacing, 1e-4)
+    carried = around * np.exp(-((depth / FADE_MM) ** 2))
     correction = np.zeros(zone.shape, dtype=np.float32)
     correction[box] = np.where(zone[box], carried, 0)
     return correction

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 PADDING = 60
-"""Voxels by which pydeface's face mask is continued forward and down: as shipped it ends above the chin of many heads."""
+"""Voxels by which pydeface's face mask is continued forward and down: as shipped, it ends above many a chin."""
 
 PYDEFACE_TO_AVERAGE = np.array(
     [

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_refacer import __version__
+from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob
 from bids_refacer.audit.graph.outputs import brain_entries
 from bids_refacer.audit.graph.tool import TRUTH, build_tool
@@ -24,12 +25,12 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
     attack : how faces are painted back
     """
     workflow = Workflow(name=job.node_name)
-    inspect = Node(InspectHead(in_file=str(job.image.path)), name="inspect", mem_gb=0.5)
+    inspect = Node(InspectHead(in_file=str(job.image.path)), name=stages.INSPECT.node, mem_gb=0.5)
     extractor = BrainMask(num_threads=attack.threads, version=version("deepbet"))
-    brain = Node(extractor, name="brain", mem_gb=2.0, n_procs=attack.processes)
-    align = Node(Align(version=version("niimath")), name="align", mem_gb=1.0)
-    check = Node(CheckFace(), name="face", mem_gb=1.0)
-    publish = Node(Publish(entries=brain_entries(job)), name="publish_brain", mem_gb=0.1)
+    brain = Node(extractor, name=stages.BRAIN.node, mem_gb=2.0, n_procs=attack.processes)
+    align = Node(Align(version=version("niimath")), name=stages.ALIGN.node, mem_gb=1.0)
+    check = Node(CheckFace(), name=stages.CHECK_FACE.node, mem_gb=1.0)
+    publish = Node(Publish(entries=brain_entries(job)), name=stages.publish("brain").node, mem_gb=0.1)
     workflow.connect(
         [
             (inspect, brain, [("out_file", "in_file")]),
@@ -41,7 +42,7 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
             (brain, publish, [("details", "details")]),
         ]
     )
-    truth = Node(Truth(version=__version__), name="truth", mem_gb=2.0)
+    truth = Node(Truth(version=__version__), name=stages.TRUTH.node, mem_gb=2.0)
     of_head = [("out_file", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
     workflow.connect([(check, truth, of_head)])
     # what follows waits for the check: an image without a face leaves nothing in the output

@@ -63,6 +63,36 @@ class ImageJob:
         return self.image.label
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherJob:
+    """An image that is defaced as another one of its session was, and the tools that were run on that one.
+
+    `reference` is the audited image, `in_register` whether both are parts of one acquisition; `leader` is the part of
+    the image's own acquisition that is registered in the name of all. `names` and `reference_names` are those of
+    outputs of the image and of its reference. `native` are the tools that run on the image itself. A leader may have no
+    tools left: then only its registration is wanted.
+    """
+
+    image: HeadImage
+    leader: HeadImage
+    reference: HeadImage
+    in_register: bool
+    names: OutputNames
+    reference_names: OutputNames
+    tools: tuple[ToolJob, ...]
+    native: frozenset[str] = frozenset()
+
+    @property
+    def node_name(self) -> str:
+        """Name of its part of the graph."""
+        return node_name(self.image)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.image.label
+
+
 def node_name(image: HeadImage) -> str:
     """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
     return re.sub(r"[^0-9A-Za-z]+", "_", image.stem)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, OtherJob, ToolJob
 from bids_refacer.audit.nodes.score import label
 from bids_refacer.dataset.names import OutputNames, identifiable_dir, sidecar_of
-from bids_refacer.dataset.others import OtherImage
 from bids_refacer.dataset.sidecars import (
     brain_mask_sidecar,
     defaced_sidecar,
@@ -47,17 +46,14 @@ def defaced_entries(job: ImageJob, tool: str) -> Entries:
     }
 
 
-def other_entries(
-    other: OtherImage, names: OutputNames, reference_names: OutputNames, tool: str, *, native: bool
-) -> Entries:
+def other_entries(job: OtherJob, tool: str) -> Entries:
     """The same of an image that was defaced as its reference was, each naming where it came from."""
-    assert other.reference is not None, "images without a reference are not defaced"
+    names = job.names
     defaced, mask = names.defaced(tool), names.defacemask(tool)
-    shared: dict[str, Any] = {"reference_mask_uri": _uri(names, reference_names.defacemask(tool)), "native": native}
-    image = other_defaced_sidecar(other.image, tool, mask_uri=_uri(names, mask), **shared, **_LATER)
-    removed = other_mask_sidecar(
-        other.image, other.reference, tool, defaced_uri=_uri(names, defaced), **shared, **_LATER
-    )
+    theirs = _uri(names, job.reference_names.defacemask(tool))
+    shared: dict[str, Any] = {"reference_mask_uri": theirs, "native": tool in job.native}
+    image = other_defaced_sidecar(job.image, tool, mask_uri=_uri(names, mask), **shared, **_LATER)
+    removed = other_mask_sidecar(job.image, job.reference, tool, defaced_uri=_uri(names, defaced), **shared, **_LATER)
     return {"defaced.nii.gz": _entry(defaced, image), "defacemask.nii.gz": _entry(mask, removed)}
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
+from bids_refacer.audit.nodes.child import ChildError
+
 _DIED = (
-    "ChildError: A worker process died, probably for want of memory; what it and the others were doing then is lost: "
-    "run the same command again with a smaller --nprocs or --num-samples, or with more memory."
+    f"{ChildError.__name__}: A worker process died, probably for want of memory; what it and the others were doing "
+    "then is lost: run the same command again with a smaller --nprocs or --num-samples, or with more memory."
 )
 
 

@@ -8,6 +8,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_refacer import __version__
+from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, record_start
 from bids_refacer.audit.graph.outputs import (
     Entries,
@@ -49,17 +50,15 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     own = {} if tool.definition is None else {"definition": dict(tool.definition)}
     limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
     call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
-    deface = Node(call, name="deface", mem_gb=tool.memory_gb)
+    deface = Node(call, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
     judge = Verdict(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
         num_threads=attack.threads,
     )
-    verdict = Node(judge, name="verdict", mem_gb=2.0, n_procs=attack.processes)
+    verdict = Node(judge, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)
     reface = Node(
         Reface(
-            tool=tool.tool,
-            num_samples=attack.num_samples,
             sampler=attack.sampler,
             model=attack.model,
             seeds=list(tool.seeds),
@@ -71,15 +70,15 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             **({} if attack.steps is None else {"steps": attack.steps}),
             **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
         ),
-        name="reface",
+        name=stages.REFACE.node,
         mem_gb=4.0,
         n_procs=attack.processes,
     )
-    score = Node(Score(version=__version__), name="score", mem_gb=2.0)
+    score = Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
     content = {**record_start(job.image, tool), "KeptRefaced": attack.keep}
     record = Node(
         WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content),
-        name="record",
+        name=stages.RECORD.node,
         mem_gb=0.1,
     )
     workflow.connect(
@@ -109,7 +108,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
 
 def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Node:
     """The node that samples every image, for phenotypes; it reads what it is given and nothing waits for it."""
-    voxels = Node(FacialVoxels(version=__version__), name="voxels", mem_gb=1.0)
+    voxels = Node(FacialVoxels(version=__version__), name=stages.VOXELS.node, mem_gb=1.0)
     of_head = [("voxels", "original"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]
     workflow.connect(
         [
@@ -123,7 +122,7 @@ def _voxels(workflow: Workflow, inputs: Node, deface: Node, reface: Node) -> Nod
 
 def _publish(workflow: Workflow, made_by: Node, record: Node, kind: str, entries: Entries) -> None:
     """Connect a publishing node between the node that makes files and the record that lists them."""
-    publish = Node(Publish(entries=entries), name=f"publish_{kind}", mem_gb=0.1)
+    publish = Node(Publish(entries=entries), name=stages.publish(kind).node, mem_gb=0.1)
     workflow.connect(made_by, "files", publish, "files")
     workflow.connect(made_by, "details", publish, "details")
     workflow.connect(publish, "out_files", record, f"{kind}_files")

@@ -13,7 +13,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.publish import sizes, write_json
 from bids_refacer.dataset.records import DefacedRecord
-from bids_refacer.defacers.qc import defacing_qc
+from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
@@ -83,7 +83,7 @@ class Carry(SimpleInterface):
         write_scan(defaced, scan, stored)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
-        details["QualityControl"] = defacing_qc(scan.values, scan.affine, removed, brain)
+        details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
         if not removed.any():
             details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
         details["RunTime"] = round(time.perf_counter() - started, 2)

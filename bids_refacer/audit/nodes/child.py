@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bids_refacer.problems import AuditProblem
 from bids_refacer.processes import package_environment, run_with_progress
 
 
-class ChildError(RuntimeError):
+class ChildError(AuditProblem):
     """A child command failed; the message is the sentence that it ended with."""
 
 

@@ -22,7 +22,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.defacers import DEFACERS, DefacerError
 from bids_refacer.defacers.run_program import no_space, time_limit
-from bids_refacer.defacers.user import make_tool
+from bids_refacer.defacers.tools_file import make_tool
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 

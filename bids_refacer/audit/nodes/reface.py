@@ -20,10 +20,8 @@ _OPTIONS = ("Model", "Sampler", "Steps", "Device", "Attack")  # of the attack's 
 class _RefaceInput(CommandLineInputSpec):
     defaced = File(exists=True, mandatory=True, argstr="%s", position=0, desc="the defaced image, all that it is given")
     out_dir = traits.Str("refaced", usedefault=True, argstr="%s", position=1)
-    tool = traits.Str(mandatory=True, argstr="--tool %s")
     replaces = traits.Bool(False, usedefault=True, argstr="--replaces", desc="whether the tool put another face there")
     attack = traits.Str(argstr="--attack %s", desc="level of the attack on replaced faces")
-    num_samples = traits.Int(mandatory=True, argstr="--num-samples %d")
     sampler = traits.Str(mandatory=True, argstr="--sampler %s")
     steps = traits.Int(argstr="--steps %d", desc="the model's own when not given")
     model = traits.Str(mandatory=True, argstr="--model %s")
@@ -66,7 +64,7 @@ class Reface(CommandLine):
         report = json.loads((folder / self.inputs.out_dir / "attack.json").read_text())
         report.pop("Seeds", None)  # each sample's sidecar names its own
         options = {name: report.pop(name) for name in _OPTIONS if name in report}
-        options["NumSamples"] = self.inputs.num_samples
+        options["NumSamples"] = len(self.inputs.seeds)
         given = command[command.index(about) + 2 :]
         said = " ".join(["python -m bids_refacer.cli.reface DEFACED OUT_DIR", *given])
         (folder / "details.json").write_text(json.dumps({"Command": said, "Options": options, **report}))
@@ -75,7 +73,7 @@ class Reface(CommandLine):
     def _list_outputs(self) -> dict[str, Any]:
         folder = Path(os.getcwd())
         out = folder / self.inputs.out_dir
-        samples = [str(out / f"sample-{number}.nii.gz") for number in range(1, self.inputs.num_samples + 1)]
+        samples = [str(out / f"sample-{number}.nii.gz") for number in range(1, len(self.inputs.seeds) + 1)]
         mean, average = str(out / "mean.nii.gz"), str(out / "average.nii.gz")
         return {
             "files": [*samples, mean, average],

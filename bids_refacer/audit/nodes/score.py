@@ -21,8 +21,8 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import Key, Scores, score_candidates
 from bids_refacer.surfaces.skin import read_skin
 from bids_refacer.volumes.grid import Alignment

@@ -9,8 +9,8 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObje
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
+from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
-from bids_refacer.surfaces.identity import map_face, write_face_map
 from bids_refacer.surfaces.score import original_skin, true_face
 from bids_refacer.surfaces.skin import write_skin
 from bids_refacer.surfaces.verdicts import brain_measures
@@ -43,7 +43,7 @@ class Truth(SimpleInterface):
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
         alignment, values = Alignment.from_json(Path(given.alignment)), scan.values
         skin = original_skin(values, scan.affine)
-        _, face, _ = true_face(skin, scan.affine, alignment)
+        face = true_face(skin, scan.affine, alignment).patch
         surface, face_map = folder / "original.surf.gii", folder / "original.npz"
         (folder / "voxels").mkdir(exist_ok=True)
         voxels = folder / "voxels" / "original.npz"

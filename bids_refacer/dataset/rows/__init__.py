@@ -1,1 +1,1 @@
-"""Typed rows of every table of the output."""
+"""Tables: the one reader of their text, and a dataclass for the rows of each table of the output."""

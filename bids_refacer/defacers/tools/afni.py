@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from bids_refacer.defacers.external import Program, missing_program, probe, run_external
+from bids_refacer.defacers.installed import missing_program, printed_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
@@ -17,7 +18,7 @@ _PROGRAM = "@afni_refacer_run"
 
 
 def _version() -> str:
-    return probe(["afni", "-ver"], r"AFNI_([\w.]+)")
+    return printed_version(["afni", "-ver"], r"AFNI_([\w.]+)")
 
 
 def run(
@@ -34,16 +35,16 @@ def run(
         name=f"{_PROGRAM} -mode_{mode}",
         action=action,
         command=[_PROGRAM, "-input", "source.nii.gz", f"-mode_{mode}", "-no_images", "-prefix", "afni.nii.gz"],
-        shown=f"{_PROGRAM} -input ANAT -mode_{mode} -no_images -prefix OUT",
+        sidecar_command=f"{_PROGRAM} -input ANAT -mode_{mode} -no_images -prefix OUT",
         # with one mode the prefix is the name; some versions put the mode into it, as -mode_all does
-        outputs=("afni.nii.gz", f"afni.{mode}.nii.gz", f"afni.nii.gz.{mode}.nii.gz"),
+        output_patterns=("afni.nii.gz", f"afni.{mode}.nii.gz", f"afni.nii.gz.{mode}.nii.gz"),
     )
     details = {
         "Version": _version(),
         "Options": {"mode": mode, "shell": "the program's default"},
         "Registration": "AFNI 3dAllineate (9 parameters, to MNI152_2009)",
     }
-    return run_external(program, scan, brain_mask, work_dir, details)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 def _entry(mode: str, action: Literal["removes", "replaces"]) -> Defacer:

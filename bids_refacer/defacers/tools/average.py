@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer import __version__
-from bids_refacer.defacers.qc import defacing_qc
-from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, missing_package, package_version
+from bids_refacer.defacers.installed import missing_package, package_version
+from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, replace_region
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.nifti import Scan
 from bids_refacer.volumes.seam import FADE_MM, seam_correction
 from bids_refacer.volumes.templates import asset
 
@@ -44,10 +44,8 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Command": "bids_refacer --deface-tools average",
         "Options": {"zone": "face_zone.nii.gz", "head": "average_head.nii.gz", "seam_fade_mm": FADE_MM},
         "Registration": f"brain to average brain, niimath {package_version('niimath')} -allineate (12 parameters)",
-        "QualityControl": defacing_qc(values, scan.affine, zone, brain_mask),
     }
-    stored = np.where(zone, to_stored(scan, painted), scan.stored)
-    return DefaceResult(stored=stored, removed=zone, details=details)
+    return replace_region(scan, zone, painted, brain_mask, details)
 
 
 AVERAGE = Defacer(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, missing_package, remove
+from bids_refacer.defacers.installed import missing_package
+from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
 
@@ -157,7 +158,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Options": {"threshold": KEPT, "weights_sha256": SHA256},
         "MaskThreshold": "0.5 (the program multiplies by the interpolated mask; kept voxels stay bit-identical here)",
     }
-    return remove(scan, ~kept, brain_mask, details)
+    return zero_region(scan, ~kept, brain_mask, details)
 
 
 def _missing() -> str | None:

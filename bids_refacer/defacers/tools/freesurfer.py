@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.defacers.external import Program, missing_program, probe, run_external, written_version
+from bids_refacer.defacers.installed import missing_program, printed_version, written_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
@@ -34,27 +35,27 @@ def atlases() -> tuple[Path, Path] | None:
 
 
 def _mri_deface_version() -> str:
-    return probe(["mri_deface", "--version"], r"v?(\d+\.\d+(?:\.\d+)?)")
+    return printed_version(["mri_deface", "--version"], r"v?(\d+\.\d+(?:\.\d+)?)")
 
 
 def run_mri_deface(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
     """Run ``mri_deface``; see ``Defacer.run``."""
-    found = atlases()
-    if found is None:
+    files = atlases()
+    if files is None:
         raise DefacerError(f"The tool mri_deface needs {' and '.join(_ATLASES)}: {_GET_ATLASES}.")
     program = Program(
         name="mri_deface",
         action="removes",
-        command=["mri_deface", "source.nii.gz", *map(str, found), "defaced.nii.gz"],
-        shown=f"mri_deface ANAT {' '.join(_ATLASES)} OUT",
-        outputs=("defaced.nii.gz",),
+        command=["mri_deface", "source.nii.gz", *map(str, files), "defaced.nii.gz"],
+        sidecar_command=f"mri_deface ANAT {' '.join(_ATLASES)} OUT",
+        output_patterns=("defaced.nii.gz",),
     )
     details = {
         "Version": _mri_deface_version(),
         "Options": {"atlases": list(_ATLASES)},
         "Registration": "mri_deface (linear, to its atlas)",
     }
-    return run_external(program, scan, brain_mask, work_dir, details)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 def _missing_mri_deface() -> str | None:
@@ -91,23 +92,23 @@ def _freesurfer_version() -> str:
 
 
 def run_mideface(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
-    """Run ``mideface``, which fills with the value of air unless told to fill with zero; see ``Defacer.run``."""
+    """Run ``mideface``, which fills with the value of air without ``--fill-zero``; see ``Defacer.run``."""
     threads = os.environ.get("OMP_NUM_THREADS") or "1"
     arguments = ["--i", "source.nii.gz", "--o", "defaced.nii.gz", "--facemask", "mask.nii.gz", "--odir", "log"]
     program = Program(
         name="mideface",
         action="removes",
         command=["mideface", *arguments, "--fill-zero", "--threads", threads],
-        shown="mideface --i ANAT --o OUT --facemask MASK --odir DIR --fill-zero",
-        outputs=("defaced.nii.gz",),
-        mask="mask.nii.gz",
+        sidecar_command="mideface --i ANAT --o OUT --facemask MASK --odir DIR --fill-zero",
+        output_patterns=("defaced.nii.gz",),
+        mask_file="mask.nii.gz",
     )
     details = {
         "Version": _freesurfer_version(),
         "Options": {"fill": "zero", "ears": True, "forehead": False},
         "Registration": "SAMSEG (as mideface calls it)",
     }
-    return run_external(program, scan, brain_mask, work_dir, details)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 def _missing_mideface() -> str | None:

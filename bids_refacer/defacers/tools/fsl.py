@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.defacers.external import Program, missing_program, run_external, written_version
+from bids_refacer.defacers.installed import missing_program, written_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
@@ -24,13 +25,13 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         name="fsl_deface",
         action="removes",
         command=["fsl_deface", "source.nii.gz", "defaced.nii.gz", "-d", "mask.nii.gz"],
-        shown="fsl_deface ANAT OUT -d MASK",
-        outputs=("defaced.nii.gz",),
-        mask="mask.nii.gz",
+        sidecar_command="fsl_deface ANAT OUT -d MASK",
+        output_patterns=("defaced.nii.gz",),
+        mask_file="mask.nii.gz",
         environ={"FSLOUTPUTTYPE": "NIFTI_GZ"},
     )
     details = {"Version": _version(), "Options": {"bet_f": 0.5}, "Registration": "FSL FLIRT (as fsl_deface calls it)"}
-    return run_external(program, scan, brain_mask, work_dir, details)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 FSL_DEFACE = Defacer(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.defacers.external import Program, missing_program, run_external, written_version
+from bids_refacer.defacers.installed import missing_program, written_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
@@ -23,16 +24,16 @@ def _version() -> str:
 
 
 def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
-    """Run ``run_mri_reface.sh``, which wants plain ``.nii``, and be told the contrast; see ``Defacer.run``."""
+    """Run ``run_mri_reface.sh``, which takes plain ``.nii``, and the contrast as an option; see ``Defacer.run``."""
     threads = os.environ.get("OMP_NUM_THREADS") or "1"
     kind = next((kind for kind in ("FLAIR", "T2", "PD") if f"_{kind}" in scan.path.name), "T1")
     program = Program(
         name="mri_reface",
         action="replaces",
         command=[_PROGRAM, "source.nii", "refaced", "-imType", kind, "-saveQCRenders", "0", "-threads", threads],
-        shown=f"{_PROGRAM} ANAT OUT_DIR -imType {kind} -saveQCRenders 0",
-        outputs=("refaced/source_deFaced.nii", "refaced/*deFaced*.nii*"),
-        source="source.nii",
+        sidecar_command=f"{_PROGRAM} ANAT OUT_DIR -imType {kind} -saveQCRenders 0",
+        output_patterns=("refaced/source_deFaced.nii", "refaced/*deFaced*.nii*"),
+        input_file="source.nii",
         prepare=lambda folder: (folder / "refaced").mkdir(),
     )
     details = {
@@ -40,7 +41,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Options": {"imType": kind},
         "Registration": "ANTs and NiftyReg (as mri_reface calls them)",
     }
-    return run_external(program, scan, brain_mask, work_dir, details)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 MRI_REFACE = Defacer(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from bids_refacer.defacers.installed import missing_package, package_version
+from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.run_program import run_program
-from bids_refacer.defacers.template import load_mask, pydeface_files, register_to_template, sample_mask
-from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
+from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, write_volume
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
@@ -31,7 +32,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         **registration,
         "MaskThreshold": "0.5 (pydeface multiplies by the interpolated mask; kept voxels stay bit-identical here)",
     }
-    return remove(scan, ~kept, brain_mask, details)
+    return zero_region(scan, ~kept, brain_mask, details)
 
 
 def flirt_is_here() -> bool:
@@ -39,8 +40,8 @@ def flirt_is_here() -> bool:
     return bool(shutil.which("flirt") and shutil.which("fsl") and os.environ.get("FSLDIR"))
 
 
-def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The unmodified program; it leaves its warped mask behind when told not to clean up."""
+def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, object]]:
+    """The unmodified program; with ``--nocleanup`` it leaves its warped mask behind."""
     write_volume(work_dir / "source.nii.gz", scan.values, scan.affine, np.float32)
     # Names relative to the work folder: pydeface derives others by replacing ".nii" anywhere in the path.
     arguments = ["source.nii.gz", "--outfile", "defaced.nii.gz", "--force", "--nocleanup"]
@@ -57,8 +58,8 @@ def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]
     return mask.reshape(scan.stored.shape) >= 0.5, registration
 
 
-def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """pydeface's steps with niimath's registration in the place of FLIRT's, and the other way round (`register_to_template`)."""
+def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, object]]:
+    """pydeface's steps with niimath instead of FLIRT, and the head registered to the template, not the other way."""
     template, mask_file = pydeface_files()
     source = work_dir / "source.nii"
     write_volume(source, scan.values, scan.affine, np.float32)

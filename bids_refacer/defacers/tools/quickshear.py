@@ -7,14 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.defacers.tool import (
-    Defacer,
-    DefacerError,
-    DefaceResult,
-    missing_package,
-    package_version,
-    remove,
-)
+from bids_refacer.defacers.installed import missing_package, package_version
+from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
 
@@ -44,7 +38,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Command": f"quickshear ANAT BRAIN_MASK OUT {BUFFER_VOXELS}",
         "Options": {"buffer_voxels": BUFFER_VOXELS, "brain_mask": f"deepbet {package_version('deepbet')}"},
     }
-    return remove(scan, ~kept, brain_mask, details)
+    return zero_region(scan, ~kept, brain_mask, details)
 
 
 QUICKSHEAR = Defacer(

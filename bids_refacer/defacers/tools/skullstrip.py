@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
+from bids_refacer.defacers.installed import missing_package, package_version
+from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
 
@@ -19,7 +20,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Command": "deepbet.BrainExtraction(no_gpu=True).run(ANAT)",
         "Options": {"threshold": 0.5, "n_dilate": 0},
     }
-    return remove(scan, ~brain_mask, brain_mask, details)
+    return zero_region(scan, ~brain_mask, brain_mask, details)
 
 
 SKULLSTRIP = Defacer(

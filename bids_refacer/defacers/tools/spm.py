@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer import __version__
-from bids_refacer.defacers.external import Program, probe, run_external
-from bids_refacer.defacers.tool import Defacer, DefaceResult, missing_package, package_version, remove
+from bids_refacer.defacers.installed import missing_package, package_version, printed_version
+from bids_refacer.defacers.program_tool import Program, deface_with_program
+from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
 
@@ -59,7 +60,7 @@ def run_rule(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir:
             f"SPM's affine registration to its tissue maps"
         ),
     }
-    return remove(scan, removed_by_rule(scan.stored.shape, scan.affine, alignment), brain_mask, details)
+    return zero_region(scan, removed_by_rule(scan.stored.shape, scan.affine, alignment), brain_mask, details)
 
 
 SPM_RULE = Defacer(
@@ -85,10 +86,10 @@ def _launcher() -> tuple[str, str] | None:
 
 
 def _version() -> str:
-    found = _launcher()
-    if found is None or found[1] == "matlab":
+    launcher = _launcher()
+    if launcher is None or launcher[1] == "matlab":
         return "unknown"
-    return probe([found[0], "--version"], r"(SPM\d+[^\n,]*)")
+    return printed_version([launcher[0], "--version"], r"(SPM\d+[^\n,]*)")
 
 
 def run_spm(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
@@ -100,18 +101,14 @@ def run_spm(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: 
         name="spm_deface",
         action="removes",
         command=[name, "batch", "job.m"] if kind == "standalone" else [name, "-batch", code],
-        shown="spm_deface({ANAT})",
-        outputs=("anon_source.nii",),
-        source="source.nii",
-        floats=True,
-        prepare=lambda folder: _write(folder / "job.m", batch),
+        sidecar_command="spm_deface({ANAT})",
+        output_patterns=("anon_source.nii",),
+        input_file="source.nii",
+        float_input=True,
+        prepare=lambda folder: (folder / "job.m").write_text(batch),
     )
     details = {"Version": _version(), "Options": {"launcher": name}, "Registration": "SPM affine, to its tissue maps"}
-    return run_external(program, scan, brain_mask, work_dir, details)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+    return deface_with_program(program, scan, brain_mask, work_dir, details)
 
 
 def _missing() -> str | None:

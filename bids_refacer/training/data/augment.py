@@ -98,7 +98,7 @@ def apply_pose(
     mirror = np.diag([-1.0 if draw.flip else 1.0, 1.0, 1.0])
     to_source = mirror @ draw.matrix * (target / spacing)
     start = to_source @ ((1 - np.array(shape)) / 2) + mirror @ draw.shift / spacing + (np.array(volume.shape) - 1) / 2
-    return ndimage.affine_transform(source, to_source, start, output_shape=shape, order=order, cval=cval)
+    return np.asarray(ndimage.affine_transform(source, to_source, start, output_shape=shape, order=order, cval=cval))
 
 
 def size_factor(draw: Augmentation) -> float:
@@ -131,11 +131,13 @@ def apply_intensity(values: np.ndarray, spacing: int, draw: Augmentation, brain:
         real, imaginary = level * rng.standard_normal((2, *unit.shape), dtype=np.float32)
         unit = np.hypot(unit + real, imaginary)
     gain = before / max(float(np.median(unit[brain])), 1e-3)
-    return (np.clip(unit * gain, 0, 1) * 2 - 1).astype(np.float32)
+    return np.asarray((np.clip(unit * gain, 0, 1) * 2 - 1).astype(np.float32))
 
 
 def _bias(knots: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Trilinear field through 3 x 3 x 3 values over a grid, float32."""
     zoom = np.array(knots.shape) / np.array(shape)
     start = 0.5 * zoom - 0.5
-    return ndimage.affine_transform(knots.astype(np.float32), zoom, start, output_shape=shape, order=1, mode="nearest")
+    return np.asarray(
+        ndimage.affine_transform(knots.astype(np.float32), zoom, start, output_shape=shape, order=1, mode="nearest")
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,28 @@ from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.training import checkpoint
 from bids_refacer.training.data.examples import Item, attacked, coarse_item, draw_example, fine_item
 from bids_refacer.training.data.heads import Head
+from bids_refacer.training.data.regions import KINDS
 
 
-class Items(Dataset):
-    """Item i is the i-th training example of a run, ready for its stage."""
+class Items(Dataset[Item]):
+    """Item i is the i-th training example of a run, ready for its stage.
 
-    def __init__(self, heads: list[Head], priors: list[LinearPrior], stage: StageConfig, seed: int, crop: int) -> None:
-        self.heads, self.priors, self.stage, self.seed, self.crop = heads, priors, stage, seed, crop
+    Parameters
+    ----------
+    priors : one for each fold of the heads
+    kinds : shares of the kinds of regions that are removed
+    """
+
+    def __init__(
+        self,
+        heads: list[Head],
+        priors: list[LinearPrior],
+        stage: StageConfig,
+        seed: int,
+        crop: int,
+        kinds: Mapping[str, float] = KINDS,
+    ) -> None:
+        self.heads, self.priors, self.stage, self.seed, self.crop, self.kinds = heads, priors, stage, seed, crop, kinds
 
     def __len__(self) -> int:
         return 2**31
@@ -29,14 +45,14 @@ class Items(Dataset):
     def __getitem__(self, index: int) -> Item:
         if get_worker_info() is not None:
             torch.set_num_threads(1)  # loader workers share the machine with the network
-        example = draw_example(self.heads, self.seed, index)
+        example = draw_example(self.heads, self.seed, index, self.kinds)
         found = attacked(example, self.priors[example.fold])
-        if self.stage.augmentation == 0:
+        if self.stage.draws == "fields":
             return coarse_item(found)
         return fine_item(found, np.random.default_rng([self.seed, index, 1]), self.stage.augmentation, self.crop)
 
 
-class KeptItems(Dataset):
+class KeptItems(Dataset[Item]):
     """The first `count` items of a dataset, made once, kept on the disk in half precision, and used again and again.
 
     To make an item takes a second or two of a processor; a GPU learns from dozens in that time. Every other time an

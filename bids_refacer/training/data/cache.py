@@ -5,36 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-
-from bids_refacer.dataset.images import HeadImage, find_images, participant_labels
-from bids_refacer.environment import make_private
+from bids_refacer.dataset.images import find_images, participant_labels
 from bids_refacer.files import unfinished
 from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.settings import TrainSettings
-from bids_refacer.training.data.heads import Head, head_file, load_head, make_head, save_head
-from bids_refacer.training.data.preflight import (
+from bids_refacer.training.data.heads import Head, head_file, load_head
+from bids_refacer.training.data.measurements import ImageFacts, examine
+from bids_refacer.training.data.priors import cross_fitted_priors, load_priors, save_priors, stored_mark
+from bids_refacer.training.data.selection import (
+    TRAIN,
     Dropped,
-    Facts,
-    Image,
     Limits,
-    PreflightError,
+    TrainingDataError,
     decide,
     flagged,
-    nose_cut,
     read_rows,
     splits,
     write_dropped,
 )
-from bids_refacer.training.data.priors import cross_fitted_priors, load_priors, save_priors, stored_mark
-from bids_refacer.training.data.split import TRAIN
-from bids_refacer.volumes.brain import extract_brain, require_face
-from bids_refacer.volumes.nifti import ImageError, read_scan
-from bids_refacer.volumes.registration import RegistrationError, align_brain
 
 LEAST_HEADS = 10
 LEAST_PEOPLE = 2  # the linear estimate is fitted without the participant that it is used on
@@ -52,36 +44,46 @@ class Entry:
     voxels_sha256: str
 
 
-def prepare(settings: TrainSettings, say: Say, again: bool = False) -> list[Entry]:
+def listing_of(out: Path) -> Path:
+    """The list of the heads of a training, in its folder."""
+    return out / "heads.json"
+
+
+def listed_heads(out: Path) -> list[Entry]:
+    """The heads of a training, in the order in which they are trained on, by the list in its folder."""
+    return [Entry(**entry) for entry in json.loads(listing_of(out).read_text())["heads"]]
+
+
+def prepare(settings: TrainSettings, say: Say, anew: bool = False) -> list[Entry]:
     """The heads of the dataset, in the order in which they are trained on.
 
     The dataset is looked at once; later calls take what OUT/heads.json says, so that a training goes on also where
-    the dataset is not, unless it is asked for `again` or settings of the preparation have changed.
+    the dataset is not, unless `anew` is true or settings of the preparation have changed.
 
     Raises
     ------
-    PreflightError
+    TrainingDataError
         When there is no dataset, or too little in it to train on.
     """
-    listing = settings.out / "heads.json"
+    listing = listing_of(settings.out)
     wanted = {name: getattr(settings, name) for name in _PREPARING}
-    if listing.exists() and not again:
-        content = json.loads(listing.read_text())
-        if content["settings"] == wanted:
-            entries = [Entry(**entry) for entry in content["heads"]]
+    if listing.exists() and not anew:
+        if json.loads(listing.read_text())["settings"] == wanted:
+            entries = listed_heads(settings.out)
             say(f"{len(entries)} heads of an earlier preparation ({listing}); --prepare-only looks at the data again.")
             return entries
-    entries = _look(settings, say)
+    entries = _examine_dataset(settings, say)
     settings.out.mkdir(parents=True, exist_ok=True)
-    _write(listing, json.dumps({"settings": wanted, "heads": [vars(e) for e in entries]}, indent=1) + "\n")
+    with unfinished(listing) as temporary:
+        temporary.write_text(json.dumps({"settings": wanted, "heads": [vars(e) for e in entries]}, indent=1) + "\n")
     return entries
 
 
-def _look(settings: TrainSettings, say: Say) -> list[Entry]:
+def _examine_dataset(settings: TrainSettings, say: Say) -> list[Entry]:
     """Examine every image, say what is left out, write dropped.tsv."""
     bids_dir = settings.bids_dir
     if not bids_dir.is_dir():
-        raise PreflightError(f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.")
+        raise TrainingDataError(f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.")
     selection = find_images(bids_dir)
     labels = sorted({*participant_labels(bids_dir), *(image.participant for image in selection.images)})
     rows = read_rows(bids_dir, labels)
@@ -90,73 +92,59 @@ def _look(settings: TrainSettings, say: Say) -> list[Entry]:
     dropped = [
         Dropped(participant=p.participant, bids_path=p.bids_path or "", reason=p.message) for p in selection.problems
     ]
-    facts = []
+    measured = []
     for number, image in enumerate(selection.images, 1):
         reason = flagged(rows[image.participant], split[image.participant], limits)
         if reason:
             dropped.append(Dropped(participant=image.participant, bids_path=image.bids_path, reason=reason))
         else:
             say(f"{number} of {len(selection.images)}: {image.bids_path}")
-            facts.append(examine(image, settings.out / "cache"))
-    kept, more = decide(facts, rows, settings.keep_cut_faces)
+            measured.append(examine(image, settings.out / "cache"))
+    kept, more = decide(measured, rows, settings.keep_cut_faces)
+    dropped += more
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_dropped(settings.out / "dropped.tsv", [*dropped, *more])
-    _report(kept, [*dropped, *more], split, settings.out, say)
-    return [
-        Entry(
-            name=fact.image.name,
-            participant=fact.image.participant,
-            split=split[fact.image.participant],
-            voxels_sha256=fact.voxels_sha256,
-        )
-        for fact in kept
-    ]
+    write_dropped(settings.out / "dropped.tsv", dropped)
+    entries = [_entry(facts, split) for facts in kept]
+    _say_left_out(dropped, say)
+    table = settings.out / "dropped.tsv"
+    say(f"{_count(entries)}; {len(dropped)} left out (see {table}).")
+    _require_enough(entries, table)
+    return entries
 
 
-def _report(kept: Sequence[Facts], dropped: Sequence[Dropped], split: dict[str, str], out: Path, say: Say) -> None:
+def _entry(facts: ImageFacts, split: Mapping[str, str]) -> Entry:
+    image = facts.image
+    return Entry(
+        name=image.name,
+        participant=image.participant,
+        split=split[image.participant],
+        voxels_sha256=facts.voxels_sha256,
+    )
+
+
+def _say_left_out(dropped: Sequence[Dropped], say: Say) -> None:
     for item in sorted(dropped, key=lambda d: (d.participant, d.bids_path)):
         say(f"Left out: {item.bids_path or 'sub-' + item.participant}. {item.reason}")
-    heads = Counter(split[fact.image.participant] for fact in kept)
-    people = Counter(split[label] for label in {fact.image.participant for fact in kept})
-    said = (
-        ", ".join(f"{heads[name]} {name} heads of {people[name]} participants" for name in sorted(heads)) or "0 heads"
-    )
-    say(f"{said}; {len(dropped)} left out (see {out / 'dropped.tsv'}).")
-    if heads[TRAIN] < LEAST_HEADS or people[TRAIN] < LEAST_PEOPLE:
-        raise PreflightError(
-            f"{heads[TRAIN]} heads of {people[TRAIN]} participants to train on, and at least {LEAST_HEADS} heads of "
-            f"{LEAST_PEOPLE} are needed: {out / 'dropped.tsv'} says why the others are left out."
+
+
+def _participants(entries: Sequence[Entry], split: str) -> int:
+    return len({entry.participant for entry in entries if entry.split == split})
+
+
+def _count(entries: Sequence[Entry]) -> str:
+    """``4 train heads of 3 participants, 2 val heads of 1 participants``."""
+    heads = Counter(entry.split for entry in entries)
+    counts = [f"{heads[name]} {name} heads of {_participants(entries, name)} participants" for name in sorted(heads)]
+    return ", ".join(counts) or "0 heads"
+
+
+def _require_enough(entries: Sequence[Entry], table: Path) -> None:
+    heads, people = sum(entry.split == TRAIN for entry in entries), _participants(entries, TRAIN)
+    if heads < LEAST_HEADS or people < LEAST_PEOPLE:
+        raise TrainingDataError(
+            f"{heads} heads of {people} participants to train on, and at least {LEAST_HEADS} heads of "
+            f"{LEAST_PEOPLE} are needed: {table} says why the others are left out."
         )
-
-
-def examine(image: HeadImage, cache: Path) -> Facts:
-    """Facts about an image and its head in the cache: from an earlier call when the image file is the same."""
-    make_private(cache)
-    name = image.path.name.split(".")[0].removesuffix("_T1w")
-    told = Image(name=name, participant=image.participant, bids_path=image.bids_path)
-    note = cache / f"{name}.json"
-    file_sha256 = _sha256(image.path)
-    if note.exists():
-        known = Facts.read(note)
-        if known.file_sha256 == file_sha256 and (known.problem or head_file(cache, name).exists()):
-            return known
-    facts = _measure(told, image.path, file_sha256, cache)
-    facts.write(note)
-    return facts
-
-
-def _measure(image: Image, path: Path, file_sha256: str, cache: Path) -> Facts:
-    try:
-        scan = read_scan(path)
-        brain = extract_brain(scan.values, scan.affine, name=path)
-        alignment = align_brain(scan.values, scan.affine, brain)
-        require_face(scan.values, scan.affine, brain, alignment, name=path)
-        head = make_head(image.name, scan.values, scan.affine, brain, alignment)
-    except (ImageError, RegistrationError, ValueError) as error:
-        return Facts(image=image, file_sha256=file_sha256, problem=str(error))
-    save_head(head, cache)
-    voxels = hashlib.sha256(np.ascontiguousarray(head.stored).data).hexdigest()
-    return Facts(image=image, file_sha256=file_sha256, voxels_sha256=voxels, nose_cut=nose_cut(head))
 
 
 def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
@@ -164,7 +152,7 @@ def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
 
     Raises
     ------
-    PreflightError
+    TrainingDataError
         When one is not in the cache, or cannot be read.
     """
     heads = []
@@ -175,34 +163,21 @@ def load_heads(entries: Sequence[Entry], split: str, out: Path) -> list[Head]:
                 heads.append(load_head(path))
             except Exception as error:  # numpy has one of its own for an empty, a cut and a foreign file
                 path.with_suffix(".json").unlink(missing_ok=True)
-                raise PreflightError(
+                raise TrainingDataError(
                     f"The cached head {path} cannot be read ({error}): make it anew with --prepare-only."
                 ) from error
     return heads
 
 
-def data_mark(entries: Sequence[Entry]) -> str:
+def heads_sha256(entries: Sequence[Entry]) -> str:
     """Start of the SHA-256 of what is trained on: names, splits and voxels, in order."""
     return hashlib.sha256(json.dumps([vars(e) for e in entries]).encode()).hexdigest()[:12]
 
 
-def cached_priors(heads: list[Head], mark: str, settings: TrainSettings) -> list[LinearPrior]:
+def cached_priors(heads: list[Head], sha256: str, settings: TrainSettings) -> list[LinearPrior]:
     """The cross-fitted priors, made on the first call, and again when heads or settings have changed."""
     target = settings.out / "priors.npz"
-    mark = json.dumps([mark, settings.modes, settings.ridge])
+    mark = json.dumps([sha256, settings.modes, settings.ridge])
     if stored_mark(target) != mark:
         save_priors(cross_fitted_priors(heads, settings.modes, settings.ridge), target, mark)
     return load_priors(target)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-
-
-def _write(path: Path, text: str) -> None:
-    with unfinished(path) as temporary:
-        temporary.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,30 +10,21 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from bids_refacer.refacing.canonical import Canonical, canonical_head
-from bids_refacer.refacing.conditioning import (
-    Level,
-    as_tensor,
-    condition_volume,
-    linear_fields,
-    pyramid,
-    render,
-    residual_scale,
-    upsample,
-    working_box,
-)
-from bids_refacer.refacing.fields import skin_certain, skin_field, tissue_field
+from bids_refacer.refacing.conditioning import condition_volume, render, residual_scale, upsample, working_box
+from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
+from bids_refacer.refacing.estimate import linear_fields
+from bids_refacer.refacing.fields import Fields, skin_certain, skin_field, tissue_field, to_torch
 from bids_refacer.refacing.prior import LinearPrior
-from bids_refacer.refacing.unknown import NothingRemovedError
+from bids_refacer.refacing.unknown import Level, NothingRemovedError
 from bids_refacer.training.data.augment import Augmentation, apply_intensity, apply_pose, draw_augmentation, size_factor
 from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.data.priors import folds_of
-from bids_refacer.training.data.regions import draw_region
+from bids_refacer.training.data.regions import KINDS, draw_region
 from bids_refacer.volumes.grid import pool
 
 Box = tuple[slice, slice, slice]
 
-AIR = -0.94
+ZEROED_BELOW = -0.94
 """Model intensity under which a voxel counts as zeroed background."""
 
 BOX_MULTIPLE = 8
@@ -101,29 +93,32 @@ class Attacked:
     """An example, and what an attack makes of its defaced image: `level` is `view` on the 4 mm grid."""
 
     truth: Example
-    view: Canonical
+    view: DefacedHead
     level: Level
 
     @property
     def unknown(self) -> np.ndarray:
         """(48, 64, 64) bool, to be painted."""
-        return np.asarray(self.level.unknown[0, 0].numpy() > 0)
+        return self.level.unknown
 
 
-def draw_example(heads: list[Head], seed: int, step: int) -> Example:
-    """The example of a step: a head, an unknown region, a pose and an intensity augmentation, all from one seed."""
+def draw_example(heads: list[Head], seed: int, step: int, kinds: Mapping[str, float] = KINDS) -> Example:
+    """The example of a step: a head, an unknown region, a pose and an intensity augmentation, all from one seed.
+
+    `kinds` are the shares of the regions' kinds (`regions.draw_region`).
+    """
     rng = np.random.default_rng([seed, step])
     index = int(rng.integers(len(heads)))
     head, fold = heads[index], int(folds_of(heads)[index])
     draw = draw_augmentation(rng)
-    region = draw_region(head, rng)
+    region = draw_region(head, rng, kinds)
     zeroed_air = rng.random() < 0.5  # scanners and tools that write exact zeros: air and removed cannot be told apart
     values = apply_pose(head.values, SPACING, draw, SPACING, cval=-1.0)
     seen = apply_pose(head.seen.astype(np.float32), SPACING, draw, SPACING) > 0.99
     # as in an attack: a voxel is known only when all that it is interpolated from is
     known = seen & (apply_pose(region.astype(np.float32), SPACING, draw, SPACING) < 0.01)
     if zeroed_air:
-        known &= ~ndimage.binary_opening(values < AIR, iterations=SOLID_VOXELS)
+        known &= ~ndimage.binary_opening(values < ZEROED_BELOW, iterations=SOLID_VOXELS)
     brain = apply_pose(head.brain.astype(np.float32), SPACING, draw, SPACING) > 0.5
     values = apply_intensity(np.where(seen, values, -1), SPACING, draw, brain)
     skin = skin_field(
@@ -137,41 +132,31 @@ def draw_example(heads: list[Head], seed: int, step: int) -> Example:
 def attacked(example: Example, prior: LinearPrior) -> Attacked:
     """The example as an attack finds it; nothing is unknown where no tissue is missing."""
     try:
-        view = canonical_head(
-            example.values,
-            example.known,
-            example.seen,
-            prior,
-            spacing=SPACING,
-            coarsest=FIELD_SPACING,
-            anchored=True,
-            shares=False,
-        )
+        seen = Level(example.values, example.known, example.seen & ~example.known, SPACING)
+        view = estimated_head(seen, prior, "kriged", shares=False)
     except NothingRemovedError:
-        nowhere = np.zeros_like(example.known)
-        level = pyramid(example.values, example.seen, nowhere, SPACING, FIELD_SPACING)[FIELD_SPACING]
-        view = Canonical(example.values, example.seen, nowhere, linear_fields(prior, level))
-    level = pyramid(view.values, view.known, view.unknown, SPACING, FIELD_SPACING)[FIELD_SPACING]
-    return Attacked(example, view, level)
+        whole = Level(example.values, example.seen, np.zeros_like(example.known), SPACING)
+        view = DefacedHead(whole, linear_fields(prior, whole.at(FIELD_SPACING)))
+    return Attacked(example, view, view.level.at(FIELD_SPACING))
 
 
 def coarse_item(found: Attacked) -> Item:
     """The example for the first stage: the residual of the fields over the linear estimate."""
-    example, level, base = found.truth, found.level, found.view.fields
-    truth = torch.from_numpy(np.stack([example.skin, example.tissue]))[None]
+    example, level, base = found.truth, found.level, to_torch(found.view.fields)
+    truth, unknown = to_torch(Fields(example.skin, example.tissue)), to_torch(level.unknown)
     box = working_box(level.unknown, BOX_MULTIPLE)
-    condition = condition_volume(level.values, level.known, base)
-    target = (truth - base) * level.unknown
+    condition = condition_volume(level, base)
+    target = (truth - base) * unknown
     near = (base[:, :1].abs() < 1).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
     inside = (base[:, :1] < 0.5).float() * (1 - FAR_WEIGHT) + FAR_WEIGHT
-    weight = torch.cat([near * as_tensor(example.skin_seen), inside], 1) * level.unknown * expected_precision(found)
-    return Item(target[box], condition[box], level.unknown[box], weight[box], 0.0)
+    weight = torch.cat([near * to_torch(example.skin_seen), inside], 1) * unknown * expected_precision(found)
+    return Item(target[box], condition[box], unknown[box], weight[box], 0.0)
 
 
 def expected_precision(found: Attacked) -> Tensor:
     """(1, 1, i, j, k): relative weight of a residual by its distance from known voxels, 1 at 20 mm."""
     distance = ndimage.distance_transform_edt(found.unknown, sampling=FIELD_SPACING)
-    return as_tensor(((LEAST_STD + 20 * STD_PER_MM) / (LEAST_STD + distance * STD_PER_MM)) ** 2)
+    return to_torch(((LEAST_STD + 20 * STD_PER_MM) / (LEAST_STD + distance * STD_PER_MM)) ** 2)
 
 
 def fine_item(
@@ -181,26 +166,26 @@ def fine_item(
 
     The fields of an attack are a sample where voxels are unknown, sharp here and wrong there, and the linear estimate
     elsewhere. The sample is imitated by the true fields plus Gaussian noise of a random level (conditioning
-    augmentation, Ho et al. 2022, section 3), which the network is told. With `over_estimate`, there is no sample and
-    the estimate stands everywhere, for a network that has to do without a first stage.
+    augmentation, Ho et al. 2022, section 3), which is an input of the network. With `over_estimate`, there is no sample
+    and the estimate stands everywhere, for a network that has to do without a first stage.
     """
     example, box = found.truth, fine_crop(found, rng, crop)
     i, j, k = (slice(2 * part.start, 2 * part.stop) for part in box)
-    values, known, unknown = (
-        as_tensor(volume[i, j, k]) for volume in (example.values, found.view.known, found.view.unknown)
-    )
+    view, values = found.view.level, to_torch(example.values[i, j, k])
+    cut = Level(view.values[i, j, k], view.known[i, j, k], view.unknown[i, j, k], SPACING)
+    unknown = to_torch(cut.unknown)
     noise = torch.from_numpy(rng.standard_normal((1, 2, *example.skin[box].shape)).astype(np.float32))
     level = float(augmentation * rng.random())
-    estimate = found.view.fields[(slice(None), slice(None)) + box]
-    truth = torch.from_numpy(np.stack([example.skin[box], example.tissue[box]]))[None]
+    estimate = to_torch(Fields(found.view.fields.skin[box], found.view.fields.tissue[box]))
+    truth = to_torch(Fields(example.skin[box], example.tissue[box]))
     sample = (estimate if over_estimate else truth) + level * noise
-    fields = torch.where(as_tensor(found.unknown[box]) > 0, sample, estimate)
+    fields = torch.where(to_torch(found.unknown[box]) > 0, sample, estimate)
     skin, tissue = upsample(fields).split(1, 1)
     base = render(skin, tissue, SPACING)
     scale = residual_scale(skin)
     target = (values - base) / scale * unknown
-    certain = as_tensor(example.skin_seen[box].repeat(2, 0).repeat(2, 1).repeat(2, 2))
-    condition = condition_volume(as_tensor(found.view.values[i, j, k]), known, torch.cat([base, skin], 1))
+    certain = to_torch(example.skin_seen[box].repeat(2, 0).repeat(2, 1).repeat(2, 2))
+    condition = condition_volume(cut, torch.cat([base, skin], 1))
     return Item(target, condition, unknown, scale**2 * unknown * certain, level)
 
 

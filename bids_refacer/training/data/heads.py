@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.files import unfinished
-from bids_refacer.surfaces.canonical import skin_distance
+from bids_refacer.surfaces.skin_distance import skin_distance
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.intensity import brain_scale, to_model
 

@@ -1,16 +1,19 @@
-"""Linear priors for training: cross-fitted, and kept on disk."""
+"""Linear priors for training: cross-fitted, kept on disk; and how unusual the training heads are to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bids_refacer.files import unfinished
+from bids_refacer.refacing.defaced_head import estimated_head
 from bids_refacer.refacing.fields import skin_certain, skin_field, tissue_field
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior, fit_prior
-from bids_refacer.training.data.heads import FIELD_SPACING, Head
+from bids_refacer.refacing.range_check import extremes, measures
+from bids_refacer.refacing.unknown import Level, NothingRemovedError
+from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.volumes.grid import pool
 
 FOLDS = 5
@@ -85,3 +88,26 @@ def load_priors(path: Path) -> list[LinearPrior]:
             )
             for number, noise in enumerate(content["noise"])
         ]
+
+
+def training_ranges(
+    heads: list[Head], priors: Sequence[LinearPrior], regions: Sequence[Callable[[Head], np.ndarray]]
+) -> dict[str, tuple[float, float]]:
+    """Extremes over training heads, each defaced in several ways and judged by the prior that did not see it.
+
+    Parameters
+    ----------
+    priors : one for each fold (`folds_of`)
+    regions : of a head, (96, 128, 128) bool, what is removed
+    """
+    rows = []
+    for head, fold in zip(heads, folds_of(heads), strict=True):
+        for region in regions:
+            kept = head.seen & ~region(head)
+            try:
+                seen = Level(head.values, kept, head.seen & ~kept, SPACING)
+                view = estimated_head(seen, priors[fold], "linear")
+            except NothingRemovedError:
+                continue
+            rows.append(measures(view, head.alignment, priors[fold]))
+    return extremes(rows) if rows else {}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import ndimage
 
@@ -20,9 +22,14 @@ KINDS = {"template": 0.36, "shear": 0.26, "skullstrip": 0.13, "zone": 0.1, "geom
 """Share of each kind of region in training."""
 
 
-def draw_region(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 128) bool: an unknown region for this head, of a random kind. The brain is never part of it."""
-    kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+def draw_region(head: Head, rng: np.random.Generator, kinds: Mapping[str, float] = KINDS) -> np.ndarray:
+    """(96, 128, 128) bool: an unknown region for this head, of a random kind. The brain is never part of it.
+
+    Parameters
+    ----------
+    kinds : kind -> its share; shares add up to 1
+    """
+    kind = rng.choice(list(kinds), p=list(kinds.values()))
     if kind == "skullstrip":
         return skullstrip_region(head, int(rng.integers(0, 2)))
     if kind == "template":
@@ -33,7 +40,7 @@ def draw_region(head: Head, rng: np.random.Generator) -> np.ndarray:
         region = zone_region(head)
     else:
         region = _geometric(rng)
-    return region & ~head.brain
+    return np.asarray(region & ~head.brain)
 
 
 def skullstrip_region(head: Head, margin: int = 0) -> np.ndarray:
@@ -87,9 +94,9 @@ def _geometric(rng: np.random.Generator) -> np.ndarray:
     if kind == 0:
         pitch, yaw = rng.uniform(0, np.pi / 2), rng.normal(0, 0.3)
         normal = np.array([np.sin(yaw), np.cos(pitch), -np.sin(pitch)])
-        return (_WORLD - centre) @ normal.astype(np.float32) > 0
+        return np.asarray((_WORLD - centre) @ normal.astype(np.float32) > 0)
     scaled = np.abs(_WORLD - centre) / rng.uniform(25, 80, 3).astype(np.float32)
-    return (scaled**2).sum(-1) < 1 if kind == 1 else scaled.max(-1) < 1
+    return np.asarray((scaled**2).sum(-1) < 1 if kind == 1 else scaled.max(-1) < 1)
 
 
 def _jitter(rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,43 @@
+"""CITATION.md of the output: every tool that has results in the dataset, and the attack of the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.records import Record, all_records, any_other
+from bids_refacer.dataset.sidecars import software_versions
+from bids_refacer.defacers import DEFACERS
+from bids_refacer.files import write_text
+from bids_refacer.settings import RunSettings
+
+
+def write_citation(settings: RunSettings, card: str) -> None:
+    """Write it anew from all records; `card` is the name of the attack's model."""
+    records = list(all_records(settings.output_dir))
+    attack = None
+    if records:
+        attack = AttackUse(
+            card=card,
+            sampler=settings.sampler,
+            steps=settings.steps or max(records[-1].reface.steps, default=1),  # of the slowest stage
+            num_samples=settings.num_samples,
+            seed=settings.seed,
+        )
+    others = any_other(settings.output_dir)
+    text = citation_text(tools_of(records), attack, software_versions(), others=others)
+    write_text(settings.output_dir / "CITATION.md", text)
+
+
+def tools_of(records: Sequence[Record]) -> list[ToolUse]:
+    """Each tool once, by name, as the last of its records says."""
+    tools = {}
+    for record in records:
+        name, details = record.tool, record.deface
+        tools[name] = ToolUse(
+            name=name,
+            version=details.version or "unknown",
+            citation=DEFACERS[name].citation if name in DEFACERS else details.citation or name,
+            registration=details.registration,
+        )
+    return [tools[name] for name in sorted(tools)]

@@ -1,0 +1,95 @@
+"""How each image and tool fared: rows of the table of status, and the summary at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bids_refacer.audit.crash_files import Crash
+from bids_refacer.audit.graph.jobs import node_name
+from bids_refacer.audit.plan import Plan, tasks_of
+from bids_refacer.audit.results import Result
+from bids_refacer.dataset.images import HeadImage, ImageProblem
+from bids_refacer.dataset.names import identifiable_dir, tool_label
+from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+
+_NO_REASON = (
+    "The run ended before this image and tool were done, or the disk of the work folder is so full that it could not "
+    "be written why they failed: free some if it is, and run it again."
+)
+
+
+def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float) -> StatusRow:
+    """The row of an image that was done with a tool; `message` is what people should know of the result."""
+    return StatusRow(
+        **subject_columns(image, tool), stage="output", status="ok", message=message, run_time_s=run_time_s
+    )
+
+
+def not_done_row(image: HeadImage, tool: str | None, stage: str, message: str) -> StatusRow:
+    """The row of an image that a tool was not run on, though nothing failed."""
+    return StatusRow(**subject_columns(image, tool), stage=stage, status="skipped", message=message)
+
+
+def failed_row(image: HeadImage, tool: str, crash: Crash) -> StatusRow:
+    """The row of an image that failed with a tool."""
+    return StatusRow(**subject_columns(image, tool), stage=crash.stage, status="failed", message=crash.message)
+
+
+def problem_row(problem: ImageProblem) -> StatusRow:
+    """The row of an image that was not even read, or of a participant without any."""
+    return StatusRow(
+        participant_id=f"sub-{problem.participant}",
+        session_id=f"ses-{problem.session}" if problem.session else None,
+        image=problem.bids_path,
+        stage="input",
+        status="failed",
+        message=problem.message,
+    )
+
+
+def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash]) -> list[StatusRow]:
+    """One row for each image and tool that the run was about, and one for each image that could not be used."""
+    to_do = {(job.image, tool.tool) for job in plan.jobs for tool in job.tools}
+    rows = [problem_row(problem) for problem in plan.problems]
+    for result in results:
+        if result.record:
+            warnings = " ".join(result.record.reface.warnings) or None
+            rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
+        elif (result.image, result.tool) in to_do:
+            rows.append(_without_record(result, crashes))
+    return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
+
+
+def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+    node, tools = node_name(result.image), (None, tool_label(result.tool))
+    for crash in crashes:
+        if crash.image == node and crash.tool in tools:
+            return failed_row(result.image, result.tool, crash)
+    return not_done_row(result.image, result.tool, "input", _NO_REASON)
+
+
+def summary(rows: Sequence[StatusRow], plan: Plan, output_dir: Path) -> list[str]:
+    """The end of a run: failures first, each with its sentence, then what was done and where it is."""
+    failed = [row for row in rows if row.status != "ok"]
+    lines = [f"{len(failed)} failed or were not done:"] if failed else []
+    for (subject, stage, message), tools in _alike(failed).items():
+        lines.append(f"  {subject} {', '.join(tools)} ({stage}): {message}".replace("  (", " ("))
+    audited = {(task.image.bids_path, task.tool) for task in tasks_of(plan)}
+    warned = [row for row in rows if row.status == "ok" and row.message and (row.image, row.tool) in audited]
+    lines += [f"  Warning: {image} {', '.join(tools)}: {text}" for (image, _, text), tools in _alike(warned).items()]
+    done = len(rows) - len(failed)
+    before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
+    lines.append(f"{done} image x tool done{before}; results in {output_dir}")
+    if done:
+        lines.append(f"Recovered faces are identifiable data: {identifiable_dir(output_dir)} is not for sharing.")
+    return lines
+
+
+def _alike(rows: Sequence[StatusRow]) -> dict[tuple[str, str | None, str | None], list[str]]:
+    """(image or participant, stage, message) -> tools: those that fared alike share a line."""
+    tools: dict[tuple[str, str | None, str | None], list[str]] = {}
+    for row in rows:
+        subject = row.image or row.participant_id
+        tools.setdefault((subject, row.stage, row.message), []).append(row.tool or "")
+    return tools

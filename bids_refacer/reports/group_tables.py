@@ -1,0 +1,90 @@
+"""The tables of the group level that its page shows, as typed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from bids_refacer.dataset.rows.group import (
+    GroupCalibrationRow,
+    GroupImageRow,
+    GroupParticipantRow,
+    SummaryRow,
+    ToolsRow,
+)
+from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
+from bids_refacer.dataset.rows.table import RowType, rows_of
+
+
+@dataclass(frozen=True)
+class GroupTables:
+    """Rows of the tables, in their order; a table that is not there has none."""
+
+    summary: Sequence[SummaryRow]
+    participants: Sequence[GroupParticipantRow]
+    images: Sequence[GroupImageRow]
+    tools: Sequence[ToolsRow]
+    calibration: Sequence[GroupCalibrationRow]
+    cmc: Sequence[CmcRow]
+    roc: Sequence[RocRow]
+    phenotypes: Sequence[PhenotypeRow]
+
+
+def read_group_tables(output_dir: Path) -> GroupTables:
+    """Read the tables of the group level.
+
+    Raises
+    ------
+    ValueError
+        When a table is damaged; see `dataset.rows.table.read_rows`.
+    """
+    return GroupTables(
+        summary=rows_of(output_dir, SummaryRow),
+        participants=rows_of(output_dir, GroupParticipantRow),
+        images=rows_of(output_dir, GroupImageRow),
+        tools=rows_of(output_dir, ToolsRow),
+        calibration=rows_of(output_dir, GroupCalibrationRow),
+        cmc=rows_of(output_dir, CmcRow),
+        roc=rows_of(output_dir, RocRow),
+        phenotypes=rows_of(output_dir, PhenotypeRow),
+    )
+
+
+def of_suffix(tables: GroupTables, suffix: str) -> GroupTables:
+    """Tables of one kind of image, such as T1w; `images`, which has no column for it, stays whole."""
+    return replace(
+        tables,
+        summary=matching(tables.summary, suffix=suffix),
+        participants=matching(tables.participants, suffix=suffix),
+        tools=matching(tables.tools, suffix=suffix),
+        calibration=matching(tables.calibration, suffix=suffix),
+        cmc=matching(tables.cmc, suffix=suffix),
+        roc=matching(tables.roc, suffix=suffix),
+        phenotypes=matching(tables.phenotypes, suffix=suffix),
+    )
+
+
+def matching(rows: Iterable[RowType], **wanted: str | None) -> list[RowType]:
+    """Rows that have the wanted values, by name of the column."""
+    return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+def by_tool(rows: Sequence[RowType]) -> Iterator[tuple[str, list[RowType]]]:
+    """Tools in alphabetical order, each with its rows, of a table that has a column ``tool``."""
+    for tool in sorted(set(filter(None, map(attrgetter("tool"), rows)))):
+        yield tool, matching(rows, tool=tool)
+
+
+def shown_phenotypes(rows: Sequence[PhenotypeRow]) -> list[PhenotypeRow]:
+    """Rows that pages show: facial voxels by ridge regression, by the network where it is alone."""
+    from_faces = matching(rows, roi="face")
+    return matching(from_faces, model="ridge") or matching(from_faces, model="cnn")
+
+
+def column(values: Iterable[float | None]) -> np.ndarray:
+    """A column of a table as (n,) float64; NaN for what is missing."""
+    return np.array(list(values), dtype=np.float64)

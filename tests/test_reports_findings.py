@@ -1,0 +1,180 @@
+"""Sentences on the group page never say more than the figures do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bids_refacer.dataset.rows.audit import DistanceRow
+from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow, ToolsRow
+from bids_refacer.dataset.rows.group_people import PhenotypeRow
+from bids_refacer.reports import findings
+from bids_refacer.reports.page import markdown, number, shown
+
+SUMMARY = SummaryRow(
+    suffix="T1w",
+    tool="a",
+    n_images=10,
+    n_excluded=0,
+    n_failed=0,
+    n_missing=0,
+    n_judged=10,
+    n_face_fail=0,
+    n_face_warn=0,
+    n_brain_fail=0,
+    n_brain_warn=0,
+    n_pairs=10,
+    recovered_type="refaced_mean",
+    recovered_mm=2.5,
+    average_mm=3.0,
+    difference_mm=-0.5,
+    difference_low_mm=-0.8,
+    difference_high_mm=-0.2,
+    n_closer=9,
+    difference_p_holm=0.01,
+    n_looked_up=10,
+    rank1=0.5,
+    rank1_chance=0.02,
+    rank1_p_holm=0.0001,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "never"),
+    [
+        ({}, "comes nearer to the true face than an average face, by 0.50 mm", "No difference"),
+        ({"difference_p_holm": 0.2}, "No difference from an average face was shown", "nearer"),
+        ({"difference_mm": 0.5}, "stays farther from the true face", "nearer"),
+        (
+            {"n_pairs": 4, "difference_p_holm": 0.125},
+            "With 4 participants this test cannot reach p < 0.05",
+            "nearer",
+        ),
+        ({"difference_mm": None, "difference_p_holm": None}, "One participant: no test", "nearer"),
+        ({"difference_mm": None, "difference_p_holm": None, "recovered_mm": None}, "Not measured", "nearer"),
+    ],
+)
+def test_distance(changes: dict[str, Any], words: str, never: str) -> None:
+    line = findings.distance_line(replace(SUMMARY, **changes))
+    assert words in line and never not in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "never"),
+    [
+        ({}, "50\u2009% of 10 people were found at rank 1 (chance 2.0\u2009%): more than by chance", "not shown"),
+        ({"rank1_p_holm": 0.3}, "more than chance was not shown", "more than by chance"),
+        ({"rank1": 0, "rank1_p_holm": 1}, "A rate up to 31\u2009% is not ruled out", "more than by chance"),
+        ({"rank1": None}, "Not measured", "found at"),
+    ],
+)
+def test_identity(changes: dict[str, Any], words: str, never: str) -> None:
+    line = findings.identity_line(replace(SUMMARY, **changes))
+    assert words in line and never not in line
+
+
+@pytest.mark.parametrize(
+    ("fail", "warn", "judged", "sentence"),
+    [
+        (0, 0, 10, "None of 10 images failed or has to be looked at."),
+        (1, 0, 1, "In 1 of 1 image a face was left: to do again."),
+        (0, 2, 10, "None of 10 images failed. In 2 facial skin was left: to look at."),
+        (3, 1, 10, "In 3 of 10 images a face was left: to do again. In 1 more facial skin was left: to look at."),
+        (0, 0, 0, "Not judged: defacing.tsv has no row for this tool."),
+    ],
+)
+def test_faces_left(fail: int, warn: int, judged: int, sentence: str) -> None:
+    row = replace(SUMMARY, n_face_fail=fail, n_face_warn=warn, n_judged=judged)
+    assert findings.face_line(row) == sentence
+
+
+ORIGINAL = PhenotypeRow(suffix="T1w", spearman_rho=0.6, p_permutation=0.001)
+DEFACED = PhenotypeRow(
+    suffix="T1w",
+    spearman_rho=0.2,
+    p_holm=0.01,
+    rho_difference=0.4,
+    difference_ci_low=0.1,
+    difference_ci_high=0.7,
+)
+
+
+@pytest.mark.parametrize(
+    ("original", "defaced", "words"),
+    [
+        (ORIGINAL, DEFACED, "Signal is lost: rho 0.60 from originals, 0.20 from defaced images"),
+        (ORIGINAL, replace(DEFACED, p_holm=0.6), "No loss was shown"),
+        (ORIGINAL, replace(DEFACED, rho_difference=-0.4), "stronger after defacing, which asks for an explanation"),
+        (replace(ORIGINAL, p_permutation=0.3), DEFACED, "could not be predicted from the originals either"),
+        (ORIGINAL, None, "Not measured for this tool"),
+        (None, None, "Not measured: too few participants"),
+    ],
+)
+def test_phenotypes(original: PhenotypeRow | None, defaced: PhenotypeRow | None, words: str) -> None:
+    assert words in findings.phenotype_line(original, defaced)
+
+
+def other(tool: str, recovered: float, n_excluded: int = 0) -> SummaryRow:
+    return replace(SUMMARY, tool=tool, recovered_mm=recovered, n_excluded=n_excluded)
+
+
+def pair(first: str, second: str, p_value: float) -> ToolsRow:
+    about = {"suffix": "T1w", "test": "wilcoxon", "image_type": "refaced_mean", "part": "face", "gate": "passed"}
+    return ToolsRow(**about, tool=first, other_tool=second, p_holm=p_value)
+
+
+def test_the_choice() -> None:
+    rows = [SUMMARY, other("b", 4.0), other("c", 3.9, n_excluded=2), other("skullstrip", 9.0)]
+    tests = [pair("a", "b", 0.001), pair("b", "c", 0.4)]
+    best, bare, found, again = findings.choice_lines(rows, tests)
+    assert "farthest from the true one after b: 4.00 mm on average over 10 participants" in best
+    assert "Not shown to differ from it: c; between these, brain cut, phenotype signal and run time decide" in best
+    assert "The attack comes nearer, by more than chance explains (p < 0.05, Holm), after: a." in best
+    assert "skullstrip keeps the brain alone" in bare and "9.00 mm" in bare
+    assert found == (
+        "After every tool, people were found by the recovered face more often than by chance: none withstands."
+    )
+    assert again == "Images to do again: a 0 of 10, b 0 of 10, skullstrip 0 of 10, c 2 of 10."
+    assert "It is the only tool, so nothing can be said of which is better." in findings.choice_lines([SUMMARY], [])[0]
+    failed = replace(SUMMARY, tool="z", recovered_mm=None)
+    assert "The others (z) have no image that counts, so nothing" in findings.choice_lines([SUMMARY, failed], [])[0]
+    assert findings.choice_lines([replace(SUMMARY, recovered_mm=None)], [])[0].startswith("No tool has")
+
+
+def test_whom_to_do_again() -> None:
+    used = GroupParticipantRow(participant_id="sub-1", suffix="T1w", state="used", face_verdict="pass")
+    look = GroupParticipantRow(participant_id="sub-2", suffix="T1w", state="used", brain_verdict="warn")
+    failed = GroupImageRow(participant_id="sub-3", state="failed")
+    assert findings.redo_line([used], []) == "Nobody, of 1 participant."
+    assert findings.redo_line([used, look], []) == "Nobody, of 2 participants. Somebody should look at 1 more."
+    line = findings.redo_line([used, look], [failed])
+    assert line == "1 of 3 participants, with one tool or more: sub-3. Somebody should look at 1 more."
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "percent", "expected"),
+    [
+        (0.123456, 2, False, "0.12"), (-0.5, 2, False, "\u22120.50"), (1e-06, 3, False, "<\u20090.001"),
+        (0, 2, False, "0.00"), (0.416667, 1, True, "41.7\u2009%"), (-1e-05, 2, False, ">\u2009-0.01"),
+        (None, 2, False, "nan"),
+    ],
+)  # fmt: skip
+def test_numbers(value: float | None, digits: int, percent: bool, expected: str) -> None:
+    assert shown(value, digits, percent) == expected
+
+
+def test_a_number_keeps_the_text_of_its_table() -> None:
+    row = DistanceRow(participant_id="sub-01", masd_mm=0.123456, p95_mm=1e-06, n_vertices=1234567)
+    assert 'value="0.123456"' in number(row, "masd_mm") and 'value="1e-06"' in number(row, "p95_mm")
+    assert 'value="1234567"' in number(row, "n_vertices")
+    assert "n/a" in number(row, "median_mm") and "n/a" in number(None, "masd_mm")
+
+
+def test_markdown_is_escaped() -> None:
+    made = markdown("# Title <b>\n\nOne\ntwo & **three**\n\n- a\n- b\n\n1. <i>c</i>")
+    assert made == (
+        "<h3>Title &lt;b&gt;</h3>\n<p>One two &amp; <strong>three</strong></p>\n<ul><li>a</li><li>b</li></ul>\n"
+        "<ol><li>&lt;i&gt;c&lt;/i&gt;</li></ol>"
+    )
