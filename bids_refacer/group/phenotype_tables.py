@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bids_refacer.dataset.participants import MISSING, read_participants
-from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.outputs import GroupError
 
 DEFAULT_TARGETS = tuple(f"muscle_radiodensity_{place}" for place in ("abdomen", "thigh", "shin"))
 DEFAULT_COVARIATES = ("age", "sex")
@@ -23,7 +23,7 @@ Tables = dict[Path, pd.DataFrame]
 """File -> texts, participant_id x column; NaN where there is none."""
 
 
-class PhenotypeError(AuditError):
+class PhenotypeError(GroupError):
     """Targets or covariates cannot be used: one sentence with the file, the column, what is wrong, and the remedy."""
 
 
