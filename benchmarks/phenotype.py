@@ -7,7 +7,7 @@ regions and both models, 1000 bootstraps and 1000 permutations, from files of sy
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +72,15 @@ def write_phenotypes(path: Path, muscle: np.ndarray, labels: Sequence[str], rho:
     path.write_text("\n".join(lines) + "\n")
 
 
-def main(count: int, permutations: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("participants", type=int, nargs="?", default=150, metavar="N")
+    parser.add_argument("permutations", type=int, nargs="?", default=1000, metavar="PERMUTATIONS")
+    options = parser.parse_args()
+    time_phenotypes(options.participants, options.permutations)
+
+
+def time_phenotypes(count: int, permutations: int) -> None:
     tools = (*TOOLS, "skullstrip")
     with tempfile.TemporaryDirectory() as folder:
         bids, output = Path(folder) / "bids", Path(folder) / "out"
@@ -97,5 +105,4 @@ def main(count: int, permutations: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:]]
-    main(*(given + [150, 1000][len(given) :]))
+    main()
