@@ -6,8 +6,7 @@ be found). Given some intensities, the expectation of the fields is linear in th
 The modes are principal directions over many heads; no head is stored.
 
 Known voxels count the less the farther they lie from the unknown ones. Many voxels of the brain or the vertex say
-little of a face, and their own variation would drown what the voxels at the cut say: on held-out heads the weights
-bring the skin closer.
+little about a face, and their own variation would drown what the voxels at the cut say.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ class Cascade:
         Parameters
         ----------
         head : on the canonical grid of `model.finest` mm
-        report : told about every step
+        report : called with every step
         """
         noise = NoiseSource(seed)
         steps = _Steps(sum(self.settings.steps_of(config) for config, _ in self.model.stages), report)
