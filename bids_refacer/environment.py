@@ -26,6 +26,21 @@ def leave_closed_home() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
+@contextmanager
+def away_from_current_folder() -> Iterator[None]:
+    """Run in the root folder: Nipype, matplotlib and new Python processes read files of the current one.
+
+    Such files (``nipype.cfg``, ``matplotlibrc``, modules) may come with a dataset, and would change or run what we do.
+    """
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
 def prepare(work_dir: Path, threads: int) -> None:
     """Keep what libraries do on their own inside the work folder; must come before Nipype is imported.
 

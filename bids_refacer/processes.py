@@ -13,6 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# what `python -P -m MODULE` does, for a Python without -P; its first entry is the current folder
+_RUN_MODULE = (
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
 _KEPT_BYTES = 8000  # of what a program with a progress bar writes: the end, where the error stands
 
 
@@ -30,9 +35,21 @@ class Finished:
 
 
 def package_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a child that runs a module of this package, which need not be installed: a checkout is enough."""
-    folders = (str(Path(__file__).parents[1]), environ.get("PYTHONPATH"))
-    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    """`environ` for a child that runs a module of this package, which need not be installed: a checkout is enough.
+
+    Of ``PYTHONPATH``, absolute folders are kept: an empty or relative one, as ``PYTHONPATH=:/opt`` has, would let the
+    child import what lies in the folder that it runs in.
+    """
+    given = environ.get("PYTHONPATH", "").split(os.pathsep)
+    folders = (str(Path(__file__).parents[1]), *filter(os.path.isabs, given))
+    return {**environ, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def python_module(module: str) -> list[str]:
+    """The command ``python -m module``, which imports nothing from the folder that it runs in."""
+    if sys.version_info >= (3, 11):
+        return [sys.executable, "-P", "-m", module]
+    return [sys.executable, "-c", _RUN_MODULE, module]
 
 
 def run(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bids_refacer.audit.run import run_participants
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
-from bids_refacer.environment import leave_closed_home, stop_log
+from bids_refacer.environment import away_from_current_folder, leave_closed_home, stop_log
 from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
@@ -23,7 +23,8 @@ def run(settings: RunSettings) -> int:
     """
     leave_closed_home()
     try:
-        return _level(settings)
+        with away_from_current_folder():
+            return _level(settings)
     except AuditProblem as error:
         print(error, file=sys.stderr)
     except OSError as error:
