@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +42,28 @@ def away_from_current_folder() -> Iterator[None]:
     finally:
         os.fchdir(here)
         os.close(here)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as batch systems do: it ends as if it were interrupted."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise `Terminated` inside when SIGTERM arrives; a second one ends the process at once."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def prepare(work_dir: Path, threads: int) -> None:
@@ -79,11 +104,34 @@ def configure_nipype(crash_dir: Path, *, stop_on_first_crash: bool) -> None:
     )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that says once, in a sentence, that it cannot be written: a full disk must not end the run."""
+
+    _is_whole = True
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
+        """Called in the place of an error of writing; logging's own prints a traceback for each line."""
+        self._say_once()
+
+    def close(self) -> None:
+        """Close the file, although what is left of it may not fit on the disk."""
+        try:
+            super().close()
+        except OSError:
+            self._say_once()
+
+    def _say_once(self) -> None:
+        if self._is_whole:
+            self._is_whole = False
+            reason = str(sys.exc_info()[1])
+            print(f"Warning: the log {self.baseFilename} is not complete: {reason}", file=sys.stderr)
+
+
 def start_log(path: Path, verbose: int) -> logging.Logger:
     """The run's log file; it gets what people see, and Nipype's messages, which the terminal gets with ``-v`` alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stop_log()
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter(_LINE))
     log = logging.getLogger("bids_refacer.run")
     nipype = logging.getLogger("nipype")

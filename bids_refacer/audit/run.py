@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, ask
@@ -83,6 +83,15 @@ def run_participants(settings: RunSettings) -> int:
     if settings.dry_run:
         print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
         return 0
+    images = (*selection.images, *(other.image for other in others.images))
+    with sole_worker(images, settings, print) as waited:
+        if waited:  # what is left to do is no longer what it was
+            plan = make_plan(selection, settings, machine)
+        return _audit(plan, others, settings, machine)
+
+
+def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -> int:
+    """Do what is left to do and report; no other run is at work on these images."""
     _make_folders(settings)
     write_datasets(settings.output_dir, settings.bids_dir)
     say: Say = print
@@ -160,6 +169,8 @@ def _make_folders(settings: RunSettings) -> None:
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     if settings.clean_work_dir and settings.work_dir.is_dir():
         for entry in settings.work_dir.iterdir():
+            if entry.name == "running":  # our claim to it
+                continue
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 

@@ -21,6 +21,7 @@ from bids_refacer.dataset.image_key import ImageKey
 
 IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
+RUNNING = f"{RECORDS}/running"  # what runs claim that are at work
 LOCK = f"{RECORDS}/lock"  # held while files of the whole dataset are written
 SHAREABLE_BIDSIGNORE = (
     IDENTIFIABLE,

@@ -191,7 +191,7 @@ def read_details(path: Path) -> DefaceDetails | None:
 
 def all_records(output_dir: Path) -> Iterator[Record]:
     """Every readable record of an audited image in the output dataset, sorted by path."""
-    for path in sorted((output_dir / RECORDS).rglob("*.json")):
+    for path in sorted((output_dir / RECORDS).glob("sub-*/**/*.json")):
         record = read_record(path)
         if record is not None:
             yield record
