@@ -1,4 +1,4 @@
-"""Full disks, lost file systems, too many files, too little memory: one sentence with the remedy, nothing left behind."""
+"""Full disks, lost file systems, too many files, too little memory: one sentence with the remedy, nothing left."""
 
 from __future__ import annotations
 

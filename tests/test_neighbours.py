@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,12 @@ def test_the_claim_of_a_process_that_was_killed_is_gone(tmp_path: Path) -> None:
 def leave(folder: Path) -> Path:
     """What a writer leaves that is killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with unfinished(folder / "x.nii.gz") as temporary:
-        pass_on = temporary
-    pass_on.write_bytes(b"a face")
-    return pass_on
+    left = folder
+    with suppress(KeyError), unfinished(folder / "x.nii.gz") as temporary:
+        left = temporary
+        raise KeyError
+    left.write_bytes(b"a face")
+    return left
 
 
 @pytest.fixture

@@ -70,5 +70,5 @@ def sentence(traceback: str, crash_file: Path) -> str:
 
 def _is_elsewhere(text: str, crash_file: Path) -> bool:
     """Whether an error names a file that is not in the work folder (``crashes`` lies there)."""
-    named = re.search(r": '([^']+)'", text)
-    return named is not None and not Path(named[1]).is_relative_to(crash_file.parents[2])
+    named, work_dir = re.search(r": '([^']+)'", text), crash_file.parents[2:3]
+    return named is not None and not all(Path(named[1]).is_relative_to(folder) for folder in work_dir)
