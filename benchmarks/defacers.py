@@ -43,9 +43,7 @@ _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
 FACE_LIMITS: tuple[float, ...] = _DEFAULTS["face_left_limits"]
 BRAIN_LIMITS: tuple[float, ...] = _DEFAULTS["brain_cut_limits"]
 HOLE_LIMITS: tuple[float, ...] = _DEFAULTS["brain_hole_limits"]
-TOOLS = (
-    "quickshear", "pydeface", "niimath", "deepdefacer", "spm-rule", "skullstrip", "average", "niimath-reface",
-)  # fmt: skip
+TOOLS = tuple("quickshear pydeface niimath deepdefacer spm-rule skullstrip average niimath-reface".split())
 
 
 def deface_one(image: Path, folder: Path, tool: str) -> None:

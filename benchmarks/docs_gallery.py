@@ -116,7 +116,7 @@ def shots(label: str, tool: str) -> list[Shot]:
         Shot("map", faces, f"{image} .viewer", "Distance to the recovered face, on the true one.", before=maps),
         Shot("slices", faces, f"{part} .panels", f"Before and after {tool}, with a slider."),
         Shot("faces", faces, f"{part} .faces", f"Faces after {tool}, and their distances.", last=f"{part} div.bar"),
-    ]  # fmt: skip
+    ]
 
 
 def take(tab: Browser, output_dir: Path, shot: Shot) -> Image.Image:
@@ -166,9 +166,10 @@ def write_gallery(bids_dir: Path, output_dir: Path, docs: Path) -> None:
 def _shown(output_dir: Path) -> tuple[str, str]:
     """Participant and tool to show: those whose recovered face is the median of all in its distance to the true one."""
     rows = [
-        row for row in read_table(dataset_table(output_dir, "surfacedistance"))
+        row
+        for row in read_table(dataset_table(output_dir, "surfacedistance"))
         if row["part"] == "face" and row["image_type"] == "refaced_sample_mean" and row["masd_mm"]
-    ]  # fmt: skip
+    ]
     heads = [row for row in rows if row["tool"] not in ("average", "skullstrip")] or rows
     private = identifiable_dir(output_dir)
     found = sorted((float(row["masd_mm"] or 0), str(row["participant_id"]), str(row["tool"])) for row in heads)

@@ -8,7 +8,7 @@ of the permutation test of the difference, and of the larger p, which is the gro
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -43,7 +43,15 @@ def p_values(count: int, strength: float, rng: np.random.Generator, seed: int) -
     return np.column_stack([paired, (1 + reached) / (1 + PERMUTATIONS)]), float(rho[:, :TARGETS].mean())
 
 
-def main(count: int, datasets: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("participants", type=int, nargs="?", default=80, metavar="N")
+    parser.add_argument("datasets", type=int, nargs="?", default=40, metavar="DATASETS")
+    options = parser.parse_args()
+    compare(options.participants, options.datasets)
+
+
+def compare(count: int, datasets: int) -> None:
     for strength in STRENGTHS:
         rng = np.random.default_rng([3, int(100 * strength)])
         found = [p_values(count, strength, rng, seed) for seed in range(datasets)]
@@ -57,5 +65,4 @@ def main(count: int, datasets: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:]]
-    main(*(given + [80, 40][len(given) :]))
+    main()

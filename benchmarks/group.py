@@ -7,8 +7,8 @@ Prints seconds (wall and CPU of this process) and peak memory.
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,7 +76,14 @@ def search(count: int) -> None:
     timed(f"{count} probes x {count} members", run)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tables", "search"))
+    parser.add_argument("counts", type=int, nargs="*", default=[500], metavar="N")
+    options = parser.parse_args()
+    for count in options.counts:
+        (tables if options.what == "tables" else search)(count)
+
+
 if __name__ == "__main__":
-    what, *counts = sys.argv[1:]
-    for number in map(int, counts or ["500"]):
-        tables(number) if what == "tables" else search(number)
+    main()

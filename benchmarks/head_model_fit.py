@@ -64,11 +64,23 @@ def fit_model(
     muscle, fat = _facial_tissue(extended, skin)
     tissue_modes = modes[1].astype(np.float32)
     return HeadModel(
-        tissue_mean=extended, tissue_modes=tissue_modes, tissue_support=coarse, texture=texture,
-        skin_mm=_halved(skin) * REACH_MM, brain_mm=_halved(brain) * REACH_MM, muscle=muscle, fat=fat,
-        eyes=_eyes(extended), shape_mean=shape_mean, shape_modes=modes[0].reshape(MODES, 3, -1),
-        shape_support=support, slopes=slopes, covariance_root=root, covariate_mean=mean, covariate_std=std,
-    )  # fmt: skip
+        tissue_mean=extended,
+        tissue_modes=tissue_modes,
+        tissue_support=coarse,
+        texture=texture,
+        skin_mm=_halved(skin) * REACH_MM,
+        brain_mm=_halved(brain) * REACH_MM,
+        muscle=muscle,
+        fat=fat,
+        eyes=_eyes(extended),
+        shape_mean=shape_mean,
+        shape_modes=modes[0].reshape(MODES, 3, -1),
+        shape_support=support,
+        slopes=slopes,
+        covariance_root=root,
+        covariate_mean=mean,
+        covariate_std=std,
+    )
 
 
 def _carried_heads(
@@ -172,9 +184,14 @@ def _principal(parts: list[_Part]) -> np.ndarray:
 
 
 def _texture(
-    values: np.ndarray, known: np.ndarray, whole: np.ndarray, where: np.ndarray, directions: np.ndarray,
-    modes: np.ndarray, support: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    values: np.ndarray,
+    known: np.ndarray,
+    whole: np.ndarray,
+    where: np.ndarray,
+    directions: np.ndarray,
+    modes: np.ndarray,
+    support: np.ndarray,
+) -> np.ndarray:
     """(48, 64, 64) standard deviation of what mean and modes leave at 2 mm."""
     total, count = np.zeros((2, where.sum()), np.float32)
     scores = directions * np.sqrt(len(directions))

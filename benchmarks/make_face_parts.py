@@ -2,9 +2,10 @@
 
 The average head is the mean of many rigidly aligned heads: the landmarks (mm, canonical frame) are no person's.
 
-    python benchmarks/make_face_parts.py
+    python -m benchmarks.make_face_parts
 """
 
+import argparse
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def _frontal_parts(across: np.ndarray, z: np.ndarray) -> np.ndarray:
     return labels
 
 
-if __name__ == "__main__":
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with as_file(files("bids_refacer") / "data") as folder:
         write_volume(Path(folder) / ASSET, face_parts(), CANONICAL[2].affine, np.uint8)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,8 @@ statistics before it). Prints wall and CPU seconds of this process with its impo
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ TYPES = ("average", "defaced", "refaced_mean")
 RANKS = 50
 
 
-def told(name: str, pages: list[Path]) -> None:
+def report(name: str, pages: list[Path]) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     sizes = ", ".join(f"{page.name} {page.stat().st_size / 1e6:.2f} MB" for page in pages)
     print(
@@ -50,7 +50,7 @@ def participants(output: Path, bids: Path, labels: list[str]) -> None:
     for sentence in make_participant_pages(output, bids, labels):
         print(sentence)
     pages = [folder / f"sub-{label}.html" for label in labels for folder in (output, output / "identifiable")]
-    told(f"pages of {len(labels)} participants", [page for page in pages if page.is_file()])
+    report(f"pages of {len(labels)} participants", [page for page in pages if page.is_file()])
 
 
 def group(count: int) -> None:
@@ -63,15 +63,15 @@ def group(count: int) -> None:
         path = make_group_page(output)
         spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
         print(f"without imports and the making of tables: {spent:.1f} s CPU")
-        told(f"group.html of {count} participants x {len(TOOLS)} tools", [path])
+        report(f"group.html of {count} participants x {len(TOOLS)} tools", [path])
 
 
 def group_tables(count: int) -> dict[str, list[Row]]:
     """Rows of all tables that the page of a group draws."""
     rng = np.random.default_rng(0)
     names = "suffix tool image_type scan gate".split()
-    tables: dict[str, list[Row]] = {f"group_{name}": [] for name in (
-        "images", "participants", "summary", "tools", "cmc", "roc", "calibration", "phenotype")}  # fmt: skip
+    kinds = "images participants summary tools cmc roc calibration phenotype".split()
+    tables: dict[str, list[Row]] = {f"group_{kind}": [] for kind in kinds}
     for place, tool in enumerate(TOOLS):
         about: Row = {"suffix": "T1w", "tool": tool}
         recovered, average = 2 + 0.1 * place + rng.normal(0, 0.3, count), 2.4 + rng.normal(0, 0.3, count)
@@ -94,25 +94,31 @@ def group_tables(count: int) -> dict[str, list[Row]]:
             tables["group_roc"] += [
                 {**kind, "false_accept": float(false), "true_accept": float(false) ** 0.3} for false in FALSE_ACCEPT
             ]
-        bins = [{"kind": "bin", "part": "face", "gate": "passed", "predicted_mm": 0.3 * n, "error_mm": 0.35 * n,
-                 "area_share": 0.1} for n in range(1, 8)]  # fmt: skip
-        tables["group_calibration"] += [about | row for row in bins]
+        shown: Row = {**about, "kind": "bin", "part": "face", "gate": "passed", "area_share": 0.1}
+        bins = [{**shown, "predicted_mm": 0.3 * n, "error_mm": 0.35 * n} for n in range(1, 8)]
+        tables["group_calibration"] += bins
     for target in ("muscle_radiodensity_abdomen", "muscle_radiodensity_thigh"):
         shared: Row = {"suffix": "T1w", "target": target, "roi": "face", "model": "ridge", "spearman_rho": 0.4}
         shared |= {"rho_ci_low": 0.3, "rho_ci_high": 0.5, "p_permutation": 0.001, "p_holm": 0.01}
         shared |= {"rho_difference": 0.2, "difference_ci_low": 0.1, "difference_ci_high": 0.3}
-        kinds = [(None, "original"), *((tool, kind) for tool in TOOLS for kind in TYPES)]
-        tables["group_phenotype"] += [{**shared, "tool": tool, "image_type": kind} for tool, kind in kinds]
+        images = [(None, "original"), *((tool, kind) for tool in TOOLS for kind in TYPES)]
+        tables["group_phenotype"] += [{**shared, "tool": tool, "image_type": kind} for tool, kind in images]
     return {name: [{k: v for k, v in row.items() if v is not None} for row in rows] for name, rows in tables.items()}
 
 
 def main() -> None:
-    what, *rest = sys.argv[1:]
-    if what == "participant":
-        output, bids, *labels = rest
-        participants(Path(output), Path(bids), labels)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    of_participants = commands.add_parser("participant")
+    of_participants.add_argument("output_dir", type=Path)
+    of_participants.add_argument("bids_dir", type=Path)
+    of_participants.add_argument("labels", nargs="*")
+    commands.add_parser("group").add_argument("count", type=int, nargs="?", default=500, metavar="N")
+    options = parser.parse_args()
+    if options.what == "participant":
+        participants(options.output_dir, options.bids_dir, options.labels)
     else:
-        group(int((rest or ["500"])[0]))
+        group(options.count)
 
 
 if __name__ == "__main__":

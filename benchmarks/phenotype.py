@@ -7,7 +7,7 @@ regions and both models, 1000 bootstraps and 1000 permutations, from files of sy
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.group import timed
 from benchmarks.synthetic_outputs import image_path, write_output
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.cohorts import gate
-from bids_refacer.group.outputs import read_audit
+from bids_refacer.group.outputs import read_outputs
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.phenotypes.voxels import face_roi, head_roi, write_voxels
@@ -72,7 +72,15 @@ def write_phenotypes(path: Path, muscle: np.ndarray, labels: Sequence[str], rho:
     path.write_text("\n".join(lines) + "\n")
 
 
-def main(count: int, permutations: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("participants", type=int, nargs="?", default=150, metavar="N")
+    parser.add_argument("permutations", type=int, nargs="?", default=1000, metavar="PERMUTATIONS")
+    options = parser.parse_args()
+    time_phenotypes(options.participants, options.permutations)
+
+
+def time_phenotypes(count: int, permutations: int) -> None:
     tools = (*TOOLS, "skullstrip")
     with tempfile.TemporaryDirectory() as folder:
         bids, output = Path(folder) / "bids", Path(folder) / "out"
@@ -83,12 +91,12 @@ def main(count: int, permutations: int) -> None:
         write_voxel_files(output, muscle, labels, tools[2:], KINDS[:1])
         write_phenotypes(bids / "phenotype" / "ct.tsv", muscle, labels, rho=0.5)
         settings = RunSettings(bids_dir=bids, output_dir=output, work_dir=output, analysis_level="group")
-        audit = read_audit([output])
-        assert image_path(labels[0]) in set(audit.distances["image"])
+        outputs = read_outputs([output])
+        assert image_path(labels[0]) in set(outputs.distances["image"])
         phenotypes = phenotypes_of(settings)
 
         def run() -> None:
-            tables = phenotype_tables(settings, audit, gate(audit), phenotypes, print, permutations)
+            tables = phenotype_tables(settings, outputs, gate(outputs), phenotypes, print, permutations)
             for row in tables.phenotypes:
                 if row.roi == "face" and row.target == DEFAULT_TARGETS[0]:
                     print(row.model, row.tool, row.image_type, f"rho {row.spearman_rho:.2f}", flush=True)
@@ -97,5 +105,4 @@ def main(count: int, permutations: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:]]
-    main(*(given + [150, 1000][len(given) :]))
+    main()

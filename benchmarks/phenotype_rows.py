@@ -23,9 +23,14 @@ def kernels(voxels: Mapping[str, np.ndarray], region: str) -> dict[str, np.ndarr
 
 
 def assess_all(
-    found: Mapping[str, np.ndarray], target: np.ndarray, design: np.ndarray, model: str, *,
-    seed: int = 0, permutations: int = PERMUTATIONS,
-) -> dict[str, Assessment]:  # fmt: skip
+    found: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    design: np.ndarray,
+    model: str,
+    *,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+) -> dict[str, Assessment]:
     """Type of image -> what is predicted from its `kernels`."""
     permuted, folds = permute(design, target, seed, permutations), draw_folds(len(target), seed)
     return {

@@ -84,9 +84,11 @@ def _write_tool(names: OutputNames, tool: str, scan: Any, volumes: Any, removed:
     write_json(sidecar_of(names.defacemask(tool)), {"SkullStripped": False})
     for (kind, sample), values in volumes.items():
         path = {
-            "defaced": names.defaced(tool), "refaced_mean": names.refaced_mean(tool),
-            "average": names.average_face(tool), "refaced": names.refaced(tool, sample or 0),
-        }[kind]  # fmt: skip
+            "defaced": names.defaced(tool),
+            "refaced_mean": names.refaced_mean(tool),
+            "average": names.average_face(tool),
+            "refaced": names.refaced(tool, sample or 0),
+        }[kind]
         write_scan(path, scan, values.astype(scan.stored.dtype))
         write_json(sidecar_of(path), {"SkullStripped": False})
         face = scores.faces[kind, sample]

@@ -125,8 +125,10 @@ def test_the_face_turns(output: Path, tab: Browser) -> None:
     tab.run(FRAME)
     turned = tab.run(pixels % 0)[1]
     assert turned != start
-    x, y = tab.run("(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('.viewer canvas')"
-                   ".getBoundingClientRect())")  # fmt: skip
+    x, y = tab.run(
+        "(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('.viewer canvas')"
+        ".getBoundingClientRect())"
+    )
     tab.drag((x, y), (x + 60, y + 10))
     tab.run(FRAME)
     assert tab.run(pixels % 0)[1] != turned

@@ -50,8 +50,16 @@ def test_heads_that_were_simulated_are_taken(folders: Folders) -> None:
     assert docs_gallery.require_simulated(*folders) == ["01", "02"]
 
 
-@pytest.mark.parametrize("maker", [None, "bids_refacer simulate", [{"Name": "dcm2niix"}], ["bids_refacer simulate"],
-                                   [{"Name": "bids_refacer simulate"}, {"Name": "dcm2niix"}]])  # fmt: skip
+@pytest.mark.parametrize(
+    "maker",
+    [
+        None,
+        "bids_refacer simulate",
+        [{"Name": "dcm2niix"}],
+        ["bids_refacer simulate"],
+        [{"Name": "bids_refacer simulate"}, {"Name": "dcm2niix"}],
+    ],
+)
 def test_other_datasets_are_refused(
     maker: object, folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

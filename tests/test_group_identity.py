@@ -12,7 +12,7 @@ from group_runs import LABELS, make_bids, one, run, table
 from benchmarks.synthetic_outputs import random_face, write_output
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.faces import find_gallery, surface_of
-from bids_refacer.group.outputs import AuditError, read_audit
+from bids_refacer.group.outputs import GroupError, read_outputs
 from bids_refacer.group.search import open_gallery, search_exchanged
 from bids_refacer.surfaces.face_map import FaceMap, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
@@ -55,7 +55,7 @@ def test_exchanged_labels_are_chance(output: Path) -> None:
 
 def test_exchanged_labels_are_chance_whatever_the_seed(output: Path, fillers: Path) -> None:
     """A 95 % interval may miss 0.5 once in twenty times."""
-    gallery = open_gallery(find_gallery(read_audit([output]), [fillers], "T1w"))
+    gallery = open_gallery(find_gallery(read_outputs([output]), [fillers], "T1w"))
     missed = []
     for seed in range(20):
         auc = search_exchanged(gallery, seed).figures(seed).auc
@@ -118,7 +118,7 @@ def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: 
     more = write_output(tmp_path / "more", [*LABELS, "50", "51"], (), noise_mm=0.0)
     for folder in (output, more):
         (folder / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
-    people = [member.person for member in find_gallery(read_audit([output]), [more], "T1w")]
+    people = [member.person for member in find_gallery(read_outputs([output]), [more], "T1w")]
     assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
     path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(AuditError, match="niimathAverageFace_facemap.npz holds no readable face maps .* run the par"):
+    with pytest.raises(GroupError, match="niimathAverageFace_facemap.npz holds no readable face maps .* run the par"):
         run(bids, output)
 
 
@@ -176,6 +176,6 @@ def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None
     assert (by_map["n_reranked"], by_surface["n_reranked"]) == ("0", "12")
     assert float(by_map["rank1"]) < 0.5 and float(by_surface["rank1"]) == 1.0
     surface_of(names.face_map(None, "original")).write_text("<nothing/>")
-    with pytest.raises(AuditError, match="It was to be compared again: --rerank 0 does without"):
+    with pytest.raises(GroupError, match="It was to be compared again: --rerank 0 does without"):
         run(bids, output, rerank=12)
     assert by_map["auc"] == by_surface["auc"], "the curve of all pairs stays that of the maps"

@@ -71,11 +71,16 @@ def test_agrees_with_the_slow_twin(rounded: bool) -> None:
     assert (found.n_participants, found.n_probes, found.n_gallery) == (12, 12, 20)
 
 
+def planted(seed: int, count: int, mean: float, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Normal distances of as many probes as members, genuine ones smaller by `shift`; and who is whose own."""
+    own = np.arange(count)
+    distances = np.random.default_rng(seed).normal(mean, 1, (count, count))
+    distances[own, own] -= shift
+    return distances, own
+
+
 def test_auc_is_mann_whitney() -> None:
-    rng = np.random.default_rng(1)
-    own = np.arange(40)
-    distances = rng.normal(5, 1, (40, 40))
-    distances[own, own] -= 1
+    distances, own = planted(1, 40, 5.0, 1.0)
     found = run(distances, own)
     distances = distances.astype(np.float32)
     genuine, impostors = distances[own, own], distances[~np.eye(40, dtype=bool)]
@@ -99,10 +104,7 @@ def test_many_probes_are_binned_finely_enough() -> None:
 
 def test_planted_separation_has_the_known_curve() -> None:
     """Genuine N(0, 1), impostors N(d, 1): AUC is Phi(d / sqrt 2), EER Phi(-d / 2)."""
-    rng = np.random.default_rng(3)
-    own = np.arange(400)
-    distances = rng.normal(2.0, 1.0, (400, 400))
-    distances[own, own] -= 2.0
+    distances, own = planted(3, 400, 2.0, 2.0)
     found = run(distances, own)
     assert found.auc.low < stats.norm.cdf(2 / np.sqrt(2)) < found.auc.high
     assert found.eer.low < stats.norm.cdf(-1.0) < found.eer.high

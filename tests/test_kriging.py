@@ -20,7 +20,7 @@ from bids_refacer.refacing.kriging import (
     ErrorCovariance,
     krige,
 )
-from bids_refacer.refacing.prior import SPACING, Block, LinearPrior
+from bids_refacer.refacing.prior import FIELD_SPACING, Block, LinearPrior
 from bids_refacer.refacing.unknown import Level
 
 SHAPE = (16, 18, 20)
@@ -137,7 +137,7 @@ def test_errors_are_carried_to_the_border_and_no_farther(unknown: np.ndarray) ->
     anchors = np.zeros(SHAPE, bool)
     anchors[7, 8, 9] = True
     got = kriged(np.ones(SHAPE), anchors, unknown, EVERYWHERE, everywhere(np.ones(SHAPE, np.float32)))[0]
-    distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
+    distance = ndimage.distance_transform_edt(~unknown, sampling=FIELD_SPACING)
     assert (got[distance <= CARRY_MM] > 0).all() and not got[distance > CARRY_MM].any()
     assert (distance > CARRY_MM).any()
 

@@ -15,7 +15,7 @@ from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows, plan_others
 from bids_refacer.dataset.image_key import ImageKey
-from bids_refacer.dataset.images import HeadImage, Selection, find_images
+from bids_refacer.dataset.images import HeadImage, Selection, find_images, head_image
 from bids_refacer.dataset.names import OutputNames, sidecar_of
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
@@ -201,8 +201,10 @@ def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Pa
 
 def image(name: str) -> HeadImage:
     key = ImageKey.of(name)
-    folder = f"sub-{key.participant}/" + (f"ses-{key.session}/" if key.session else "") + "anat"
-    return HeadImage(**vars(key), path=Path(f"/{folder}/{name}.nii.gz"), bids_uri=f"bids:raw:{folder}/{name}.nii.gz")
+    session = f"ses-{key.session}/" if key.session else ""
+    found = head_image(Path(f"/sub-{key.participant}/{session}anat/{name}.nii.gz"), Path("/"))
+    assert found is not None
+    return found
 
 
 def test_one_part_is_audited_for_all() -> None:

@@ -156,11 +156,15 @@ def test_whom_to_do_again() -> None:
 @pytest.mark.parametrize(
     ("value", "digits", "percent", "expected"),
     [
-        (0.123456, 2, False, "0.12"), (-0.5, 2, False, "\u22120.50"), (1e-06, 3, False, "<\u20090.001"),
-        (0, 2, False, "0.00"), (0.416667, 1, True, "41.7\u2009%"), (-1e-05, 2, False, ">\u2009-0.01"),
+        (0.123456, 2, False, "0.12"),
+        (-0.5, 2, False, "\u22120.50"),
+        (1e-06, 3, False, "<\u20090.001"),
+        (0, 2, False, "0.00"),
+        (0.416667, 1, True, "41.7\u2009%"),
+        (-1e-05, 2, False, ">\u2009-0.01"),
         (None, 2, False, "nan"),
     ],
-)  # fmt: skip
+)
 def test_numbers(value: float | None, digits: int, percent: bool, expected: str) -> None:
     assert shown(value, digits, percent) == expected
 
@@ -175,6 +179,23 @@ def test_a_number_keeps_the_text_of_its_table() -> None:
 def test_markdown_is_escaped() -> None:
     made = markdown("# Title <b>\n\nOne\ntwo & **three**\n\n- a\n- b\n\n1. <i>c</i>")
     assert made == (
-        "<h3>Title &lt;b&gt;</h3>\n<p>One two &amp; <strong>three</strong></p>\n<ul><li>a</li><li>b</li></ul>\n"
-        "<ol><li>&lt;i&gt;c&lt;/i&gt;</li></ol>"
+        "<h3>Title &lt;b&gt;</h3>\n<p>One\ntwo &amp; <strong>three</strong></p>\n"
+        "<ul>\n<li>a</li>\n<li>b</li>\n</ul>\n<ol>\n<li>&lt;i&gt;c&lt;/i&gt;</li>\n</ol>\n"
     )
+    assert "<h6>" in markdown("###### f"), "HTML has six levels"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("sub-<script>alert(1)</script>", "sub-&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<div onclick='x'>\n</div>", "&lt;div onclick='x'&gt;\n&lt;/div&gt;"),
+        ("[a](javascript:alert(1))", "[a](javascript:alert(1))"),
+        ("![a](https://example.org/a.png)", "![a](https://example.org/a.png)"),
+        ("<https://example.org> and https://example.org", "&lt;https://example.org&gt; and https://example.org"),
+        ("`a` \\* &lt; refaced_mean, a_b_c", "`a` \\* &amp;lt; refaced_mean, a_b_c"),
+    ],
+)
+def test_markdown_has_no_elements_of_others(text: str, html: str) -> None:
+    assert markdown(text) == f"<p>{html}</p>\n"
+    assert markdown(f"- {text}").startswith("<ul>\n<li>") and "<script" not in markdown(f"- {text}")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from group_page_outputs import LABELS, add_phenotypes, calibrate, judge
 from group_runs import TOOLS, make_bids, run, table
 from page_reader import assert_self_contained, read_page
 
-from benchmarks.synthetic_outputs import image_path, write_output
+from benchmarks.synthetic_outputs import write_output
 from bids_refacer.cli.run import rebuild_pages
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
@@ -23,46 +24,6 @@ from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import read_group_tables, shown_phenotypes
 from bids_refacer.reports.theme import Plot
 from bids_refacer.settings import RunSettings
-
-LABELS = tuple(f"{number:02}" for number in range(1, 9))
-
-
-def judge(output: Path, labels: tuple[str, ...] = LABELS) -> None:
-    """Verdicts for every image; sub-02 failed with quickshear, sub-03 has to be looked at with niimath."""
-    rows = []
-    for number, label in enumerate(labels):
-        for place, tool in enumerate(TOOLS):
-            fail, look = (label, tool) == ("02", "quickshear"), (label, tool) == ("03", "niimath")
-            row = {"participant_id": f"sub-{label}", "image": image_path(label), "tool": tool, "version": "1"}
-            row |= {"face_verdict": "fail" if fail else "warn" if look else "pass", "brain_verdict": "pass"}
-            row |= {
-                "nose_left_percent": 33.0 if fail else 7.0 if look else 0.0,
-                "removed_head_fraction": 0.1 + place / 50,
-            }
-            rows.append({**row, "brain_removed_percent": 0.01 * number, "run_time_s": 5.0 * (place + 1)})
-    write_table(output / "defacing.tsv", "defacing", rows)
-
-
-def calibrate(output: Path) -> None:
-    rows = [
-        {"participant_id": f"sub-{label}", "image": image_path(label), "tool": tool, "part": "face", "bin_low_mm": low,
-         "area_mm2": 100.0, "predicted_mm": low + 0.2, "error_mm": low + 0.5, "covered_50": 0.4, "covered_90": 0.8}
-        for label in LABELS for tool in TOOLS for low in (0, 0.5, 1)
-    ]  # fmt: skip
-    write_table(output / "calibration.tsv", "calibration", rows)
-
-
-def add_phenotypes(output: Path) -> None:
-    """The rows of a target that is lost with pydeface and kept with others."""
-    about = {"suffix": "T1w", "target": "muscle", "roi": "face", "model": "ridge", "n_participants": 8}
-    figures = {"spearman_rho": 0.61, "rho_ci_low": 0.3, "rho_ci_high": 0.8, "p_permutation": 0.001}
-    rows = [{**about, "image_type": "original", **figures, "rho_calibrated_low": 0.25, "rho_calibrated_high": 0.85}]
-    for number, tool in enumerate(TOOLS):
-        lost = {"rho_difference": 0.4, "difference_ci_low": 0.1, "difference_ci_high": 0.7, "p_holm": 0.01}
-        kept = {"rho_difference": 0.05, "difference_ci_low": -0.2, "difference_ci_high": 0.3, "p_holm": 0.7}
-        own = figures | {"spearman_rho": 0.21 + number / 100} | (lost if tool == "pydeface" else kept)
-        rows.append({**about, "tool": tool, "image_type": "defaced", **own})
-    write_table(output / "group_phenotype.tsv", "group_phenotype", rows)
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +79,15 @@ def test_numbers_are_those_of_the_tables(output: Path) -> None:
 def test_the_summary_agrees_with_the_other_tables(output: Path) -> None:
     for row in table(output, "group_summary"):
         own = {"tool": row["tool"], "suffix": "T1w", "gate": "passed"}
-        test = table(output, "group_comparison", image_type="refaced_mean", compared_with="average", part="face",
-                     subgroup_column="all", **own)[0]  # fmt: skip
+        test = table(
+            output,
+            "group_comparison",
+            image_type="refaced_mean",
+            compared_with="average",
+            part="face",
+            subgroup_column="all",
+            **own,
+        )[0]
         assert row["difference_mm"] == test["mean_difference_mm"] and row["difference_p_holm"] == test["p_holm"]
         difference = float(row["recovered_mm"]) - float(row["average_mm"])
         assert difference == pytest.approx(float(row["difference_mm"]), abs=2e-5)
@@ -133,8 +101,9 @@ def test_the_summary_agrees_with_the_other_tables(output: Path) -> None:
 
 def test_roc_curves_have_the_area_that_the_table_says(output: Path) -> None:
     for known in table(output, "group_identification", scan="same", gate="passed"):
-        curve = table(output, "group_roc", tool=known["tool"], image_type=known["image_type"], scan="same",
-                      gate="passed")  # fmt: skip
+        curve = table(
+            output, "group_roc", tool=known["tool"], image_type=known["image_type"], scan="same", gate="passed"
+        )
         false, true = (np.array([float(row[name]) for row in curve]) for name in ("false_accept", "true_accept"))
         assert np.all(np.diff(true) >= 0) and true[-1] == 1
         assert np.trapezoid(true, false) == pytest.approx(float(known["auc"]), abs=0.03)
@@ -172,8 +141,9 @@ def test_plots_show_the_tables(output: Path) -> None:
             assert points[:, 0].tolist() == column(curve, x) and points[:, 1].tolist() == column(curve, y)
         bins = table(output, "group_calibration", tool=tool, kind="bin", part="face", gate="passed")
         (dots,) = [artist for artist in drawn["calibration"].panels[number][0].axes[0].collections]
-        assert dots.get_offsets().tolist() == [list(pair) for pair in zip(
-            column(bins, "predicted_mm"), column(bins, "error_mm"), strict=True)]  # fmt: skip
+        assert dots.get_offsets().tolist() == [
+            list(pair) for pair in zip(column(bins, "predicted_mm"), column(bins, "error_mm"), strict=True)
+        ]
         strip = line(drawn["brain"].panels[0][0], f"tool-{number}")[:, 0]
         assert strip.tolist() == column(table(output, "group_participants", tool=tool), "brain_removed_percent")
     summary = table(output, "group_summary")
@@ -201,10 +171,16 @@ def test_questions_have_answers(output: Path) -> None:
     """Which tool and why, how sure, who again, what the attack assumes."""
     text = read_page(output / "group.html").text
     for words in (
-        "The recovered face stays farthest from the true one after", "Friedman p", "Images to do again: niimath 0 of 8",
-        "The figures rest on 7 to 8 participants", "What the attack assumes", "closed set", "Not the original",
-        "Signal is lost: rho 0.61 from originals, 0.22 from defaced", "No loss was shown",
-    ):  # fmt: skip
+        "The recovered face stays farthest from the true one after",
+        "Friedman p",
+        "Images to do again: niimath 0 of 8",
+        "The figures rest on 7 to 8 participants",
+        "What the attack assumes",
+        "closed set",
+        "Not the original",
+        "Signal is lost: rho 0.61 from originals, 0.22 from defaced",
+        "No loss was shown",
+    ):
         assert words in text, words
     links = {target for _, target in read_page(output / "group.html").links}
     assert {path.name for path in output.glob("*.tsv")} <= links
@@ -229,13 +205,28 @@ def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "tools", "samples", "words"),
     [
-        (1, ("niimath",), 1, ["One participant: no test.", "It is the only tool", "One face was drawn for each image",
-                              "no phenotype was predicted", "There is no defacing.tsv", "Nobody was looked up",
-                              "Not judged"]),
-        (3, ("niimath", "pydeface"), 1, ["With 3 participants this test cannot reach p < 0.05",
-                                         "With fewer than 6 participants no paired test"]),
+        (
+            1,
+            ("niimath",),
+            1,
+            [
+                "One participant: no test.",
+                "It is the only tool",
+                "One face was drawn for each image",
+                "no phenotype was predicted",
+                "There is no defacing.tsv",
+                "Nobody was looked up",
+                "Not judged",
+            ],
+        ),
+        (
+            3,
+            ("niimath", "pydeface"),
+            1,
+            ["With 3 participants this test cannot reach p < 0.05", "With fewer than 6 participants no paired test"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_missing_pieces_are_sentences(
     count: int, tools: tuple[str, ...], samples: int, words: list[str], tmp_path: Path
 ) -> None:
@@ -264,6 +255,8 @@ def test_failures_only(output: Path, tmp_path: Path) -> None:
     assert "No tool has a recovered face that counts, so none can be recommended." in text
     assert "In 8 of 8 images a face was left: to do again." in text
     assert "9 of 9 participants" in text
+    (copy / "group.md").write_text("## What was found\n\n- sub-<script>alert(1)</script>\n\n## Made with\n")
+    assert "<li>sub-&lt;script&gt;alert(1)&lt;/script&gt;</li>" in make_group_page(copy).read_text()
 
 
 def test_nothing_but_failures(tmp_path: Path) -> None:
@@ -293,8 +286,14 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
     assert said[-1].startswith("No image has a result with any tool: see why in the page")
     assert_self_contained(output / "group.html")
     page = read_page(output / "group.html")
-    for words in ("No tool has a recovered face that counts", "The tool ended with code 3.", "Not sure at all",
-                  "sub-02_T1w.nii.gz is damaged.", "no result yet: run the participant level",
-                  "3 of 3 participants", "Nobody was looked up"):  # fmt: skip
+    for words in (
+        "No tool has a recovered face that counts",
+        "The tool ended with code 3.",
+        "Not sure at all",
+        "sub-02_T1w.nii.gz is damaged.",
+        "no result yet: run the participant level",
+        "3 of 3 participants",
+        "Nobody was looked up",
+    ):
         assert words in page.text, words
     assert not page.images and "<svg" not in (output / "group.html").read_text(), "no empty plot"

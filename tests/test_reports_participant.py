@@ -55,8 +55,9 @@ def test_numbers_are_those_of_the_tables(output: Path, page: str) -> None:
     assert all(defacing[n.row][n.column] == n.value for n in own)
     bins = {
         f"{row['image']}|{row['tool']}|{row['bin_low_mm']}": row
-        for row in read_table(output / "calibration.tsv") if row["part"] == "face"
-    }  # fmt: skip
+        for row in read_table(output / "calibration.tsv")
+        if row["part"] == "face"
+    }
     own = [n for n in numbers if n.table == "calibration"]
     assert own and all(bins[n.row][n.column] == n.value for n in own)
     for n in numbers:
@@ -106,9 +107,10 @@ def test_meshes_for_the_viewer(output: Path) -> None:
         values = np.frombuffer(base64.b64decode(packed), "<i2") / 100
         assert len(values) == len(points)
         whole = next(
-            float(row["to_recovered_mm"]) for row in read_table(output / "surfacedistance.tsv")
+            float(row["to_recovered_mm"])
+            for row in read_table(output / "surfacedistance.tsv")
             if name == f"{row['tool']} {row['image_type']}" and row["part"] == "face" and row["sample"] in (None, "1")
-        )  # fmt: skip
+        )
         assert np.abs(values).mean() == pytest.approx(whole, rel=0.25), name
 
 

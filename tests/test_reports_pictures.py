@@ -129,8 +129,9 @@ def test_an_outline_is_a_border() -> None:
 def test_a_figure_follows_the_page() -> None:
     figure = paired_figure("a <tool>", np.array([2.0, 3.0]), np.array([1.0, 2.5]), 4.0)
     svg = to_svg(figure, "one", 'what "it" shows')
-    assert svg == to_svg(paired_figure("a <tool>", np.array([2.0, 3.0]), np.array([1.0, 2.5]), 4.0), "one",
-                         'what "it" shows')  # fmt: skip
+    assert svg == to_svg(
+        paired_figure("a <tool>", np.array([2.0, 3.0]), np.array([1.0, 2.5]), 4.0), "one", 'what "it" shows'
+    )
     assert "var(--c-ink)" in svg and "var(--c-recovered)" in svg and "#0" not in svg.replace('href="#one', "")
     assert 'role="img"' in svg and "what &quot;it&quot; shows" in svg and "a &lt;tool&gt;" in svg
     assert svg.count('id="') == svg.count('id="one-')

@@ -13,7 +13,7 @@ from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 
 KINDS: list[type[Row]] = [
     kind for module in (audit, group, group_people) for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, Row) and kind is not Row
+    if isinstance(kind, type) and issubclass(kind, Row) and "table" in vars(kind)
 ]  # fmt: skip
 
 

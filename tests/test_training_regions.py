@@ -10,7 +10,6 @@ import pytest
 from scipy import ndimage
 from training_heads import SHAPE, average_heads
 
-from bids_refacer.training.data import regions
 from bids_refacer.training.data.heads import Head
 from bids_refacer.training.data.regions import (
     KINDS,
@@ -40,12 +39,16 @@ def differ_by_a_voxel_at_most(region: np.ndarray, twin: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_no_region_touches_the_brain(heads: list[Head], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regions, "KINDS", {kind: 1.0})
+def test_no_region_touches_the_brain(heads: list[Head], kind: str) -> None:
     for seed in range(4):
-        region = draw_region(heads[0], np.random.default_rng(seed))
+        region = draw_region(heads[0], np.random.default_rng(seed), {kind: 1.0})
         assert region.shape == SHAPE and region.dtype == bool and region.any()
         assert not (region & heads[0].brain).any()
+
+
+def test_only_the_kinds_that_are_given_are_drawn(heads: list[Head]) -> None:
+    drawn = draw_region(heads[0], np.random.default_rng(0), {"skullstrip": 1.0})
+    assert any(np.array_equal(drawn, skullstrip_region(heads[0], margin)) for margin in (0, 1))
 
 
 def test_every_kind_of_region_is_drawn_as_often_as_it_says() -> None:

@@ -51,7 +51,7 @@ def _defaced_image(path: Path, threads: int | None) -> DefacedImage:
 
 
 def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Refaced, dict[str, Any]]:
-    """The attacked image, what was made of it, and what the sidecars say about it."""
+    """The attacked image, what was made of it, and the details that the sidecars show."""
     import torch
     from tqdm import tqdm
 

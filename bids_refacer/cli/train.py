@@ -12,12 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from bids_refacer.settings import (
-    ANALYSIS_LEVELS,
-    EXPORTS,
-    PRECISIONS,
-    TrainSettings,
-)
+from bids_refacer.settings import ANALYSIS_LEVELS, EXPORTS, PRECISIONS, TrainSettings
 from bids_refacer.settings_file import SettingsError, read_settings_file
 
 _DEFAULTS = {item.name: item.default for item in fields(TrainSettings)}
@@ -85,14 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "out", metavar="OUT", type=Path, nargs="?", default=None, help="cache, checkpoints, tables, model"
     )
-    parser.add_argument(
-        "--config-file", type=Path, metavar="FILE", help="TOML with the same settings, such as OUT/train.toml; the "
-        "command line wins",
-    )  # fmt: skip
-    parser.add_argument(
-        "--prepare-only", action="store_true", help="look at the dataset (again), fill the cache, say what is left "
-        "out and why, and stop",
-    )  # fmt: skip
+    config = "TOML with the same settings, such as OUT/train.toml; the command line wins"
+    parser.add_argument("--config-file", type=Path, metavar="FILE", help=config)
+    prepare = "look at the dataset (again), fill the cache, say what is left out and why, and stop"
+    parser.add_argument("--prepare-only", action="store_true", help=prepare)
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model"))
     _add_learning(parser.add_argument_group("learning"))
@@ -106,10 +97,8 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     _add(group, "--split-seed", int, "of the choice of participants to hold out")
     _add(group, "--max-roughness-mm", float, "leave out rougher skin, where participants.tsv has roughness_mm")
     _add(group, "--max-dental-void-cm2", float, "leave out larger voids, where it has dental_void_cm2")
-    group.add_argument(
-        "--keep-cut-faces", action="store_true", help="train also on heads whose nose the field of view cuts off; what "
-        "is cut is masked from the loss",
-    )  # fmt: skip
+    keep = "train also on heads whose nose the field of view cuts off; what is cut is masked from the loss"
+    group.add_argument("--keep-cut-faces", action="store_true", help=keep)
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -153,8 +142,8 @@ def _add(
     group: argparse._ArgumentGroup, option: str, kind: type, text: str, choices: tuple[str, ...] | None = None
 ) -> None:
     default = _DEFAULTS[option.removeprefix("--").replace("-", "_")]
-    said = text if default is None else f"{text} (default: {default})"
-    group.add_argument(option, type=kind, choices=choices, metavar=None if choices else "X", help=said)
+    words = text if default is None else f"{text} (default: {default})"
+    group.add_argument(option, type=kind, choices=choices, metavar=None if choices else "X", help=words)
 
 
 if __name__ == "__main__":

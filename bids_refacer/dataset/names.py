@@ -127,15 +127,15 @@ class OutputNames:
         return self.anat / self._other(tool_label(tool), "surfacedistance", ".tsv")
 
     def record(self, tool: str) -> Path:
-        """What is known of this image and tool when they are finished (see `records`)."""
+        """The record of this image and tool, written when they are finished (see `records`)."""
         return self.output_dir / RECORDS / self._folder() / self._other(tool_label(tool), "record", ".json")
 
     def verdict(self, tool: str) -> Path:
-        """What was measured of a defaced image before its face was painted back, also where that failed."""
+        """The verdict on the defaced image, written before its face is painted back, so that a failure leaves it."""
         return self.record(tool).with_name(self._other(tool_label(tool), "verdict", ".json"))
 
     def other_record(self, tool: str) -> Path:
-        """What is known of an image that was defaced as another one of its session was."""
+        """The record of an image that was defaced with the mask of another image of its session."""
         return self.record(tool).with_name(self._other(tool_label(tool), "other", ".json"))
 
     def refaced(self, tool: str, sample: int) -> Path:
@@ -159,11 +159,11 @@ class OutputNames:
         return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "distance", ".shape.gii")
 
     def face_map(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
-        """The map by which a face is looked up in a crowd (see `surface_label`); identifiable."""
+        """The face map by which a person is looked up in a gallery (see `surface_label`); identifiable."""
         return self.identifiable_anat / self._other(surface_label(tool, image_type, sample), "facemap", ".npz")
 
     def facial_voxels(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
-        """Voxels of an image by which phenotypes are predicted (see `surface_label`); identifiable."""
+        """The voxels of the face from which phenotypes are predicted (see `surface_label`); identifiable."""
         label = surface_label(tool, image_type, sample)
         return self.identifiable_anat / self._other(label, "facialvoxels", ".npz")
 
@@ -203,7 +203,7 @@ def identifiable_dir(output_dir: Path) -> Path:
 
 
 def default_work_dir(output_dir: Path) -> Path:
-    """Where intermediate images go by default: they show faces, so they lie inside the identifiable dataset."""
+    """The default folder of intermediate images: inside the identifiable dataset, as they show faces."""
     return identifiable_dir(output_dir) / "work"
 
 

@@ -1,4 +1,4 @@
-"""The seed of each pair of samples: a function of what it is about, never of when or beside what it is computed."""
+"""The seed of each pair of samples: it depends on the run's seed, the image, the tool and the number alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 
 
 def seed_for(run_seed: int, bids_path: str, tool: str, number: int) -> int:
-    """The seed of one pair of samples (or of anything else that is numbered), 0 to 2**63 - 1.
+    """The seed of one pair of samples, 0 to 2**63 - 1.
 
-    Order, parallelism and resumed runs do not change a face, and no two images share their noise.
+    Order, parallelism and resumed runs do not change a face, and no two images share their noise. Synthetic
+    participants, which are numbered as well, get their seeds here too.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from bids_refacer.defacers.tool import DefacerError
 from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.nifti import Scan
 
 _TOLERANCE = 0.1  # of a voxel, at the corners: headers are written in single precision, and quaternions round
@@ -119,7 +120,7 @@ def _voxel_map(affine: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         )
     shift = np.rint(to_image[:3, :3] @ _middle(grid) + to_image[:3, 3] - turn @ _middle(grid)).astype(int)
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij"), axis=-1).reshape(-1, 3)
-    apart = corners @ to_image[:3, :3].T + to_image[:3, 3] - (corners @ turn.T + shift)
+    apart = nib.affines.apply_affine(to_image, corners) - (corners @ turn.T + shift)
     if np.abs(apart).max() > _TOLERANCE:
         raise OtherGridError(f"Voxels lie up to {np.abs(apart).max():.2f} voxels from those they should coincide with.")
     return turn, shift
@@ -131,4 +132,4 @@ def _middle(grid: Grid) -> np.ndarray:
 
 
 def _size_words(affine: np.ndarray) -> str:
-    return " x ".join(f"{size:.3g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
+    return " x ".join(f"{size:.3g}" for size in voxel_sizes(affine))

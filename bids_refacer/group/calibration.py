@@ -11,23 +11,23 @@ import pandas as pd
 from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.rows.group import GroupCalibrationRow
 from bids_refacer.group.cohorts import GATES, session_of
-from bids_refacer.group.outputs import SUBJECT, Audit
+from bids_refacer.group.outputs import SUBJECT, ParticipantOutputs
 from bids_refacer.statistics.bootstrap import bootstrap_means
 
 _SUMS = ["share", "predicted", "error", "covered_50", "covered_90"]
 
 
-def calibration_group_rows(audit: Audit, reasons: pd.DataFrame, seed: int) -> list[GroupCalibrationRow]:
+def calibration_group_rows(outputs: ParticipantOutputs, reasons: pd.DataFrame, seed: int) -> list[GroupCalibrationRow]:
     """Table group_calibration; empty when every image has one sample.
 
     Parameters
     ----------
-    audit : Audit
+    outputs : ParticipantOutputs
     reasons : DataFrame of `group.cohorts.gate`
     """
-    if audit.calibration.empty:
+    if outputs.calibration.empty:
         return []
-    weighted = _weighted(audit, reasons)
+    weighted = _weighted(outputs, reasons)
     rows: list[GroupCalibrationRow] = []
     for gate in GATES:
         counted = weighted[weighted["reason"].fillna("") == ""] if gate == "passed" else weighted
@@ -36,9 +36,9 @@ def calibration_group_rows(audit: Audit, reasons: pd.DataFrame, seed: int) -> li
     return rows
 
 
-def _weighted(audit: Audit, reasons: pd.DataFrame) -> pd.DataFrame:
+def _weighted(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> pd.DataFrame:
     """The bins of all images, with each bin's share of its part's area and the figures weighted by it (`_SUMS`)."""
-    rows = audit.calibration.astype(dict.fromkeys([*SUBJECT, "part"], str)).merge(reasons, on=SUBJECT, how="left")
+    rows = outputs.calibration.astype(dict.fromkeys([*SUBJECT, "part"], str)).merge(reasons, on=SUBJECT, how="left")
     rows["suffix"] = [suffix_of(image) for image in rows["image"]]
     rows["session"] = [session_of(image) for image in rows["image"]]
     total = rows.groupby([*SUBJECT, "part"])["area_mm2"].transform("sum")

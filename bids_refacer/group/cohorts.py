@@ -15,7 +15,7 @@ from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.group import GroupImageRow
-from bids_refacer.group.outputs import SUBJECT, Audit, AuditError
+from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.surfaces.verdicts import GRADES
 
 GATES = ("passed", "all")
@@ -46,7 +46,9 @@ class Cohort:
     images: pd.DataFrame
 
 
-def gate(audit: Audit, max_brain_percent: float | None = None, min_face_mm: float | None = None) -> pd.DataFrame:
+def gate(
+    outputs: ParticipantOutputs, max_brain_percent: float | None = None, min_face_mm: float | None = None
+) -> pd.DataFrame:
     """Why each defaced image is kept out, if it is.
 
     The verdict of the participant level decides (``fail`` keeps out, ``warn`` does not); where the table has none, or
@@ -58,10 +60,10 @@ def gate(audit: Audit, max_brain_percent: float | None = None, min_face_mm: floa
     DataFrame, one row for each image and tool of the distances
         `SUBJECT`, and ``reason``: a text, empty for an image that counts.
     """
-    face = audit.distances[(audit.distances["image_type"] == "defaced") & (audit.distances["part"] == "face")]
-    rows = audit.distances[SUBJECT].drop_duplicates().astype(str)
+    face = outputs.distances[(outputs.distances["image_type"] == "defaced") & (outputs.distances["part"] == "face")]
+    rows = outputs.distances[SUBJECT].drop_duplicates().astype(str)
     rows = rows.merge(face[[*SUBJECT, "masd_mm"]].astype(dict.fromkeys(SUBJECT, str)), on=SUBJECT, how="left")
-    known = {(row.participant_id, row.image, row.tool): row for row in audit.defacing}
+    known = {(row.participant_id, row.image, row.tool): row for row in outputs.defacing}
     defacing = [known.get(subject) for subject in rows[SUBJECT].itertuples(index=False, name=None)]
     left = _failed([row.face_verdict if row else None for row in defacing])
     cut = _failed([row.brain_verdict if row else None for row in defacing])
@@ -88,12 +90,12 @@ def _reason(face_is_left: bool, brain_is_cut: bool) -> str:
     return ", ".join(word for word, failed in (("face left", face_is_left), ("brain cut", brain_is_cut)) if failed)
 
 
-def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[GroupImageRow]:
+def image_rows(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> list[GroupImageRow]:
     """Table group_images: every image and tool, whether it counts, and if not why.
 
     Parameters
     ----------
-    audit : Audit
+    outputs : ParticipantOutputs
     reasons : DataFrame of `gate`
     """
     rows = [
@@ -111,7 +113,7 @@ def image_rows(audit: Audit, reasons: pd.DataFrame) -> list[GroupImageRow]:
         GroupImageRow(
             participant_id=row.participant_id, image=row.image, tool=row.tool, state="failed", reason=row.message
         )
-        for row in audit.status
+        for row in outputs.status
         if _has_failed(row) and (row.image, row.tool) not in done
     ]
     rows += _missing_rows(reasons, rows)
@@ -137,15 +139,15 @@ def _missing_rows(reasons: pd.DataFrame, known: Sequence[GroupImageRow]) -> list
     ]
 
 
-def cohorts(audit: Audit, reasons: pd.DataFrame) -> Iterator[Cohort]:
+def cohorts(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> Iterator[Cohort]:
     """Every kind of image behind every gate.
 
     Parameters
     ----------
-    audit : Audit
+    outputs : ParticipantOutputs
     reasons : DataFrame of `gate`
     """
-    rows = audit.distances[audit.distances["image_type"] != "refaced"]
+    rows = outputs.distances[outputs.distances["image_type"] != "refaced"]
     for suffix, of_kind in rows.groupby("suffix", sort=True):
         texts = of_kind.astype(dict.fromkeys([*SUBJECT, "image_type", "part"], str))
         wide = texts.pivot(
@@ -193,7 +195,7 @@ def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:
     people: dict[str, dict[str, str]] = {}
     for row in table.rows():
         if row["participant_id"] in people:
-            raise AuditError(f"{path} names {row['participant_id']} more than once: keep one row for each participant.")
+            raise GroupError(f"{path} names {row['participant_id']} more than once: keep one row for each participant.")
         people[row["participant_id"]] = row
     found: dict[str, dict[str, str]] = {}
     for column in table.columns:

@@ -12,7 +12,7 @@ import pandas as pd
 from bids_refacer.dataset.rows.group_people import CmcRow, IdentificationRow, RocRow
 from bids_refacer.group.cohorts import GATES
 from bids_refacer.group.faces import PROBES, Probe, find_gallery, find_probes, find_rescans
-from bids_refacer.group.outputs import Audit
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.search import (
     FaceGallery,
     SearchResult,
@@ -37,7 +37,7 @@ class IdentityTables:
 
 
 def identification_tables(
-    audit: Audit,
+    outputs: ParticipantOutputs,
     reasons: pd.DataFrame,
     fillers: Sequence[Path],
     *,
@@ -49,7 +49,7 @@ def identification_tables(
 
     Parameters
     ----------
-    audit : Audit
+    outputs : ParticipantOutputs
     reasons : DataFrame of `group.cohorts.gate`
     fillers : output directories whose originals only fill the gallery
     rerank : how many of the nearest are compared again by their surfaces
@@ -57,8 +57,8 @@ def identification_tables(
     say : receives a sentence for each kind of image without true faces
     """
     searches: list[IdentityTables] = []
-    for suffix in sorted(audit.distances["suffix"].unique()):
-        members = find_gallery(audit, fillers, suffix)
+    for suffix in sorted(outputs.distances["suffix"].unique()):
+        members = find_gallery(outputs, fillers, suffix)
         if len(members) < 2:
             say(
                 f"Identification of {suffix}: {len(members)} true faces are stored (identifiable/*_facemap.npz), and "
@@ -66,9 +66,9 @@ def identification_tables(
             )
             continue
         gallery = open_gallery(members)
-        checks = check_searches(gallery, suffix, audit.participants, seed)
+        checks = check_searches(gallery, suffix, outputs.participants, seed)
         searches += [search_tables(*found, seed) for found in checks]
-        searches += [search_tables(*found, seed) for found in _face_searches(audit, reasons, gallery, suffix, rerank)]
+        searches += [search_tables(*found, seed) for found in _face_searches(outputs, reasons, gallery, suffix, rerank)]
     return IdentityTables(
         identification=[row for tables in searches for row in tables.identification],
         cmc=[row for tables in searches for row in tables.cmc],
@@ -86,19 +86,19 @@ def check_searches(gallery: FaceGallery, suffix: str, participants: Sequence[str
 
 
 def _face_searches(
-    audit: Audit, reasons: pd.DataFrame, gallery: FaceGallery, suffix: str, rerank: int
+    outputs: ParticipantOutputs, reasons: pd.DataFrame, gallery: FaceGallery, suffix: str, rerank: int
 ) -> Iterator[Search]:
     """Other scans of the participants, then what each tool left and what was recovered from it."""
-    rescans = find_rescans(audit, gallery.members, suffix)
+    rescans = find_rescans(outputs, gallery.members, suffix)
     if rescans:
         about = IdentificationRow(suffix=suffix, image_type="original")
         yield from _probe_searches(gallery, about, rescans, rerank)
     failed = {tool: frozenset(rows["image"]) for tool, rows in reasons[reasons["reason"] != ""].groupby("tool")}
-    of_kind = audit.distances[audit.distances["suffix"] == suffix]
+    of_kind = outputs.distances[outputs.distances["suffix"] == suffix]
     for tool in sorted(of_kind["tool"].unique()):
         types = set(of_kind.loc[of_kind["tool"] == tool, "image_type"])
         for image_type in [name for name in PROBES if name in types]:
-            probes, missing = find_probes(audit, gallery.members, suffix, tool, image_type)
+            probes, missing = find_probes(outputs, gallery.members, suffix, tool, image_type)
             about = IdentificationRow(suffix=suffix, tool=tool, image_type=image_type, n_missing=missing)
             yield from _probe_searches(gallery, about, probes, rerank, failed.get(tool, frozenset()))
 

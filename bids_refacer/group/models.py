@@ -1,24 +1,92 @@
-"""The models of phenotypes on the voxels of a region, and what each of them costs."""
+"""What phenotypes are predicted from, the facial voxels of a group, and the models that learn from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from bids_refacer.diffusion.device import choose_device
+from bids_refacer.group.faces import names_of
+from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.group.phenotype_tables import PhenotypeError
 from bids_refacer.phenotypes.cross_validation import OUTER
 from bids_refacer.phenotypes.models import MODELS, Learner, Linear, linear_kernel
-from bids_refacer.phenotypes.voxels import roi, to_lattice
+from bids_refacer.phenotypes.voxels import read_voxels, roi, to_lattice
 from bids_refacer.settings import RunSettings
+from bids_refacer.volumes.nifti import ImageError
 
 CNN = "cnn"
 
 
+class ImageKind(NamedTuple):
+    """Tool, or None for the original, and type of image."""
+
+    tool: str | None
+    image_type: str
+
+
+ORIGINAL = ImageKind(None, "original")
+IMAGE_TYPES = ("defaced", "average", "refaced", "refaced_mean")
+Paths = dict[str, list[Path]]
+"""Participant -> one file for each of its images."""
+
+
+def voxel_paths(outputs: ParticipantOutputs, reasons: pd.DataFrame, suffix: str) -> dict[ImageKind, Paths]:
+    """Files of facial voxels of images with one suffix, the original first.
+
+    What a tool made of an image whose defacing failed (`group.cohorts.gate`) is left out: a face that was left, or a
+    brain that was cut, says nothing about what is lost when the tool works.
+    """
+    rows = outputs.distances[outputs.distances["suffix"] == suffix][SUBJECT].drop_duplicates().astype(str)
+    rows = rows.merge(reasons[[*SUBJECT, "reason"]], on=SUBJECT, how="left").sort_values(SUBJECT)
+    paths: dict[ImageKind, Paths] = {ORIGINAL: {}}
+    seen = set()
+    for participant, image, tool, reason in rows[[*SUBJECT, "reason"]].itertuples(index=False):
+        originals = [] if image in seen else [ORIGINAL]
+        seen.add(image)
+        for kind in originals + [ImageKind(tool, name) for name in IMAGE_TYPES if not reason]:
+            path = _voxel_path(outputs, image, kind)
+            if path is not None:
+                paths.setdefault(kind, {}).setdefault(participant, []).append(path)
+    return {kind: paths[kind] for kind in sorted(paths, key=_order)}
+
+
+def _voxel_path(outputs: ParticipantOutputs, image: str, kind: ImageKind) -> Path | None:
+    """The first file that is there: an image is in one output, or the same in several."""
+    sample = 1 if kind.image_type == "refaced" else None
+    paths = (names.facial_voxels(kind.tool, kind.image_type, sample) for names in names_of(outputs, image))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _order(kind: ImageKind) -> tuple[str, int]:
+    return kind.tool or "", IMAGE_TYPES.index(kind.image_type) if kind.tool else 0
+
+
+def load_voxels(paths: Mapping[str, Sequence[Path]]) -> np.ndarray:
+    """Voxels of each participant, the mean where there are several images: (participants, voxels) uint8.
+
+    Raises
+    ------
+    GroupError
+        When a file cannot be read or is of another version.
+    """
+    try:
+        rows = []
+        for files in paths.values():
+            total = sum(read_voxels(path).astype(np.float32) for path in files)
+            rows.append(np.rint(total / np.float32(len(files))).astype(np.uint8))
+    except ImageError as error:
+        raise GroupError(str(error)) from error
+    return np.stack(rows)
+
+
 def model_names(settings: RunSettings) -> tuple[str, ...]:
-    """Values of the column `model`, in order: two linear ones, and the network where it was asked for."""
+    """Values of the column `model`, in order: two linear models, and the network, where these were asked for."""
     linear = tuple(MODELS) if "linear" in settings.phenotype_models else ()
     return linear + ((CNN,) if CNN in settings.phenotype_models else ())
 
@@ -50,8 +118,8 @@ class RegionVoxels:
 
     Parameters
     ----------
-    voxels : (n, v) uint8, as of `sample_voxels`
-    region : of `facial_voxels.ROIS`
+    voxels : (n, v) uint8, of `load_voxels`
+    region : of `phenotypes.voxels.ROIS`
     """
 
     def __init__(self, voxels: np.ndarray, region: str) -> None:

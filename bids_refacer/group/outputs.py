@@ -30,26 +30,26 @@ _AGAIN = "run the participant level again, or leave this output out."
 _SHARED = ("AppVersion", "Model", "WeightsSHA256", "Sampler", "Steps", "NumSamples", "Seed")
 
 
-class AuditError(DatasetError):
+class GroupError(DatasetError):
     """Participant outputs cannot be used for a group: one sentence with the file, what is wrong, and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class ParticipantOutputs:
     """The tables of one or more participant outputs, one below the other.
 
     Tables that statistics are computed from are DataFrames, those that are looked up are rows.
 
     Attributes
     ----------
-    outputs : where they came from
+    folders : the output directories that they are from
     distances : rows of surfacedistance.tsv; ``masd_mm`` is a number or NaN, ``suffix`` is the image's (T1w)
     calibration : rows of calibration.tsv; empty when there are none
     defacing, status : rows of these tables; empty when there are none
     notes : sentences about what could not be checked
     """
 
-    outputs: tuple[Path, ...]
+    folders: tuple[Path, ...]
     distances: pd.DataFrame
     calibration: pd.DataFrame
     defacing: tuple[DefacingRow, ...]
@@ -62,7 +62,7 @@ class Audit:
         return sorted({*self.distances["participant_id"].unique(), *(row.participant_id for row in self.status)})
 
 
-def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
+def read_outputs(folders: Sequence[Path], *, allow_mixed: bool = False) -> ParticipantOutputs:
     """Read the participant tables of output directories.
 
     Rows that two outputs share to the letter (an array job that did an image twice) are taken once.
@@ -74,55 +74,55 @@ def read_audit(outputs: Sequence[Path], *, allow_mixed: bool = False) -> Audit:
         rows about the same thing, or when nobody is known, not even one who failed; without `allow_mixed`, when results
         were made with different settings.
     """
-    distances = pd.concat([_distances(output) for output in outputs], ignore_index=True)
+    distances = pd.concat([_distances(folder) for folder in folders], ignore_index=True)
     distances = _without_doubles(distances, _DISTANCE_KEY, "surfacedistance.tsv")
     distances["suffix"] = [suffix_of(str(image)) for image in distances["image"]]
-    defacing = _stacked(outputs, "defacing", SUBJECT, [])
-    status = _stacked(outputs, "status", ["participant_id", "status"], [])
-    calibration = _stacked(outputs, "calibration", [*SUBJECT, "part"], _CALIBRATION_NUMBERS)
+    defacing = _stacked(folders, "defacing", SUBJECT, [])
+    status = _stacked(folders, "status", ["participant_id", "status"], [])
+    calibration = _stacked(folders, "calibration", [*SUBJECT, "part"], _CALIBRATION_NUMBERS)
     if distances.empty and status.empty:
-        raise AuditError(
-            f"{_names(outputs)} hold neither distances nor failures, so there is no participant to tell about: run the "
+        raise GroupError(
+            f"{_names(folders)} hold neither distances nor failures, so there is no participant to tell about: run the "
             "participant level first."
         )
     defacing = _without_doubles(defacing, SUBJECT, "defacing.tsv")
     calibration = _without_doubles(calibration, _CALIBRATION_KEY, "calibration.tsv")
     judged = tuple(_rows(defacing, DefacingRow))
-    return Audit(
-        outputs=tuple(outputs),
+    return ParticipantOutputs(
+        folders=tuple(folders),
         distances=distances,
         calibration=calibration,
         defacing=judged,
         status=tuple(_rows(status.drop_duplicates(ignore_index=True), StatusRow)),
-        notes=tuple(_check_settings(outputs, judged, allow_mixed)),
+        notes=tuple(_check_settings(folders, judged, allow_mixed)),
     )
 
 
-def _distances(output: Path) -> pd.DataFrame:
-    path = dataset_table(output, "surfacedistance")
+def _distances(folder: Path) -> pd.DataFrame:
+    path = dataset_table(folder, "surfacedistance")
     if not path.is_file():
-        raise AuditError(f"{path} is missing: run the participant level into {output} first, or correct the path.")
-    return _table(output, "surfacedistance", [*SUBJECT, "image_type", "part"], ["masd_mm"], optional=["sample"])
+        raise GroupError(f"{path} is missing: run the participant level into {folder} first, or correct the path.")
+    return _table(folder, "surfacedistance", [*SUBJECT, "image_type", "part"], ["masd_mm"], optional=["sample"])
 
 
-def _stacked(outputs: Sequence[Path], table: str, texts: list[str], numbers: list[str]) -> pd.DataFrame:
-    return pd.concat([_table(output, table, texts, numbers) for output in outputs], ignore_index=True)
+def _stacked(folders: Sequence[Path], table: str, texts: list[str], numbers: list[str]) -> pd.DataFrame:
+    return pd.concat([_table(folder, table, texts, numbers) for folder in folders], ignore_index=True)
 
 
 def _table(
-    output: Path, table: str, texts: list[str], numbers: list[str], optional: Sequence[str] = ()
+    folder: Path, table: str, texts: list[str], numbers: list[str], optional: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read one table as texts, and the named columns as numbers; one that does not exist has its columns and no row."""
-    path = dataset_table(output, table)
+    path = dataset_table(folder, table)
     if not path.exists():
         return pd.DataFrame({name: [] for name in dict.fromkeys([*SUBJECT, *texts, *numbers, *optional])}, dtype=object)
     rows = read_tsv(path, _AGAIN).frame(missing=[NOT_AVAILABLE])
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
-            raise AuditError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
+            raise GroupError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
     for name in texts:
         if rows[name].isna().any():
-            raise AuditError(f"{path} lacks the {name} in line {_line(rows[name].isna())}: {_AGAIN}")
+            raise GroupError(f"{path} lacks the {name} in line {_line(rows[name].isna())}: {_AGAIN}")
     for name in numbers:
         rows[name] = _numbers(rows[name], path)
     for name in texts:  # the same few words over and over
@@ -135,7 +135,7 @@ def _numbers(cells: pd.Series, path: Path) -> pd.Series:
     wrong = values.isna() & cells.notna() | values.isin([float("inf"), float("-inf")])
     if wrong.any():
         first = cells[wrong].iloc[0]
-        raise AuditError(f"{path}: '{first}' in line {_line(wrong)} is no number in {cells.name}: {_AGAIN}")
+        raise GroupError(f"{path}: '{first}' in line {_line(wrong)} is no number in {cells.name}: {_AGAIN}")
     return values.astype(float)
 
 
@@ -150,7 +150,7 @@ def _without_doubles(rows: pd.DataFrame, key: list[str], table: str) -> pd.DataF
     again = unique.duplicated(key)
     if again.any():
         row = unique[again].iloc[0]
-        raise AuditError(
+        raise GroupError(
             f"Two rows of {table} say different things about {row['participant_id']} ({row['image']}, {row['tool']}): "
             "give outputs of different participants, each once; labels of two datasets must not meet."
         )
@@ -177,9 +177,9 @@ def _floats(cells: pd.Series) -> list[float | None]:
     return [None if pd.isna(number) else float(number) for number in numbers]
 
 
-def _check_settings(outputs: Sequence[Path], defacing: Sequence[DefacingRow], allow_mixed: bool) -> list[str]:
+def _check_settings(folders: Sequence[Path], defacing: Sequence[DefacingRow], allow_mixed: bool) -> list[str]:
     """Check that all results come from one attack, and each tool's from one version; sentences on what differs."""
-    records, counts = _counted_settings(outputs)
+    records, counts = _counted_settings(folders)
     notes = []
     if not records:
         notes.append(
@@ -191,16 +191,16 @@ def _check_settings(outputs: Sequence[Path], defacing: Sequence[DefacingRow], al
         counts[f"version of {tool}"] = dict(versions.most_common())
     mixed = [f"{name}: {_values(values)}" for name, values in counts.items() if len(values) > 1]
     if mixed and not allow_mixed:
-        raise AuditError(
-            f"The results in {_names(outputs)} were not all made alike ({'; '.join(mixed)}): run the "
+        raise GroupError(
+            f"The results in {_names(folders)} were not all made alike ({'; '.join(mixed)}): run the "
             "participant level again with one setting, or give --allow-mixed to take them together."
         )
     return notes + [f"Mixed settings were allowed: {sentence}." for sentence in mixed]
 
 
-def _counted_settings(outputs: Sequence[Path]) -> tuple[int, dict[str, dict[str, int]]]:
+def _counted_settings(folders: Sequence[Path]) -> tuple[int, dict[str, dict[str, int]]]:
     """How many records there are, and how many of them have each value of a setting."""
-    keys = [record.key for output in outputs for record in all_records(output)]
+    keys = [record.key for folder in folders for record in all_records(folder)]
     values = {name: [json.dumps(key.get(name), sort_keys=True) for key in keys] for name in _SHARED}
     return len(keys), {name: dict(Counter(texts)) for name, texts in values.items()}
 
@@ -209,5 +209,5 @@ def _values(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{value[:60]} ({number} image x tool)" for value, number in counts.items())
 
 
-def _names(outputs: Sequence[Path]) -> str:
-    return " and ".join(map(str, outputs))
+def _names(folders: Sequence[Path]) -> str:
+    return " and ".join(map(str, folders))

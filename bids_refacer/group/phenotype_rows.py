@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bids_refacer.dataset.rows.group_people import PhenotypeRow, PredictionRow
-from bids_refacer.group.models import CNN
-from bids_refacer.group.voxels import ORIGINAL, Kind
+from bids_refacer.group.models import CNN, ORIGINAL, ImageKind
 from bids_refacer.phenotypes.assessment import Assessment, difference_p
 from bids_refacer.phenotypes.cross_validation import Folds
 from bids_refacer.statistics.correlation import compare_dependent
@@ -44,7 +43,7 @@ class Result:
     assessment: Assessment | None
 
 
-def phenotype_rows(about: PhenotypeRow, results: Mapping[Kind, Result], seed: int) -> list[PhenotypeRow]:
+def phenotype_rows(about: PhenotypeRow, results: Mapping[ImageKind, Result], seed: int) -> list[PhenotypeRow]:
     """One row for each type of image; all but the original compared with it, Holm over them.
 
     Parameters
@@ -55,7 +54,7 @@ def phenotype_rows(about: PhenotypeRow, results: Mapping[Kind, Result], seed: in
     """
     original, rows = results[ORIGINAL], []
     for kind, result in results.items():
-        row = _with_figures(replace(about, tool=kind[0], image_type=kind[1]), result)
+        row = _with_figures(replace(about, tool=kind.tool, image_type=kind.image_type), result)
         rows.append(row if kind == ORIGINAL else _with_difference(row, original, result, seed))
     tested = [number for number, row in enumerate(rows) if row.p_value is not None]
     adjusted = holm(np.array([rows[number].p_value for number in tested], dtype=np.float64))
@@ -112,7 +111,9 @@ def _with_difference(row: PhenotypeRow, original: Result, other: Result, seed: i
     )
 
 
-def prediction_rows(about: PhenotypeRow, problem: Problem, results: Mapping[Kind, Result]) -> Iterator[PredictionRow]:
+def prediction_rows(
+    about: PhenotypeRow, problem: Problem, results: Mapping[ImageKind, Result]
+) -> Iterator[PredictionRow]:
     """One row for each participant and type of image; `about` as in `phenotype_rows`."""
     for (tool, image_type), result in results.items():
         if result.assessment is None:

@@ -11,15 +11,19 @@ import numpy as np
 import pandas as pd
 
 from bids_refacer.dataset.participants import MISSING, read_participants
-from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.outputs import GroupError
 
 DEFAULT_TARGETS = tuple(f"muscle_radiodensity_{place}" for place in ("abdomen", "thigh", "shin"))
 DEFAULT_COVARIATES = ("age", "sex")
 NO_COVARIATES = "none"
-_MOST_LEVELS = 10  # texts of a covariate: more are names or notes, and would fit anything
+_MOST_LEVELS = 10  # different texts of a covariate: more of them are names or notes, and would explain anything
 
 
-class PhenotypeError(AuditError):
+Tables = dict[Path, pd.DataFrame]
+"""File -> texts, participant_id x column; NaN where there is none."""
+
+
+class PhenotypeError(GroupError):
     """Targets or covariates cannot be used: one sentence with the file, the column, what is wrong, and the remedy."""
 
 
@@ -30,9 +34,9 @@ class Phenotypes:
     Attributes
     ----------
     targets : DataFrame, participant_id x target column, float; NaN where there is no value
-    covariates : DataFrame, the same participants x numbers; a text column became one column (0, 1) a value but the
-        first; NaN where a value is missing
-    names : columns that the covariates were made of
+    covariates : DataFrame, the same participants x numbers; a column of texts became a column of 0 and 1 for each
+        text but the first; NaN where a value is missing
+    names : columns that the covariates were made from
     units : of each target, as the table's JSON dictionary says; empty when it does not
     notes : sentences about what was used and what was left out
     """
@@ -47,11 +51,11 @@ class Phenotypes:
 def read_phenotypes(
     bids_dir: Path, phenotype: Path | None, targets: Sequence[str], covariates: Sequence[str]
 ) -> Phenotypes | None:
-    """Find and read the columns; None when none were asked for and the dataset has none of the usual ones.
+    """Find and read the columns; None when none were asked for and the dataset has none of the default targets.
 
-    Looked for in `phenotype`, then in participants.tsv, then in phenotype/*.tsv of the dataset. Without `targets`,
-    `DEFAULT_TARGETS`; without `covariates`, `DEFAULT_COVARIATES`: in both cases those that are there. `NO_COVARIATES`
-    alone: none. A participant with several rows has the mean of them.
+    Tables are searched in this order: `phenotype`, participants.tsv, phenotype/*.tsv of the dataset. Without `targets`,
+    the columns of `DEFAULT_TARGETS` are taken that a table has; without `covariates`, those of `DEFAULT_COVARIATES`.
+    `NO_COVARIATES` alone means none. A participant with several rows gets their mean.
 
     Raises
     ------
@@ -61,56 +65,65 @@ def read_phenotypes(
         When a column that was asked for is missing, not numeric, or has too many texts.
     """
     tables = _tables(bids_dir, phenotype)
-    found = {name: path for name in targets or DEFAULT_TARGETS if (path := _holder(tables, name))}
-    for name in targets:
-        if name not in found:
-            raise PhenotypeError(f"No column '{name}' in {_places(tables, bids_dir)}: correct --target, or give the "
-                                 "table that has it with --phenotype.")  # fmt: skip
-    if not found and phenotype is not None:
-        raise PhenotypeError(f"{phenotype} has none of the columns {', '.join(DEFAULT_TARGETS)}: name the columns to "
-                             "predict with --target.")  # fmt: skip
-    if not found:
+    of_targets = _target_paths(tables, targets, phenotype, bids_dir)
+    if not of_targets:
         return None
-    values = pd.DataFrame({name: _numeric(tables[path][name], path) for name, path in found.items()})
-    used = _covariate_places(tables, covariates, bids_dir)
-    columns = [_coded(tables[path][name], path) for name, path in used.items()]
+    values = pd.DataFrame({name: _numeric(tables[path][name], path) for name, path in of_targets.items()})
+    of_covariates = _covariate_paths(tables, covariates, bids_dir)
+    columns = [_coded(tables[path][name], path) for name, path in of_covariates.items()]
     coded = pd.concat([pd.DataFrame(index=values.index), *columns], axis=1).reindex(values.index)
-    origin = [f"{name} ({path.name})" for name, path in {**found, **used}.items()]
+    origin = [f"{name} ({path.name})" for name, path in {**of_targets, **of_covariates}.items()]
     notes = [f"Phenotypes and covariates: {', '.join(origin)}."]
-    units = {name: _units(path, name) for name, path in found.items()}
-    return Phenotypes(targets=values, covariates=coded, names=tuple(used), units=units, notes=notes)
+    units = {name: _units(path, name) for name, path in of_targets.items()}
+    return Phenotypes(targets=values, covariates=coded, names=tuple(of_covariates), units=units, notes=notes)
 
 
-def _tables(bids_dir: Path, phenotype: Path | None) -> dict[Path, pd.DataFrame]:
-    """Tables of texts by participant, in the order in which they are searched."""
+def _tables(bids_dir: Path, phenotype: Path | None) -> Tables:
+    """The tables in the order in which they are searched."""
     paths = [phenotype] if phenotype is not None else []
     own = [bids_dir / "participants.tsv", *sorted((bids_dir / "phenotype").glob("*.tsv"))]
     paths += [path for path in own if path.is_file() and path not in paths]
     return {path: read_participants(path).frame(missing=MISSING).set_index("participant_id") for path in paths}
 
 
-def _holder(tables: dict[Path, pd.DataFrame], column: str) -> Path | None:
-    return next((path for path, table in tables.items() if column in table), None)
+def _target_paths(tables: Tables, targets: Sequence[str], phenotype: Path | None, bids_dir: Path) -> dict[str, Path]:
+    """Target -> the table that has it."""
+    paths = _paths_of(tables, targets or DEFAULT_TARGETS)
+    for name in targets:
+        if name not in paths:
+            raise PhenotypeError(
+                f"No column '{name}' in {_searched(tables, bids_dir)}: correct --target, or give the table that has it "
+                "with --phenotype."
+            )
+    if not paths and phenotype is not None:
+        raise PhenotypeError(
+            f"{phenotype} has none of the columns {', '.join(DEFAULT_TARGETS)}: name the columns to predict with "
+            "--target."
+        )
+    return paths
 
 
-def _places(tables: dict[Path, pd.DataFrame], bids_dir: Path) -> str:
-    return ", ".join(map(str, tables)) or f"{bids_dir}, which has neither participants.tsv nor phenotype/*.tsv"
-
-
-def _covariate_places(tables: dict[Path, pd.DataFrame], covariates: Sequence[str], bids_dir: Path) -> dict[str, Path]:
+def _covariate_paths(tables: Tables, covariates: Sequence[str], bids_dir: Path) -> dict[str, Path]:
+    """Covariate -> the table that has it."""
     if tuple(covariates) == (NO_COVARIATES,):
         return {}
-    used: dict[str, Path] = {}
-    for name in covariates or DEFAULT_COVARIATES:
-        path = _holder(tables, name)
-        if path is not None:
-            used[name] = path
-        elif covariates:
+    paths = _paths_of(tables, covariates or DEFAULT_COVARIATES)
+    for name in covariates:
+        if name not in paths:
             raise PhenotypeError(
-                f"No column '{name}' in {_places(tables, bids_dir)}: correct --covariates, or use --covariates "
+                f"No column '{name}' in {_searched(tables, bids_dir)}: correct --covariates, or use --covariates "
                 f"{NO_COVARIATES}."
             )
-    return used
+    return paths
+
+
+def _paths_of(tables: Tables, columns: Sequence[str]) -> dict[str, Path]:
+    """The first table that has it, for each column that any has."""
+    return {name: path for name in columns if (path := next((path for path in tables if name in tables[path]), None))}
+
+
+def _searched(tables: Tables, bids_dir: Path) -> str:
+    return ", ".join(map(str, tables)) or f"{bids_dir}, which has neither participants.tsv nor phenotype/*.tsv"
 
 
 def _numbers(cells: pd.Series) -> pd.Series:
@@ -133,7 +146,7 @@ def _numeric(cells: pd.Series, path: Path) -> pd.Series:
 
 
 def _coded(cells: pd.Series, path: Path) -> pd.DataFrame:
-    """A covariate as numbers: one column, or one for each text but the first."""
+    """A covariate as numbers: one column, or for texts a column of 0 and 1 for each text but the first."""
     known = cells.dropna()
     if not _numbers(cells).isna().any():
         return _numeric(cells, path).to_frame(str(cells.name))

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bids_refacer.dataset.rows.group_people import PhenotypeRow, PredictionRow
-from bids_refacer.group.models import CNN, RegionVoxels, model_names, prepare_models
-from bids_refacer.group.outputs import Audit
+from bids_refacer.group.models import (
+    CNN,
+    ORIGINAL,
+    ImageKind,
+    RegionVoxels,
+    load_voxels,
+    model_names,
+    prepare_models,
+    voxel_paths,
+)
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import Problem, Result, phenotype_rows, prediction_rows
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS, PhenotypeError, Phenotypes, read_phenotypes
-from bids_refacer.group.voxels import ORIGINAL, Kind, load_voxels, voxel_paths
 from bids_refacer.phenotypes.assessment import PERMUTATIONS, assess, permute
 from bids_refacer.phenotypes.cross_validation import draw_folds, left_by_covariates
 from bids_refacer.phenotypes.voxels import ROIS
@@ -27,8 +36,13 @@ NOTHING = (
     "--phenotype a table."
 )
 
-Key = tuple[str, str, str]
-"""Target, region of interest, model."""
+
+class Prediction(NamedTuple):
+    """What is predicted, from which region of interest, and by which model."""
+
+    target: str
+    region: str
+    model: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +51,13 @@ class PhenotypeRun:
 
     Attributes
     ----------
+    outputs : of the participant level
     reasons : DataFrame of `group.cohorts.gate`
     permutations : of each target, by which the linear models are tested
     """
 
     settings: RunSettings
-    audit: Audit
+    outputs: ParticipantOutputs
     reasons: pd.DataFrame
     phenotypes: Phenotypes
     permutations: int
@@ -74,7 +89,7 @@ def phenotypes_of(settings: RunSettings) -> Phenotypes | None:
 
 def phenotype_tables(
     settings: RunSettings,
-    audit: Audit,
+    outputs: ParticipantOutputs,
     reasons: pd.DataFrame,
     phenotypes: Phenotypes | None,
     say: Callable[[str], None],
@@ -95,9 +110,9 @@ def phenotype_tables(
     if cost := prepare_models(settings):
         say(cost)
     run = PhenotypeRun(
-        settings=settings, audit=audit, reasons=reasons, phenotypes=phenotypes, permutations=permutations
+        settings=settings, outputs=outputs, reasons=reasons, phenotypes=phenotypes, permutations=permutations
     )
-    tables = _joined([_suffix_tables(run, suffix, say) for suffix in sorted(audit.distances["suffix"].unique())])
+    tables = _joined([_suffix_tables(run, suffix, say) for suffix in sorted(outputs.distances["suffix"].unique())])
     if (settings.target or settings.phenotype) and not tables.phenotypes:
         raise PhenotypeError(" ".join(tables.refusals))
     for line in [*phenotypes.notes, *tables.notes, *tables.refusals]:
@@ -116,34 +131,34 @@ def _joined(parts: Sequence[PhenotypeTables]) -> PhenotypeTables:
 
 def _suffix_tables(run: PhenotypeRun, suffix: str, say: Callable[[str], None]) -> PhenotypeTables:
     """The tables of one kind of image."""
-    paths = voxel_paths(run.audit, run.reasons, suffix)
+    paths = voxel_paths(run.outputs, run.reasons, suffix)
     problems = _problems(run, suffix, set(paths[ORIGINAL]))
     tables = PhenotypeTables(notes=problems.notes, refusals=problems.refusals)
     if not problems.by_target:
         return tables
-    results: dict[Kind, dict[Key, Result]] = {}
+    results: dict[ImageKind, dict[Prediction, Result]] = {}
     for kind, files in paths.items():
         words = " ".join(filter(None, (suffix, *kind)))
         say(f"{words}: predicting {', '.join(problems.by_target)}")
         results[kind] = _assess_kind(run, problems.by_target, files)
     rows: list[PhenotypeRow] = []
     predictions: list[PredictionRow] = []
-    for key in results[ORIGINAL]:
-        target, region, model = key
+    for prediction in results[ORIGINAL]:
+        target, region, model = prediction
         units = run.phenotypes.units[target]
         about = PhenotypeRow(suffix=suffix, target=target, units=units, roi=region, model=model)
-        of_key = {kind: found[key] for kind, found in results.items()}
-        rows += phenotype_rows(about, of_key, run.settings.seed)
-        predictions += prediction_rows(about, problems.by_target[target], of_key)
+        of_kind = {kind: found[prediction] for kind, found in results.items()}
+        rows += phenotype_rows(about, of_kind, run.settings.seed)
+        predictions += prediction_rows(about, problems.by_target[target], of_kind)
     return replace(tables, phenotypes=rows, predictions=predictions)
 
 
 def _problems(run: PhenotypeRun, suffix: str, imaged: set[str]) -> Problems:
     """The targets that can be predicted; `imaged` are the participants with facial voxels of an original."""
     if not imaged:
-        outputs = " and ".join(map(str, run.audit.outputs))
+        folders = " and ".join(map(str, run.outputs.folders))
         refusal = (
-            f"No {suffix} image in {outputs} has facial voxels, from which phenotypes are predicted: run the "
+            f"No {suffix} image in {folders} has facial voxels, from which phenotypes are predicted: run the "
             "participant level again, with --keep-refaced."
         )
         return Problems(by_target={}, refusals=[refusal])
@@ -216,7 +231,7 @@ def _problem(run: PhenotypeRun, suffix: str, name: str, imaged: set[str]) -> Pro
 
 def _assess_kind(
     run: PhenotypeRun, problems: Mapping[str, Problem], files: Mapping[str, Sequence[Path]]
-) -> dict[Key, Result]:
+) -> dict[Prediction, Result]:
     """Every target, region and model on one type of image; its voxels are in memory only here.
 
     `files` are the facial voxels of each participant.
@@ -225,12 +240,12 @@ def _assess_kind(
     files = {name: paths for name, paths in files.items() if name in wanted}
     place = {name: number for number, name in enumerate(files)}
     voxels = load_voxels(files) if files else np.zeros((0, 0), dtype=np.uint8)
-    results: dict[Key, Result] = {}
+    results: dict[Prediction, Result] = {}
     for region in ROIS:
         own = RegionVoxels(voxels, region)
         for name, problem in problems.items():
             for model in model_names(run.settings):
-                results[name, region, model] = _assess(own, problem, place, model, run.settings)
+                results[Prediction(name, region, model)] = _assess(own, problem, place, model, run.settings)
     return results
 
 

@@ -10,7 +10,7 @@ from bids_refacer.dataset.rows.group import ComparisonRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
-from bids_refacer.group.outputs import Audit
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.settings import RunSettings
 
@@ -31,14 +31,14 @@ _RULES = (
 )
 
 
-def summary_lines(audit: Audit, tables: GroupTables, absent: Sequence[str]) -> list[str]:
+def summary_lines(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> list[str]:
     """The end of a run, for the terminal: what counts, what is missing, and the figures people came for."""
-    lines = [f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}"]
-    return lines + _findings(audit, tables, absent)
+    lines = [f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}"]
+    return lines + _findings(outputs, tables, absent)
 
 
-def _findings(audit: Audit, tables: GroupTables, absent: Sequence[str]) -> list[str]:
-    lines = list(audit.notes)
+def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> list[str]:
+    lines = list(outputs.notes)
     for state, words in (
         ("failed", "failed at the participant level"),
         ("missing", "have no result with a tool that others have"),
@@ -56,13 +56,13 @@ def _findings(audit: Audit, tables: GroupTables, absent: Sequence[str]) -> list[
     return lines
 
 
-def report_text(settings: RunSettings, audit: Audit, tables: GroupTables, absent: Sequence[str]) -> str:
+def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> str:
     """group.md: the same, with how to read it. It may be shared, so it names folders without where they lie."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
-    people = f"{len(audit.participants)} participants"
-    if len(audit.outputs) > 1:
-        people += f" in {len(audit.outputs)} outputs: {', '.join(path.name for path in audit.outputs)}"
-    listed = "\n".join(f"- {line}" for line in [people, *_findings(audit, tables, absent)])
+    people = f"{len(outputs.participants)} participants"
+    if len(outputs.folders) > 1:
+        people += f" in {len(outputs.folders)} outputs: {', '.join(path.name for path in outputs.folders)}"
+    listed = "\n".join(f"- {line}" for line in [people, *_findings(outputs, tables, absent)])
     made = ["", "## Made with", "", f"- seed: {settings.seed}", f"- re-ranked by surface: {settings.rerank}"]
     made += [f"- gallery filled with: {path.name}" for path in settings.filler_dataset]
     made += [f"- reference dataset: {settings.reference_dataset.name}"] if settings.reference_dataset else []

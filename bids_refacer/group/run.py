@@ -20,7 +20,7 @@ from bids_refacer.group.calibration import calibration_group_rows
 from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
 from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
-from bids_refacer.group.outputs import Audit, AuditError, read_audit
+from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
@@ -37,63 +37,64 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
 
     Raises
     ------
-    AuditError
+    GroupError
         When the participant outputs cannot be used together.
     """
-    audit = _read(settings)
+    outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
     if settings.dry_run:
-        _say_plan(audit, say)
+        _say_plan(outputs, say)
         return 0
-    reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
-    tables = _tables(settings, audit, reasons, say)
-    predicted = phenotype_tables(settings, audit, reasons, phenotypes, say)
-    absent = _never_run(settings, audit)
+    reasons = gate(outputs, settings.max_brain_removed, settings.min_face_change)
+    tables = _tables(settings, outputs, reasons, say)
+    predicted = phenotype_tables(settings, outputs, reasons, phenotypes, say)
+    absent = _never_run(settings, outputs)
     tables = replace(
         tables,
         phenotypes=predicted.phenotypes,
         predictions=predicted.predictions,
         images=[*tables.images, *map(_absent_row, absent)],
     )
-    _write(settings, audit, tables, absent)
-    for line in summary_lines(audit, tables, absent):
+    _write(settings, outputs, tables, absent)
+    for line in summary_lines(outputs, tables, absent):
         say(line)
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
     say(f"Open first: {make_group_page(settings.output_dir)}")
-    if audit.distances.empty:
+    if outputs.distances.empty:
         say("No image has a result with any tool: see why in the page, then run the participant level again.")
         return 1
     return 0
 
 
-def _read(settings: RunSettings) -> Audit:
+def _read(settings: RunSettings) -> ParticipantOutputs:
     own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
-    outputs = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
-    audit = read_audit(outputs or [settings.output_dir], allow_mixed=settings.allow_mixed)
+    folders = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
+    outputs = read_outputs(folders or [settings.output_dir], allow_mixed=settings.allow_mixed)
     if settings.participant_label:
-        audit = _chosen(audit, settings.participant_label)
-    if not audit.defacing:
+        outputs = _chosen(outputs, settings.participant_label)
+    if not outputs.defacing:
         note = (
             "There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is kept out for it."
         )
-        audit = replace(audit, notes=(*audit.notes, note))
-    return audit
+        outputs = replace(outputs, notes=(*outputs.notes, note))
+    return outputs
 
 
-def _chosen(audit: Audit, labels: Sequence[str]) -> Audit:
+def _chosen(outputs: ParticipantOutputs, labels: Sequence[str]) -> ParticipantOutputs:
     """The outputs of some participants."""
     wanted = {f"sub-{label}" for label in labels}
     chosen = replace(
-        audit,
-        distances=_of(audit.distances, wanted),
-        calibration=_of(audit.calibration, wanted),
-        defacing=tuple(row for row in audit.defacing if row.participant_id in wanted),
-        status=tuple(row for row in audit.status if row.participant_id in wanted),
+        outputs,
+        distances=_of(outputs.distances, wanted),
+        calibration=_of(outputs.calibration, wanted),
+        defacing=tuple(row for row in outputs.defacing if row.participant_id in wanted),
+        status=tuple(row for row in outputs.status if row.participant_id in wanted),
     )
     if chosen.distances.empty:
-        raise AuditError(
-            f"None of the participants of --participant-label has results in {' and '.join(map(str, audit.outputs))}: "
-            "run the participant level for them first, or leave the option out."
+        folders = " and ".join(map(str, outputs.folders))
+        raise GroupError(
+            f"None of the participants of --participant-label has results in {folders}: run the participant level for "
+            "them first, or leave the option out."
         )
     return chosen
 
@@ -102,22 +103,24 @@ def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
     return table[table["participant_id"].isin(participants)].reset_index(drop=True)
 
 
-def _say_plan(audit: Audit, say: Callable[[str], None]) -> None:
-    say(f"{len(audit.participants)} participants in {', '.join(map(str, audit.outputs))}. Would write")
+def _say_plan(outputs: ParticipantOutputs, say: Callable[[str], None]) -> None:
+    say(f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}. Would write")
     for table in GROUP_TABLES:
         say(f"  {table}.tsv")
     say("Nothing was written.")
 
 
-def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Callable[[str], None]) -> GroupTables:
+def _tables(
+    settings: RunSettings, outputs: ParticipantOutputs, reasons: pd.DataFrame, say: Callable[[str], None]
+) -> GroupTables:
     """All tables but those of phenotypes."""
-    members = subgroup_members(read_subgroups(settings.bids_dir), audit.participants)
-    images = image_rows(audit, reasons)
-    of_group = list(cohorts(audit, reasons))
+    members = subgroup_members(read_subgroups(settings.bids_dir), outputs.participants)
+    images = image_rows(outputs, reasons)
+    of_group = list(cohorts(outputs, reasons))
     distances = distance_tables(of_group, members, settings.seed)
-    calibration = calibration_group_rows(audit, reasons, settings.seed)
+    calibration = calibration_group_rows(outputs, reasons, settings.seed)
     identity = identification_tables(
-        audit, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
+        outputs, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
     tables = GroupTables(
         images=images,
@@ -128,32 +131,32 @@ def _tables(settings: RunSettings, audit: Audit, reasons: pd.DataFrame, say: Cal
         identification=identity.identification,
         cmc=identity.cmc,
         roc=identity.roc,
-        participants=participant_rows(audit, images, of_group),
+        participants=participant_rows(outputs, images, of_group),
     )
     reference = _reference(settings, settings.reference_dataset, of_group) if settings.reference_dataset else ()
-    return replace(tables, summary=summary_rows(audit, tables), reference=reference)
+    return replace(tables, summary=summary_rows(outputs, tables), reference=reference)
 
 
 def _reference(settings: RunSettings, reference: Path, ours: Iterable[Cohort]) -> list[ReferenceRow]:
     """This dataset beside another one, given by its output."""
     if reference.resolve() == settings.output_dir.resolve():
-        raise AuditError(f"The reference dataset {reference} is the output itself: give the output of another dataset.")
-    audit = read_audit([reference], allow_mixed=settings.allow_mixed)
-    reasons = gate(audit, settings.max_brain_removed, settings.min_face_change)
-    theirs = {(cohort.suffix, cohort.gate): cohort for cohort in cohorts(audit, reasons)}
+        raise GroupError(f"The reference dataset {reference} is the output itself: give the output of another dataset.")
+    outputs = read_outputs([reference], allow_mixed=settings.allow_mixed)
+    reasons = gate(outputs, settings.max_brain_removed, settings.min_face_change)
+    theirs = {(cohort.suffix, cohort.gate): cohort for cohort in cohorts(outputs, reasons)}
     rows: list[ReferenceRow] = []
     for cohort in ours:
         if (cohort.suffix, cohort.gate) in theirs:
             rows += reference_rows(cohort, theirs[cohort.suffix, cohort.gate], settings.seed)
     if not rows:
-        raise AuditError(
+        raise GroupError(
             f"The reference dataset {reference} has no kind of image and tool in common with {settings.output_dir}: "
             "run the same tools on both."
         )
     return rows
 
 
-def _write(settings: RunSettings, audit: Audit, tables: GroupTables, absent: Sequence[str]) -> None:
+def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> None:
     """Write group.md and the tables that have rows, with their dictionaries; remove tables of an earlier run."""
     output_dir = settings.output_dir
     write_datasets(output_dir, settings.bids_dir)
@@ -167,15 +170,15 @@ def _write(settings: RunSettings, audit: Audit, tables: GroupTables, absent: Seq
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
-    write_text(output_dir / "group.md", report_text(settings, audit, tables, absent))
+    write_text(output_dir / "group.md", report_text(settings, outputs, tables, absent))
 
 
 def _absent_row(participant: str) -> GroupImageRow:
     return GroupImageRow(participant_id=participant, state="absent", reason="no result yet: run the participant level")
 
 
-def _never_run(settings: RunSettings, audit: Audit) -> list[str]:
+def _never_run(settings: RunSettings, outputs: ParticipantOutputs) -> list[str]:
     """Participants of the raw dataset of whom the outputs know nothing."""
-    known = set(audit.participants)
+    known = set(outputs.participants)
     wanted = settings.participant_label or tuple(participant_labels(settings.bids_dir))
     return [f"sub-{label}" for label in wanted if f"sub-{label}" not in known]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.group.faces import Member, Probe, load_maps, surface_of
-from bids_refacer.group.outputs import AuditError
+from bids_refacer.group.outputs import GroupError
 from bids_refacer.statistics.identification import Identification, Probes, identify
 from bids_refacer.surfaces.face_distance import FaceShape, face_distance
 from bids_refacer.surfaces.face_map import read_face_map
@@ -18,8 +18,7 @@ from bids_refacer.surfaces.face_matching import Gallery, Matches, match, reranke
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 
 EXCHANGES = 20
-"""Times that labels are exchanged for the check: with 72 faces, the AUC of one exchange has a standard deviation of
-0.035, of twenty 0.005 (measured on synthetic faces; 38 and 39 of 40 intervals hold 0.5)."""
+"""Times that labels are exchanged for the check, whose mean AUC then scatters little (docs/group.md)."""
 _CHECKED = 4000  # probes of that check at most, for its time in large galleries
 _SHAPES_KEPT = 400  # in memory: the same few members are near to many probes
 
@@ -95,7 +94,7 @@ def open_gallery(members: Sequence[Member]) -> FaceGallery:
 
     Raises
     ------
-    AuditError
+    GroupError
         When a face map cannot be read.
     """
     maps = load_maps([member.path for member in members])
@@ -108,7 +107,7 @@ def search(gallery: FaceGallery, probes: Sequence[Probe], rerank: int) -> Search
 
     Raises
     ------
-    AuditError
+    GroupError
         When a face map or a surface cannot be read.
     """
     own = np.array([probe.own for probe in probes])
@@ -180,4 +179,4 @@ def _read_shape(face_map: Path) -> FaceShape:
     try:
         return FaceShape(read_surface(surface_of(face_map)), read_face_map(face_map).rigid)
     except GiftiError as error:
-        raise AuditError(f"{error} It was to be compared again: --rerank 0 does without.") from error
+        raise GroupError(f"{error} It was to be compared again: --rerank 0 does without.") from error

@@ -15,7 +15,7 @@ from bids_refacer.dataset.rows.group import ComparisonRow, GroupImageRow, GroupP
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.group.cohorts import Cohort, per_participant
-from bids_refacer.group.outputs import Audit
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.statistics.paired import holm
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import GRADES, JUDGED
@@ -26,17 +26,17 @@ _PROBE = {"refaced_mean": "refaced_mean", "refaced_sample_mean": "refaced"}
 
 
 def participant_rows(
-    audit: Audit, images: Sequence[GroupImageRow], of_group: Sequence[Cohort]
+    outputs: ParticipantOutputs, images: Sequence[GroupImageRow], of_group: Sequence[Cohort]
 ) -> list[GroupParticipantRow]:
     """Table group_participants: how each participant fared with each tool.
 
     Parameters
     ----------
-    audit : Audit
+    outputs : ParticipantOutputs
     images : rows of group_images
     of_group : every kind of image behind every gate
     """
-    judged = {(row.image, row.tool): row for row in audit.defacing}
+    judged = {(row.image, row.tool): row for row in outputs.defacing}
     distances = {
         (row.participant_id, row.suffix, row.tool): row
         for cohort in of_group
@@ -58,7 +58,7 @@ def participant_rows(
     return rows
 
 
-def summary_rows(audit: Audit, tables: GroupTables) -> list[SummaryRow]:
+def summary_rows(outputs: ParticipantOutputs, tables: GroupTables) -> list[SummaryRow]:
     """Table group_summary: the figures of each tool that people choose by, gathered from the other tables."""
     images: dict[tuple[str, str], list[GroupImageRow]] = {}
     for (_, suffix, tool), own in _by_person(tables.images).items():
@@ -68,7 +68,7 @@ def summary_rows(audit: Audit, tables: GroupTables) -> list[SummaryRow]:
         people = [row for row in tables.participants if (row.suffix, row.tool) == (suffix, tool)]
         row = _with_states(SummaryRow(suffix=suffix, tool=tool, n_participants=len(people)), images[suffix, tool])
         names = {image.image for image in images[suffix, tool]}
-        row = _with_verdicts(row, [known for known in audit.defacing if known.tool == tool and known.image in names])
+        row = _with_verdicts(row, [known for known in outputs.defacing if known.tool == tool and known.image in names])
         row = _with_distances(row, people, tables.comparisons)
         rows.append(_with_identification(row, tables.identification))
     return _with_chance_test(rows)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from bids_refacer.refacing.fields import SKIN_UNIT_MM, Fields, to_torch
-from bids_refacer.refacing.prior import SPACING
+from bids_refacer.refacing.prior import FIELD_SPACING
 from bids_refacer.refacing.unknown import Level
 from bids_refacer.volumes.intensity import MODEL_AIR
 
@@ -71,7 +71,7 @@ def tissue_share(skin: _Field, spacing: float) -> _Field:
 
 def image_of(fields: Fields, spacing: int) -> np.ndarray:
     """The image of fields on the prior's grid, upsampled to one of `spacing` mm: (i, j, k) float32."""
-    tensor, at = to_torch(fields), SPACING
+    tensor, at = to_torch(fields), FIELD_SPACING
     while at > spacing:
         tensor, at = upsample(tensor), at // 2
     return np.asarray(render(tensor[:, :1], tensor[:, 1:], at)[0, 0].numpy())

@@ -9,7 +9,7 @@ import numpy as np
 from bids_refacer.refacing.conditioning import image_of
 from bids_refacer.refacing.estimate import Estimate, kriged_fields, linear_fields
 from bids_refacer.refacing.fields import Fields, skin_field
-from bids_refacer.refacing.prior import SPACING, LinearPrior
+from bids_refacer.refacing.prior import FIELD_SPACING, LinearPrior
 from bids_refacer.refacing.unknown import Level, paint_region
 from bids_refacer.surfaces.skin_distance import near_skin_distance
 from bids_refacer.volumes.intensity import MODEL_AIR
@@ -71,20 +71,20 @@ def estimated_head(seen: Level, prior: LinearPrior, estimate: Estimate, *, share
     NothingRemovedError
         When no tissue is missing.
     """
-    fields = linear_fields(prior, seen.at(SPACING))
+    fields = linear_fields(prior, seen.at(FIELD_SPACING))
     level = _narrowed(seen, fields.skin < 0)
     if estimate == "linear":
-        return DefacedHead(level, linear_fields(prior, level.at(SPACING)))
+        return DefacedHead(level, linear_fields(prior, level.at(FIELD_SPACING)))
     # The skin of the head completed by the image of the linear fields: neither the surface of the cut nor the air
     # spaces that it opened are then taken for skin.
-    skin = skin_field(near_skin_distance(completed(level, fields), level.spacing, SPACING))
-    return DefacedHead(level, *kriged_fields(prior, level.at(SPACING), skin, shares=shares))
+    skin = skin_field(near_skin_distance(completed(level, fields), level.spacing, FIELD_SPACING))
+    return DefacedHead(level, *kriged_fields(prior, level.at(FIELD_SPACING), skin, shares=shares))
 
 
 def _narrowed(seen: Level, expected: np.ndarray) -> Level:
     """The region to paint alone is unknown; `expected` is (i, j, k) bool, inside the head, on the prior's grid."""
     view = seen.known | seen.unknown
-    finer = np.kron(expected, np.ones((SPACING // seen.spacing,) * 3, bool))
+    finer = np.kron(expected, np.ones((FIELD_SPACING // seen.spacing,) * 3, bool))
     paint = paint_region(~seen.known, view, finer, seen.spacing)
     values = np.where(seen.known, seen.values, MODEL_AIR).astype(np.float32)
     return replace(seen, values=values, known=view & ~paint, unknown=paint)

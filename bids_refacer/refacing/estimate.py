@@ -10,7 +10,7 @@ from scipy import ndimage
 from bids_refacer.refacing.conditioning import tissue_share
 from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, Fields, skin_certain, tissue_field
 from bids_refacer.refacing.kriging import VIEW_MM, ErrorCovariance, krige
-from bids_refacer.refacing.prior import SPACING, LinearPrior
+from bids_refacer.refacing.prior import FIELD_SPACING, LinearPrior
 from bids_refacer.refacing.unknown import Level
 from bids_refacer.volumes.intensity import MODEL_AIR
 
@@ -74,9 +74,9 @@ def kriged_fields(prior: LinearPrior, level: Level, skin: np.ndarray, *, shares:
 
 def _real_skin(level: Level, seen: Fields) -> np.ndarray | None:
     """(i, j, k) bool, known voxels at skin that their intensities confirm; None where that skin is lost in noise."""
-    near = level.known & skin_certain(seen.skin, level.known | level.unknown, SPACING)
+    near = level.known & skin_certain(seen.skin, level.known | level.unknown, FIELD_SPACING)
     near &= np.abs(seen.skin) * SKIN_UNIT_MM <= ANCHOR_MM
-    near &= ndimage.distance_transform_edt(~level.unknown, sampling=SPACING) < VIEW_MM
+    near &= ndimage.distance_transform_edt(~level.unknown, sampling=FIELD_SPACING) < VIEW_MM
     share = (level.values - MODEL_AIR) / np.maximum(seen.tissue - MODEL_AIR, _LEAST_TISSUE)
-    real = near & (np.abs(share - tissue_share(seen.skin, SPACING)) < SHARE)
+    real = near & (np.abs(share - tissue_share(seen.skin, FIELD_SPACING)) < SHARE)
     return None if real.sum() < LEAST_REAL * near.sum() else np.asarray(real)

@@ -22,7 +22,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
 from bids_refacer.refacing.fields import Fields
-from bids_refacer.refacing.prior import SPACING, Block
+from bids_refacer.refacing.prior import FIELD_SPACING, Block
 
 TAPER_MM = 44.0
 """Standard deviation of the Gaussian in the distance with which covariances of the modes are tapered."""
@@ -57,7 +57,7 @@ class ErrorCovariance:
 
     def between(self, one: np.ndarray, other: np.ndarray) -> Fields:
         """(n, p) float32 of each field, for voxels (n, 3) and (p, 3), int."""
-        distance = (cdist(one, other) * SPACING).astype(np.float32)
+        distance = (cdist(one, other) * FIELD_SPACING).astype(np.float32)
         taper = np.exp(distance**2 * np.float32(-0.5 / TAPER_MM**2))
         remainder = np.float32(REMAINDER_STD**2) * np.exp(distance * np.float32(-1 / LENGTH_MM))
         scores = self.scores.astype(np.float32)
@@ -107,7 +107,7 @@ def krige(
     shape = unknown.shape
     expected = Fields(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
     left_open = Fields(np.ones(shape, np.float32), np.ones(shape, np.float32))
-    distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
+    distance = ndimage.distance_transform_edt(~unknown, sampling=FIELD_SPACING)
     seen = np.argwhere(anchors & (distance < VIEW_MM))
     if not len(seen) or not unknown.any():
         return expected, left_open

@@ -6,8 +6,7 @@ be found). Given some intensities, the expectation of the fields is linear in th
 The modes are principal directions over many heads; no head is stored.
 
 Known voxels count the less the farther they lie from the unknown ones. Many voxels of the brain or the vertex say
-little of a face, and their own variation would drown what the voxels at the cut say: on held-out heads the weights
-bring the skin closer.
+little about a face, and their own variation would drown what the voxels at the cut say.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from scipy import ndimage
 
 from bids_refacer.refacing.fields import Fields
 
-SPACING = 4
-"""The prior lives on the canonical grid of this many mm."""
+FIELD_SPACING = 4
+"""The prior and the fields live on the canonical grid of this many mm."""
 FIELDS = ("skin", "tissue")
 """What is to be found (`refacing.fields`)."""
 BLOCKS = ("intensity", *FIELDS)
@@ -127,7 +126,7 @@ def known_weight(known: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """(i, j, k) float32: weight of every known voxel, 1 at the unknown region, 1/e at `REACH_MM`; 0 where not known."""
     if not unknown.any():
         return known.astype(np.float32)
-    distance = ndimage.distance_transform_edt(~unknown, sampling=SPACING)
+    distance = ndimage.distance_transform_edt(~unknown, sampling=FIELD_SPACING)
     return np.where(known, np.exp(-distance / REACH_MM), 0).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bids_refacer.refacing.defaced_head import DefacedHead
-from bids_refacer.refacing.prior import SPACING, LinearPrior
+from bids_refacer.refacing.prior import FIELD_SPACING, LinearPrior
 from bids_refacer.volumes.grid import Alignment
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -36,7 +36,7 @@ def measures(head: DefacedHead, alignment: Alignment, prior: LinearPrior) -> dic
         estimate (1 for heads as variable as those of the prior, less the less is known); ``misfit`` weighted root mean
         square of what the estimate leaves of the known voxels, model intensities.
     """
-    level = head.level.at(SPACING)
+    level = head.level.at(FIELD_SPACING)
     fit = prior.fitted(level.values, level.known, level.unknown)
     scale = float(np.prod(alignment.scales) ** (1 / 3))
     return {"brain_scale": scale, "shape": float(np.mean(fit.scores**2)), "misfit": fit.misfit}

@@ -27,7 +27,7 @@ from bids_refacer.refacing.conditioning import (
 )
 from bids_refacer.refacing.defaced_head import DefacedHead
 from bids_refacer.refacing.fields import Fields, from_torch, to_torch
-from bids_refacer.refacing.prior import SPACING
+from bids_refacer.refacing.prior import FIELD_SPACING
 from bids_refacer.refacing.unknown import Level
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.smoothing import masked_mean
@@ -247,7 +247,7 @@ class Cascade:
         Parameters
         ----------
         head : on the canonical grid of `model.finest` mm
-        report : told about every step
+        report : called with every step
         """
         noise = NoiseSource(seed)
         steps = _Steps(sum(self.settings.steps_of(config) for config, _ in self.model.stages), report)
@@ -270,7 +270,7 @@ class Cascade:
     def _painted(self, head: DefacedHead, fields: Fields, noise: NoiseSource, steps: _Steps) -> np.ndarray:
         """The image of fields, (i, j, k) float32, and what the later stages draw over it."""
         image: Tensor | None = None
-        tensor, spacing = to_torch(fields), SPACING
+        tensor, spacing = to_torch(fields), FIELD_SPACING
         for stage in self.stages("image"):
             level, unknown = head.level.at(stage.config.spacing), to_torch(head.level.at(spacing).unknown)
             tensor = upsample(tensor + noise.sign * CONDITION_NOISE * noise.normal(tensor.shape) * unknown)

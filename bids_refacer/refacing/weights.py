@@ -23,7 +23,7 @@ from safetensors.torch import save_file as save_tensors
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser
 from bids_refacer.refacing.estimate import Estimate
-from bids_refacer.refacing.prior import BLOCKS, SPACING, Block, LinearPrior
+from bids_refacer.refacing.prior import BLOCKS, FIELD_SPACING, Block, LinearPrior
 
 LICENCE = "CC BY-SA 3.0"
 BARE = ("linear", "kriged")
@@ -59,7 +59,7 @@ class AttackModel:
     @property
     def coarsest(self) -> int:
         """Voxel size of the fields, mm: the prior's."""
-        return SPACING
+        return FIELD_SPACING
 
     @property
     def finest(self) -> int:

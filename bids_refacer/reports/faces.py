@@ -38,9 +38,9 @@ class Face:
     def normals(self) -> np.ndarray:
         """Outward unit normals of the vertices, weighted by area: (n, 3) float64."""
         a, b, c = (self.points[self.triangles[:, corner]] for corner in range(3))
-        of_triangles = np.cross(b - a, c - a)
+        triangle_normals = np.cross(b - a, c - a)
         corners, count = self.triangles.ravel(), len(self.points)
-        total = np.stack([np.bincount(corners, np.repeat(column, 3), count) for column in of_triangles.T], axis=1)
+        total = np.stack([np.bincount(corners, np.repeat(column, 3), count) for column in triangle_normals.T], axis=1)
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 

@@ -32,10 +32,14 @@ def brain_line(row: SummaryRow) -> str:
 def _verdict_line(judged: int, fail: int, warn: int, failed: str, warned: str) -> str:
     if not judged:
         return "Not judged: defacing.tsv has no row for this tool."
-    first = f"In {fail} of {_images(judged)} {failed}: to do again." if fail else f"None of {_images(judged)} failed."
+    first = (
+        f"In {fail} of {_counted_images(judged)} {failed}: to do again."
+        if fail
+        else f"None of {_counted_images(judged)} failed."
+    )
     if warn:
         return f"{first} In {warn}{' more' if fail else ''} {warned}: to look at."
-    return first if fail else f"None of {_images(judged)} failed or has to be looked at."
+    return first if fail else f"None of {_counted_images(judged)} failed or has to be looked at."
 
 
 def distance_line(row: SummaryRow) -> str:
@@ -59,7 +63,7 @@ def distance_line(row: SummaryRow) -> str:
         )
     line = f"No difference from an average face was shown ({interval}); one inside this interval is not ruled out."
     if pairs < _FEWEST_PAIRS:
-        line += f" With {_people(pairs)} this test cannot reach p < {LEVEL}, whatever the difference."
+        line += f" With {_counted_participants(pairs)} this test cannot reach p < {LEVEL}, whatever the difference."
     return line
 
 
@@ -135,7 +139,8 @@ def sure_lines(summary: Sequence[SummaryRow], tools: Sequence[ToolsRow]) -> list
     if not any(pairs):
         return ["Not sure at all: nothing could be compared."]
     few, many = min(pairs), max(pairs)
-    lines = [f"The figures rest on {_people(many) if few == many else f'{few} to {many} participants'} for each tool."]
+    people_compared = _counted_participants(many) if few == many else f"{few} to {many} participants"
+    lines = [f"The figures rest on {people_compared} for each tool."]
     recovered_type = next((row.recovered_type for row in summary if row.recovered_type), None)
     tests = matching(tools, test="friedman", part="face", gate="passed", image_type=recovered_type)
     if tests and tests[0].p_value is not None:
@@ -164,10 +169,10 @@ def redo_line(people: Sequence[GroupParticipantRow], nameless: Sequence[GroupIma
     again |= {row.participant_id for row in nameless if row.state != "used"}
     look = {row.participant_id for row in people if to_look_at(row)}
     if not again:
-        first = f"Nobody, of {_people(len(everyone))}."
+        first = f"Nobody, of {_counted_participants(len(everyone))}."
     else:
         names = ", ".join(sorted(again)[:8]) + (" and others" if len(again) > 8 else "")
-        first = f"{len(again)} of {_people(len(everyone))}, with one tool or more: {names}."
+        first = f"{len(again)} of {_counted_participants(len(everyone))}, with one tool or more: {names}."
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
 
 
@@ -176,11 +181,11 @@ def to_look_at(row: GroupParticipantRow) -> bool:
     return row.state == "used" and "warn" in (row.face_verdict, row.brain_verdict)
 
 
-def _people(number: int) -> str:
+def _counted_participants(number: int) -> str:
     return f"{number} participant{'' if number == 1 else 's'}"
 
 
-def _images(number: int) -> str:
+def _counted_images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
@@ -193,7 +198,7 @@ def _best_line(ranked: Sequence[SummaryRow], tools: Sequence[ToolsRow], without:
     best, *others = ranked
     first = (
         f"The recovered face stays farthest from the true one after {best.tool}: {shown(best.recovered_mm)} mm on "
-        f"average over {_people(best.n_pairs or 0)} (an average face: {shown(best.average_mm)} mm)."
+        f"average over {_counted_participants(best.n_pairs or 0)} (an average face: {shown(best.average_mm)} mm)."
     )
     if not others:
         alone = f"The others ({', '.join(without)}) have no image that counts" if without else "It is the only tool"

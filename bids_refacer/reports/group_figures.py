@@ -57,8 +57,8 @@ def curves_figure(
         axes.plot(*chance, ":", color=COLOURS["muted"], linewidth=1.2, gid="chance")
     for kind, (first, second) in curves.items():
         axes.plot(first, second, color=COLOURS[kind], linewidth=1.8, gid=kind, clip_on=False)
-        axes.plot(first[:: max(len(first) // 6, 1)], second[:: max(len(second) // 6, 1)], MARKERS[kind],
-                  color=COLOURS[kind], ms=4, clip_on=False)  # fmt: skip
+        marked = slice(None, None, max(len(first) // 6, 1))  # a marker at every point would hide the curve
+        axes.plot(first[marked], second[marked], MARKERS[kind], color=COLOURS[kind], ms=4, clip_on=False)
     if log:
         axes.set_xscale("log")
         ticks = [tick for tick in (1, 2, 5, 10, 20, 50) if curves and tick <= max(c[0][-1] for c in curves.values())]
@@ -139,10 +139,15 @@ def trade_figure(tools: Sequence[str], utility: np.ndarray, privacy: np.ndarray,
         close = rank > 0 and abs(privacy[number] - privacy[order[rank - 1]]) < 0.08 * (np.ptp(privacy) or 1)
         left = close and rank % 2 == 1
         axes.annotate(
-            tools[number], (utility[number], privacy[number]), xytext=(-7 if left else 7, 0), va="center",
-            textcoords="offset points", ha="right" if left else "left", fontsize=9,
+            tools[number],
+            (utility[number], privacy[number]),
+            xytext=(-7 if left else 7, 0),
+            va="center",
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=9,
             color=COLOURS["ink"],
-        )  # fmt: skip
+        )
     axes.margins(x=0.35, y=0.18)
     axes.set(xlabel=x, ylabel=y)
     axes.grid(True, axis="x")

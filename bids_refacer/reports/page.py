@@ -1,11 +1,9 @@
-"""Pages as single files: template, style and scripts in one, which the browser is told never to leave."""
+"""Pages as single files: template, style and scripts in one, with a policy by which a browser loads nothing else."""
 
 from __future__ import annotations
 
 import base64
-import html
 import math
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from bids_refacer import __version__
@@ -26,10 +25,18 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
     """Fill a template of ``data/reports`` and write it; the file appears whole or not at all."""
-    text = _environment().get_template(template).render(
-        policy=POLICY, version=__version__, css=_asset("page.css"), js=_asset("page.js"), viewer=_asset("viewer.js"),
-        **values,
-    )  # fmt: skip
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=POLICY,
+            version=__version__,
+            css=_asset("page.css"),
+            js=_asset("page.js"),
+            viewer=_asset("viewer.js"),
+            **values,
+        )
+    )
     write_text(path, text)
 
 
@@ -64,24 +71,21 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def markdown(text: str) -> Markup:
-    """The little Markdown that this app writes (headings, lists, paragraphs) as HTML, two levels further down."""
-    blocks = []
-    for block in re.split(r"\n{2,}", text.strip()):
-        lines = block.splitlines()
-        if found := re.match(r"(#+) (.*)", block):
-            level = min(len(found.group(1)) + 2, 6)
-            blocks.append(f"<h{level}>{_inline(found.group(2))}</h{level}>")
-        elif all(re.match(r"(-|\d+\.) ", line) for line in lines):
-            tag = "ul" if lines[0].startswith("-") else "ol"
-            items = "".join(f"<li>{_inline(re.sub(r'^(-|[0-9]+[.]) ', '', line))}</li>" for line in lines)
-            blocks.append(f"<{tag}>{items}</{tag}>")
-        else:
-            blocks.append(f"<p>{_inline(' '.join(lines))}</p>")
-    return Markup("\n".join(blocks))
+    """Headings, lists, paragraphs and emphasis of Markdown as HTML, headings two levels further down.
+
+    All else stays text: HTML is escaped, and addresses become no links, as a page loads and leads nowhere else.
+    """
+    parser = _markdown_parser()
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag.removeprefix('h')) + 2, 6)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
-def _inline(text: str) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
+@cache
+def _markdown_parser() -> MarkdownIt:
+    return MarkdownIt("zero").enable(["heading", "list", "emphasis"])
 
 
 @cache

@@ -107,7 +107,7 @@ def outline(mask: np.ndarray) -> str:
 
 
 def brain_picture(values: np.ndarray, brain: np.ndarray, removed: np.ndarray, high: float) -> str:
-    """A slice of the brain alone, with what was removed of it and near it in colour.
+    """A slice of the brain alone, with what was removed there and nearby in colour.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""One look for all figures: matplotlib draws in place-holder colours, which the page's style sheet fills in.
+"""One style for all figures: matplotlib draws in place-holder colours, which the page's style sheet fills in.
 
-So a figure follows the page into dark mode and onto paper, and its texts stay texts.
+A figure so follows the page into dark mode and onto paper, and its texts stay texts.
 """
 
 from __future__ import annotations

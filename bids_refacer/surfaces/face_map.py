@@ -5,8 +5,8 @@ of the skin from that axis is kept at each place of a fixed grid, with gaps wher
 two heads can be subtracted pixel by pixel, which searches a crowd thousands of times faster than distances between
 surfaces. Faces are moved and turned by the alignment of the head alone, never scaled.
 
-It is a cylinder and not a view from the front, because there a face that was turned and moved a little is told from
-others more surely (docs/group.md).
+It is a cylinder and not a view from the front: on it, other faces differ more from a face than that face does from
+itself when it is turned and moved a little (docs/group.md).
 """
 
 from __future__ import annotations

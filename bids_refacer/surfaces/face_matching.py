@@ -15,7 +15,7 @@ LEAST_SHARE = 0.25  # of a probe's skin that a member must show too; below, the 
 
 @dataclass(frozen=True)
 class Matches:
-    """What `match` found.
+    """The result of `match`.
 
     Attributes
     ----------
@@ -73,21 +73,21 @@ class Gallery:
         squares -= 2 * (depth @ self.depth.T)
         common = known @ self.known.T
         enough = common >= LEAST_SHARE * np.maximum(known.sum(axis=1, keepdims=True), 1)
-        found = np.sqrt(np.maximum(squares, 0) / np.maximum(common, 1))
-        return np.where(enough & (common > 0), found, np.inf).astype(np.float32)
+        distance = np.sqrt(np.maximum(squares, 0) / np.maximum(common, 1))
+        return np.where(enough & (common > 0), distance, np.inf).astype(np.float32)
 
     def own_distances(self, maps: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Distance of each probe to one member, summed in float64: a face is at 0.0 from itself. (p,) float32, mm."""
-        found = np.empty(len(maps), dtype=np.float32)
+        result = np.empty(len(maps), dtype=np.float32)
         for start, block in _blocks(maps):
             depth, known = self.laid_out(block)
-            theirs = own[start : start + len(block)]
-            both = known * self.known[theirs]
-            squares = (both * (depth - self.depth[theirs]).astype(np.float64) ** 2).sum(axis=1)
+            members = own[start : start + len(block)]
+            both = known * self.known[members]
+            squares = (both * (depth - self.depth[members]).astype(np.float64) ** 2).sum(axis=1)
             common = both.sum(axis=1)
             enough = (common >= LEAST_SHARE * known.sum(axis=1)) & (common > 0)
-            found[start : start + len(block)] = np.where(enough, np.sqrt(squares / np.maximum(common, 1)), np.inf)
-        return found
+            result[start : start + len(block)] = np.where(enough, np.sqrt(squares / np.maximum(common, 1)), np.inf)
+        return result
 
 
 def match(

@@ -188,7 +188,7 @@ def _threshold(smooth: np.ndarray) -> float:
     """Intensity that separates a head from the noise in the air around it, from the smoothed image.
 
     The larger of half of Otsu's threshold on the square root of the intensity, and the median of the air plus four
-    robust standard deviations of it.
+    robust standard deviations of the air.
     """
     air = _air_level(smooth)
     _refuse_constant(smooth, air)
@@ -228,9 +228,9 @@ def _head_box(bright: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, sl
             "No voxel is brighter than the skin threshold: the image shows no head, or the threshold is wrong."
         )
     largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    found = ndimage.find_objects(labels)[largest - 1]
+    box = ndimage.find_objects(labels)[largest - 1]
     reach = np.ceil((CLOSING_MM + 1.0) / spacing).astype(int)
-    bounds = zip(found, reach, bright.shape, strict=True)
+    bounds = zip(box, reach, bright.shape, strict=True)
     low_high = [(max(part.start - r, 0), min(part.stop + r, size)) for part, r, size in bounds]
     return (slice(*low_high[0]), slice(*low_high[1]), slice(*low_high[2]))
 

@@ -56,7 +56,7 @@ def run(settings: TrainSettings, prepare_only: bool) -> int:
     try:
         processes = join()
         logging.getLogger("bids_refacer").setLevel(logging.INFO if processes.first else logging.ERROR)
-        with _alone(settings.out, processes):
+        with _only_training_in(settings.out, processes):
             _run(settings, prepare_only, processes)
         return 0
     except _SENTENCES as error:
@@ -209,7 +209,7 @@ def _write_settings(settings: TrainSettings, entries: list[Entry]) -> None:
 
 
 @contextmanager
-def _alone(out: Path, processes: Processes) -> Iterator[None]:
+def _only_training_in(out: Path, processes: Processes) -> Iterator[None]:
     """Keep a second training out of the same folder; the lock goes with the process, however it ends."""
     if not processes.first:
         yield

@@ -43,10 +43,27 @@ def interpolate_blocks(blocks: np.ndarray, step: np.ndarray, shape: tuple[int, .
     -------
     (i, j, k) float32, continued beyond the middles of the outermost blocks as it is there
     """
-    for axis in range(3):
-        place = np.clip((np.arange(shape[axis]) + 0.5) / step[axis] - 0.5, 0, blocks.shape[axis] - 1)
-        low = np.minimum(place.astype(int), max(blocks.shape[axis] - 2, 0))
+    sides = zip(shape, step, blocks.shape, strict=True)
+    places = [np.clip((np.arange(size) + 0.5) / s - 0.5, 0, count - 1) for size, s, count in sides]
+    return interpolate_axes(blocks, places).astype(np.float32)
+
+
+def interpolate_axes(values: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
+    """Linear interpolation at the crossings of places along every axis: separable, one axis after the other.
+
+    Parameters
+    ----------
+    values : (a, b, c) float
+    places : for each axis (n,) float, in voxels, 0 to the side less 1
+
+    Returns
+    -------
+    array with a side for the number of places of each axis
+    """
+    for axis, place in enumerate(places):
+        side = values.shape[axis]
+        low = np.minimum(place.astype(int), max(side - 2, 0))
         weight = (place - low).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(3)])
-        above = np.minimum(low + 1, blocks.shape[axis] - 1)
-        blocks = blocks.take(low, axis) * (1 - weight) + blocks.take(above, axis) * weight
-    return np.asarray(blocks.astype(np.float32))
+        above = np.minimum(low + 1, side - 1)
+        values = values.take(low, axis) * (1 - weight) + values.take(above, axis) * weight
+    return values

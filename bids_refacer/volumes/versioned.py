@@ -41,12 +41,12 @@ def read_versioned(path: Path, version: int, what: str, shapes: Shapes) -> dict[
     """
     try:
         with np.load(path, allow_pickle=False) as content:
-            found, arrays = int(content["version"]), {name: content[name] for name in shapes}
+            written, arrays = int(content["version"]), {name: content[name] for name in shapes}
     except Exception as error:  # zip, numpy and the disk each raise their own kind
         raise ImageError(f"{path} holds no readable {what} ({error}): {_REMEDY}") from error
     fit = all(_fits(arrays[name], shape, kind) for name, (shape, kind) in shapes.items())
-    if found != version or not fit:
-        raise ImageError(f"{path} holds {what} of version {found}, and this is version {version}: {_REMEDY}")
+    if written != version or not fit:
+        raise ImageError(f"{path} holds {what} of version {written}, and this is version {version}: {_REMEDY}")
     return arrays
 
 

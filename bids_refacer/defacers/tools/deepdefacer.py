@@ -20,6 +20,7 @@ from bids_refacer.defacers.installed import missing_package
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.smoothing import interpolate_axes
 
 if TYPE_CHECKING:
     import torch
@@ -117,13 +118,7 @@ def stretch(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     for size, new in zip(values.shape, shape, strict=True):
         at = (np.arange(new) - new / 2) * (size - 1) / (new - 1) + size / 2
         axes.append(np.clip(at, 0, size - 1))
-    result = np.asarray(values, dtype=np.float32)
-    for axis, at in enumerate(axes):  # separable: one axis after the other
-        low = np.minimum(at.astype(int), max(values.shape[axis] - 2, 0))
-        weight = (at - low).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(3)])
-        above = np.minimum(low + 1, values.shape[axis] - 1)
-        result = result.take(low, axis) * (1 - weight) + result.take(above, axis) * weight
-    return result
+    return interpolate_axes(np.asarray(values, dtype=np.float32), axes)
 
 
 def predict_kept(values: np.ndarray, weights: Weights) -> np.ndarray:

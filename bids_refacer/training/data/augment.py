@@ -13,8 +13,8 @@ from scipy import ndimage
 from bids_refacer.volumes.grid import CANONICAL
 
 UNCHANGED_SHARE = 0.5
-"""Share of the draws that mirror at most. Augmentation makes most of the linear estimate's error (3.9 mm rms over the
-skin field against 1.5 to 2 on heads as they are): a network that sees nothing else learns to mend augmentation."""
+"""Share of the draws that mirror at most. Augmentation makes most of the linear estimate's error (docs/training.md): a
+network that sees nothing else learns to mend augmentation."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.files import unfinished
+from bids_refacer.refacing.prior import FIELD_SPACING as FIELD_SPACING
 from bids_refacer.surfaces.skin_distance import skin_distance
 from bids_refacer.volumes.grid import CANONICAL, Alignment
 from bids_refacer.volumes.intensity import brain_scale, to_model
 
 SPACING = 2
-FIELD_SPACING = 4
 _GRID, _FIELD_GRID = CANONICAL[SPACING].shape, CANONICAL[FIELD_SPACING].shape
 _RECORD = np.dtype(
     [

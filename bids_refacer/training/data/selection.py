@@ -121,18 +121,18 @@ def decide(
     dropped: list[Dropped] = []
     owner: dict[str, SourceImage] = {}
     for participant in sorted({f.image.participant for f in facts}):
-        own = sorted((f for f in facts if f.image.participant == participant), key=lambda f: f.image.bids_path)
-        twin = next(((f, owner[key]) for f in own for key in _keys(f) if key in owner), None)
-        for fact in own:
-            again = next((owner[key] for key in _keys(fact) if key in owner), None) if twin is None else None
-            cut = None if keep_cut_faces else cut_off(fact, rows[participant])
-            reason = fact.problem or _same_person(twin) or _same_image(again) or cut
+        images = sorted((f for f in facts if f.image.participant == participant), key=lambda f: f.image.bids_path)
+        shared = next(((f, owner[key]) for f in images for key in _keys(f) if key in owner), None)
+        for image in images:
+            twin = next((owner[key] for key in _keys(image) if key in owner), None) if shared is None else None
+            cut = None if keep_cut_faces else cut_off(image, rows[participant])
+            reason = image.problem or _same_person(shared) or _same_image(twin) or cut
             if reason:
-                dropped.append(_drop(fact, reason))
+                dropped.append(_drop(image, reason))
             else:
-                kept.append(fact)
-            if twin is None:
-                owner.update({key: fact.image for key in _keys(fact) if key not in owner})
+                kept.append(image)
+            if shared is None:
+                owner.update({key: image.image for key in _keys(image) if key not in owner})
     return kept, dropped
 
 
@@ -140,17 +140,18 @@ def _keys(facts: ImageFacts) -> list[str]:
     return [facts.file_sha256, facts.voxels_sha256] if facts.voxels_sha256 else []
 
 
-def _same_person(twin: tuple[ImageFacts, SourceImage] | None) -> str:
-    if twin is None:
+def _same_person(shared: tuple[ImageFacts, SourceImage] | None) -> str:
+    if shared is None:
         return ""
+    facts, other = shared
     return (
-        f"Its participant has an image ({twin[0].image.bids_path}) that is also {twin[1].bids_path}: the same person "
+        f"Its participant has an image ({facts.image.bids_path}) that is also {other.bids_path}: the same person "
         "under two labels."
     )
 
 
-def _same_image(again: SourceImage | None) -> str:
-    return f"It is the same image as {again.bids_path}." if again else ""
+def _same_image(twin: SourceImage | None) -> str:
+    return f"It is the same image as {twin.bids_path}." if twin else ""
 
 
 def _drop(facts: ImageFacts, reason: str) -> Dropped:
