@@ -9,6 +9,7 @@ from pathlib import Path
 from bids_refacer import __version__
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
 from bids_refacer.audit.machine import Machine
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
@@ -166,6 +167,11 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
         **({"Attack": settings.attack} if tool.action == "replaces" else {}),
         **header_key(settings),
     }
+
+
+def places_of(settings: RunSettings) -> Places:
+    """The folders of a run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
 
 
 def header_key(settings: RunSettings) -> Json:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_refacer import __version__
+from bids_refacer.dataset.descriptions.shareable_text import shareable_json
 from bids_refacer.dataset.details import Json, number
 from bids_refacer.dataset.images import HeadImage
 
@@ -53,7 +54,7 @@ class Sidecar:
     def _completed(self, members: Json, report: Json) -> Json:
         known = {"Description": self.description, "Sources": list(self.sources), **members}
         own = {name: value for name, value in report.items() if name != "RunTime"}
-        return {**known, **_provenance(report), **own}
+        return {**known, **_provenance(report), **shareable_json(own)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class RefacedSidecar(Sidecar):
             "WeightsSHA256": report["WeightsSHA256"] if self.seeds else {},
         }
         rest = {name: value for name, value in report.items() if name not in drawn}
-        return self._completed({**self.members, **drawn}, rest)
+        return self._completed({**self.members, **shareable_json(drawn)}, rest)
 
 
 def defaced_sidecar(
