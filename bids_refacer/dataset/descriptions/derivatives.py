@@ -21,7 +21,7 @@ from bids_refacer.dataset.names import (
     identifiable_dir,
 )
 from bids_refacer.dataset.tables import write_dictionary
-from bids_refacer.files import write_json, write_text
+from bids_refacer.files import one_writer, write_json, write_text
 
 _BIDS_VERSION = "1.10.0"
 _NAMELESS = "a dataset without a name"
@@ -103,19 +103,24 @@ def move_private_files(output_dir: Path) -> str | None:
     str or None
         A sentence for people when anything was moved.
     """
-    moved = False
-    for name in (RECORDS, LOGS):
-        former, place = output_dir / name, identifiable_dir(output_dir) / name
-        if former.is_dir() and not former.is_symlink():
-            _make_private(output_dir)
-            _move_files(former, place)
-            moved = True
-    if not moved:
+    if not _former_folders(output_dir):
+        return None
+    private = _make_private(output_dir)
+    with one_writer(private / RECORDS / "lock"):  # tasks of a cluster begin at the same time
+        former = _former_folders(output_dir)
+        for folder in former:
+            _move_files(folder, private / folder.name)
+    if not former:
         return None
     return (
         f"Records and logs of an earlier version lay in the shareable part of {output_dir}; they were moved to "
         f"{identifiable_dir(output_dir)}, as they hold fingerprints and paths of the originals."
     )
+
+
+def _former_folders(output_dir: Path) -> list[Path]:
+    """Folders of records and logs in the shareable dataset."""
+    return [folder for name in (RECORDS, LOGS) if (folder := output_dir / name).is_dir() and not folder.is_symlink()]
 
 
 def _make_private(output_dir: Path) -> Path:
