@@ -18,7 +18,7 @@ from test_run import contents
 from bids_refacer import supervisor
 from bids_refacer.audit.cleaning import beside_workers, sole_worker
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.names import RUNNING
+from bids_refacer.dataset.names import running_dir
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.files import claimed, unfinished
 
@@ -104,7 +104,7 @@ def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> N
         "sub-02/anat",
         "identifiable/sub-02/anat",
         "identifiable",
-        ".bids_refacer/sub-02/a",
+        "identifiable/.bids_refacer/sub-02/a",
     )
     left = [leave(out / place) for place in places]
     kept = [out / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
@@ -112,15 +112,15 @@ def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> N
         path.write_bytes(b"")
     (out / ".matplotlib-abc").mkdir()
     (work / "tmp" / "scratch").mkdir(parents=True)
-    with sole_worker([image], settings_for(tmp_path / "bids", out), print) as waited:
-        assert not waited and not any(path.exists() for path in left) and all(path.exists() for path in kept)
+    with sole_worker([image], settings_for(tmp_path / "bids", out), print) as found:
+        assert not found.waited and not any(path.exists() for path in left) and all(path.exists() for path in kept)
         assert not (out / ".matplotlib-abc").exists() and not (work / "tmp").exists()
 
 
 def test_what_another_run_may_be_writing_stays(image: HeadImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ours, theirs, table = (leave(out / place) for place in ("sub-01/ses-a/anat", "sub-02/anat", ""))
-    with claimed(out / RUNNING, frozenset({"sub-02"}), pytest.fail):
+    with claimed(running_dir(out), frozenset({"sub-02"}), pytest.fail):
         with sole_worker([image], settings_for(tmp_path / "bids", out), print):
             assert (ours.exists(), theirs.exists(), table.exists()) == (False, True, True)
         with beside_workers(out):
@@ -152,8 +152,6 @@ def test_runs_over_the_same_images_at_once(count: int, tmp_path: Path) -> None:
     assert sum("Another run is at work on sub-01: this one waits until it ends." in text for text in said) == count - 1
     assert sum("1 of them by an earlier run" in text for text in said) == count - 1
     assert [row["status"] for row in read_table(tmp_path / "out" / "status.tsv")] == ["ok"]
-    expected, got = (
-        {name for name in contents(tmp_path / name) if ".bids_refacer/lock" not in name} for name in ("alone", "out")
-    )
+    expected, got = ({name for name in contents(tmp_path / name) if "lock" not in name} for name in ("alone", "out"))
     assert got == expected
     assert not list((tmp_path / "out").rglob("*_unfinished.json"))

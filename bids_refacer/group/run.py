@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.descriptions.derivatives import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
-from bids_refacer.dataset.names import LOCK, RECORDS, dataset_table
+from bids_refacer.dataset.names import dataset_table, lock_file, records_dir
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.dataset.rows.table import write_rows
@@ -41,6 +42,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     GroupError
         When the participant outputs cannot be used together.
     """
+    moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    if moved:
+        say(moved)
     with _while_no_tables_are_written(settings.output_dir):
         outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
@@ -71,13 +75,15 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
 
 def _while_no_tables_are_written(output_dir: Path) -> AbstractContextManager[object]:
     """Participant levels that end meanwhile wait: their tables must agree with each other."""
-    return one_writer(output_dir / LOCK) if (output_dir / RECORDS).is_dir() else nullcontext()
+    return one_writer(lock_file(output_dir)) if records_dir(output_dir).is_dir() else nullcontext()
 
 
 def _read(settings: RunSettings) -> ParticipantOutputs:
     own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
     folders = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
     outputs = read_outputs(folders or [settings.output_dir], allow_mixed=settings.allow_mixed)
+    places = _places(settings)  # outputs of earlier versions name whole paths in messages
+    outputs = replace(outputs, status=tuple(map(places.shareable_row, outputs.status)))
     if settings.participant_label:
         outputs = _chosen(outputs, settings.participant_label)
     if not outputs.defacing:
@@ -86,6 +92,11 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
         )
         outputs = replace(outputs, notes=(*outputs.notes, note))
     return outputs
+
+
+def _places(settings: RunSettings) -> Places:
+    """The folders of the run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
 
 
 def _chosen(outputs: ParticipantOutputs, labels: Sequence[str]) -> ParticipantOutputs:
@@ -178,7 +189,8 @@ def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTabl
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
-    write_text(output_dir / "group.md", report_text(settings, outputs, tables, absent))
+    text = report_text(settings, outputs, tables, absent)
+    write_text(output_dir / "group.md", _places(settings).shareable(text))
 
 
 def _absent_row(participant: str) -> GroupImageRow:
