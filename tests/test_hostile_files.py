@@ -104,9 +104,10 @@ READERS: list[tuple[str, Callable[[Path], object], str]] = [
 def test_files_that_are_nested_too_deeply(name: str, read: Callable[[Path], object], said: str, tmp_path: Path) -> None:
     path, nested = tmp_path / name, "[" * DEEP + "]" * DEEP
     path.write_text(f"a = {nested}\n" if name.endswith("toml") else f'{{"T1w": {nested}}}')
-    with pytest.raises(ValueError, match=rf"{said}.*: correct it|{said}: .*; correct it") as caught:
+    with pytest.raises(ValueError, match=said) as caught:
         read(path)
-    assert str(path) in str(caught.value) and len(str(caught.value)) < 500
+    message = str(caught.value)
+    assert str(path) in message and "correct it" in message and len(message) < 500
 
 
 @pytest.mark.parametrize("text", ["[" * DEEP + "]" * DEEP, "{", "[]", "\x00"])

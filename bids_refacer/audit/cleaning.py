@@ -13,7 +13,7 @@ from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, default_work_dir, identifiable_dir, records_dir, running_dir
 from bids_refacer.dataset.records import discard
-from bids_refacer.environment import RUNNING, private_work_dir
+from bids_refacer.environment import RUNNING, make_private, private_work_dir
 from bids_refacer.files import claimed, sweep
 from bids_refacer.settings import RunSettings
 
@@ -46,9 +46,11 @@ def sole_worker(images: Iterable[HeadImage], settings: RunSettings, say: Callabl
         alone = claims.enter_context(claimed(running_dir(output), sessions, wait))
         _sweep(output, sessions, alone=alone)
         place = private_work_dir(settings.work_dir)
+        make_private(place / RUNNING)
         alone = claims.enter_context(claimed(place / RUNNING, None if clean else sessions, wait))
         work_dir = private_work_dir(settings.work_dir, clean=clean)
         if work_dir != place:  # it was shared until it was emptied
+            make_private(work_dir / RUNNING)
             alone = claims.enter_context(claimed(work_dir / RUNNING, sessions, wait))
         if alone:
             shutil.rmtree(work_dir / "tmp", ignore_errors=True)

@@ -45,7 +45,7 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
     if moved:
         say(moved)
-    with _while_no_tables_are_written(settings.output_dir):
+    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
         outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
     if settings.dry_run:
