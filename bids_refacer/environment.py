@@ -181,6 +181,10 @@ class _LogFile(logging.FileHandler):
 
     _is_whole = True
 
+    def __init__(self, path: Path, encoding: str) -> None:
+        super().__init__(path, encoding=encoding)
+        self._owner = os.getpid()  # workers have copies, and leave it to the run to say so
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
         """Called in the place of an error of writing; logging's own prints a traceback for each line."""
         self._say_once()
@@ -193,7 +197,7 @@ class _LogFile(logging.FileHandler):
             self._say_once()
 
     def _say_once(self) -> None:
-        if self._is_whole:
+        if self._is_whole and self._owner == os.getpid():
             self._is_whole = False
             reason = str(sys.exc_info()[1])
             print(f"Warning: the log {self.baseFilename} is not complete: {reason}", file=sys.stderr)

@@ -132,9 +132,8 @@ def test_names_that_break_lines_or_control_a_terminal_leave_a_table_whole(tmp_pa
     """Folders may be called anything; what is refused by such a name stands in the table all the same."""
     path = tmp_path / "status.tsv"
     names = ("sub-a\nb", "sub-c\td", "sub-e\x1b[2Jf", "sub-g\u2028h", "sub-i\rj")
-    write_table(
-        path, "status", [{"participant_id": name, "status": "failed", "message": f"{name}: no"} for name in names]
-    )
+    rows = [{"participant_id": name, "status": "failed", "message": f"{name}: no"} for name in names]
+    write_table(path, "status", rows)
     found = read_rows(path, StatusRow)
     said = ["sub-a b", "sub-c d", r"sub-e\x1b[2Jf", "sub-g h", "sub-i j"]
     assert [row.participant_id for row in found] == said
