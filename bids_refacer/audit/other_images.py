@@ -93,7 +93,7 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
             key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
-            key |= header_key(settings)
+            key = {**key, **header_key(settings)}
             current = read_defaced_record(record)
             if is_current(current, key, other.image, settings.output_dir, keep_refaced=True):
                 continue
