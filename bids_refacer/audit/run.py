@@ -14,7 +14,7 @@ from bids_refacer.audit.citation import write_citation
 from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
-from bids_refacer.audit.machine import Machine, ask
+from bids_refacer.audit.machine import Machine, RunError, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
@@ -52,7 +52,6 @@ from bids_refacer.environment import (
     start_log,
 )
 from bids_refacer.files import one_writer
-from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
@@ -60,10 +59,6 @@ _MOST_ERRORS = 20  # of the validator, on the terminal
 _NO_LOCKS = (
     "When several runs end there at once, run the same command again for all participants: it completes the tables."
 )
-
-
-class RunError(AuditProblem):
-    """The run cannot start: one or more sentences."""
 
 
 def run_participants(settings: RunSettings) -> int:
@@ -76,7 +71,7 @@ def run_participants(settings: RunSettings) -> int:
 
     Raises
     ------
-    RunError, DatasetError, MachineError
+    RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
     selection, others = _choose_images(settings)

@@ -19,6 +19,7 @@ from bids_refacer.dataset.rows.group import (
 )
 from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.surfaces.region import PARTS
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ def shown_phenotypes(rows: Sequence[PhenotypeRow]) -> list[PhenotypeRow]:
     """Rows that pages show: facial voxels by ridge regression, by the network where it is alone."""
     from_faces = matching(rows, roi="face")
     return matching(from_faces, model="ridge") or matching(from_faces, model="cnn")
+
+
+def headline_part(summary: Iterable[SummaryRow]) -> str:
+    """The part of the face that the distances of a summary are of; the whole face in tables of an older version."""
+    return next((row.headline_part for row in summary if row.headline_part), PARTS[0])
 
 
 def column(values: Iterable[float | None]) -> np.ndarray:

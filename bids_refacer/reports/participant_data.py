@@ -13,6 +13,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.surfaces.region import headline
 
 _SUBJECT = attrgetter("image", "tool")  # of a row of any of the tables
 
@@ -48,15 +49,21 @@ class ToolResult:
         """Numbers of the refaced samples, from 1."""
         return sorted({row.sample or 0 for row in self.distances if row.image_type == "refaced"})
 
+    @property
+    def headline(self) -> str:
+        """The part whose distances are told first: the whole face where removed skin was not measured."""
+        return headline(row.part for row in self.distances)
+
     def distance(self, image_type: str, sample: int | None = None) -> DistanceRow | None:
-        """The row of the whole face of one type of image; None when there is none."""
+        """The row of the headline part of one type of image; None when there is none."""
+        part = self.headline
         for row in self.distances:
-            if row.image_type == image_type and row.part == "face" and sample in (None, row.sample or 0):
+            if row.image_type == image_type and row.part == part and sample in (None, row.sample or 0):
                 return row
         return None
 
     def masd_mm(self, image_type: str, sample: int | None = None) -> float | None:
-        """Mean absolute surface distance of the whole face, mm; None when it was not measured."""
+        """Mean absolute surface distance of the headline part, mm; None when it was not measured."""
         row = self.distance(image_type, sample)
         return None if row is None else row.masd_mm
 

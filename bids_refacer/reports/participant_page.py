@@ -24,7 +24,7 @@ from bids_refacer.reports.participant_pictures import (
 )
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
 
@@ -51,7 +51,11 @@ class DistanceLine:
 
 @dataclass(frozen=True)
 class ToolSection:
-    """What the template shows of one tool; `table` is the file with all distances, `provenance` names and facts."""
+    """What the template shows of one tool.
+
+    `table` is the file with all distances, `place` says where the headline distances are measured, `provenance` has
+    names and facts.
+    """
 
     tool: str
     status: StatusRow
@@ -62,6 +66,7 @@ class ToolSection:
     pictures: ToolPictures
     provenance: Sequence[tuple[str, str]]
     table: str
+    place: str
     line: str
 
 
@@ -129,7 +134,8 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
-        "parts": PARTS,
+        "parts": (REMOVED, *PARTS),
+        "places": PLACES,
         "measured": MEASURED,
         "group": ("../" if private else "") + group_page(output_dir).name,
         "group_is_there": group_page(output_dir).is_file(),
@@ -189,6 +195,7 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         pictures=pictures,
         provenance=_provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
+        place=PLACES[tool.headline],
         line=_line(tool),
     )
 
@@ -210,8 +217,8 @@ def _spread(tool: ToolResult) -> str:
     if len(measured) < 2:
         return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
     return (
-        f"{len(measured)} samples: the whole face lies {min(measured):.2f} to {max(measured):.2f} mm from the true "
-        "one. Where samples differ, the defaced image says little of the face."
+        f"{len(measured)} samples: they lie {min(measured):.2f} to {max(measured):.2f} mm from the true face "
+        f"{PLACES[tool.headline]}. Where samples differ, the defaced image says little of the face."
     )
 
 
@@ -226,8 +233,9 @@ def _line(tool: ToolResult) -> str:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if recovered < average else "not nearer to"
     return (
-        f"The recovered face lies {recovered:.2f} mm from the true one, an average face {average:.2f} mm: here "
-        f"the attack comes {nearer} the true face than an average face does. One image proves nothing of the tool."
+        f"The recovered face lies {recovered:.2f} mm from the true one {PLACES[tool.headline]}, an average face "
+        f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
+        "nothing of the tool."
     )
 
 

@@ -209,7 +209,7 @@ class ToolFace:
 
     @property
     def row(self) -> DistanceRow | None:
-        """Its distances over the whole face."""
+        """Its distances in the headline part."""
         return self.tool.distance(self.kind, self.sample)
 
 

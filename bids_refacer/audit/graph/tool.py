@@ -55,8 +55,8 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
-            (deface, score, [("defaced", "defaced")]),
+            (inputs, score, [(name, name) for name in ("original", "alignment", "skin", "face_files")]),
+            (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
         ]
     )

@@ -78,7 +78,7 @@ class Carry(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
+        scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = _carried(given.defacemask, scan, matrix, continued=True)
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
@@ -117,7 +117,7 @@ class CarryHead(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
-        matrix = np.array(json.loads(Path(given.matrix).read_text()))
+        matrix = _read_matrix(given.matrix)
         found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
         Alignment(found.rigid @ matrix, found.affine @ matrix).to_json(folder / "alignment.json")
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
@@ -153,6 +153,11 @@ class RecordDefaced(SimpleInterface):
         write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())
         self._results["record"] = given.target
         return runtime
+
+
+def _read_matrix(path: str) -> np.ndarray:
+    """The (4, 4) matrix that `Register` wrote."""
+    return np.array(json.loads(Path(path).read_text()))
 
 
 def _carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
