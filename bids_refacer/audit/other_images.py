@@ -92,8 +92,8 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         is_native = _is_native(tools[name], other)
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
-            key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
-            key = {**key, **header_key(settings)}
+            of_tool = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
+            key = {**of_tool, **header_key(settings)}
             current = read_defaced_record(record)
             if is_current(current, key, other.image, settings.output_dir, keep_refaced=True):
                 continue
