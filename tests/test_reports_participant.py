@@ -162,6 +162,9 @@ def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
     assert "No slices of the original:" in text and "No slices of the average face:" in text
     assert "The removed region is not outlined:" in text
     assert "RefacedMean_face.surf.gii" in text
+    shared = (copy / "sub-01.html").read_text()
+    assert "sub-01/anat/sub-01_mod-T1w_desc-pydeface_defacemask.nii.gz does not exist" in shared
+    assert str(copy) not in shared, "what may be shared says what is missing, and not where on this machine"
     (private / "sub-01_mod-T1w_desc-original_facemap.npz").unlink()
     assert make_participant_pages(copy, tmp_path, ["01"]) == []
     assert "No faces are shown:" in read_page(copy / "identifiable" / "sub-01.html").text

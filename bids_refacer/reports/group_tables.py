@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.rows.group import (
     GroupCalibrationRow,
     GroupImageRow,
@@ -43,10 +44,11 @@ def read_group_tables(output_dir: Path) -> GroupTables:
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
+    places = Places(output_dir=output_dir)  # tables of earlier versions name whole paths
     return GroupTables(
         summary=rows_of(output_dir, SummaryRow),
-        participants=rows_of(output_dir, GroupParticipantRow),
-        images=rows_of(output_dir, GroupImageRow),
+        participants=[places.shareable_row(row) for row in rows_of(output_dir, GroupParticipantRow)],
+        images=[places.shareable_row(row) for row in rows_of(output_dir, GroupImageRow)],
         tools=rows_of(output_dir, ToolsRow),
         calibration=rows_of(output_dir, GroupCalibrationRow),
         cmc=rows_of(output_dir, CmcRow),

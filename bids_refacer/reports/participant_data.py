@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
@@ -85,8 +86,8 @@ class ParticipantResult:
     problems: list[StatusRow]
 
 
-def read_tables(output_dir: Path) -> AuditTables:
-    """Read the tables of the participant level.
+def read_tables(output_dir: Path, places: Places) -> AuditTables:
+    """Read the tables of the participant level, whose messages lose the paths that earlier versions left in them.
 
     Raises
     ------
@@ -94,8 +95,8 @@ def read_tables(output_dir: Path) -> AuditTables:
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
     return AuditTables(
-        status=_by_participant(rows_of(output_dir, StatusRow)),
-        defacing=_by_participant(rows_of(output_dir, DefacingRow)),
+        status=_by_participant(map(places.shareable_row, rows_of(output_dir, StatusRow))),
+        defacing=_by_participant(map(places.shareable_row, rows_of(output_dir, DefacingRow))),
         distances=_by_participant(rows_of(output_dir, DistanceRow)),
         calibration=_by_participant(rows_of(output_dir, CalibrationRow)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.page import write_page
@@ -107,7 +108,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(output_dir)
+    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir))
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -257,4 +258,5 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Run time, s": tool.record.run_time_s,
     }
     shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown.items()]
+    texts = shareable_json(shown)
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in texts.items()]

@@ -61,6 +61,7 @@ class _CarryInput(BaseInterfaceInputSpec):
     defacemask = File(exists=True, mandatory=True, desc="of the other image")
     brain_mask = File(exists=True, mandatory=True, desc="of the other image")
     details = traits.Dict(mandatory=True, desc="what is known before: tool, version, whose mask")
+    keep_header_text = traits.Bool(mandatory=True, desc="whether texts of the header of `in_file` are kept")
 
 
 class _CarryOutput(TraitedSpec):
@@ -82,7 +83,7 @@ class Carry(SimpleInterface):
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored)
+        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
