@@ -171,3 +171,11 @@ def test_bands_of_age() -> None:
     assert [age_band(text) for text in ("3", "17.9", "18", "59", "60", "89+", "old", "")] == [
         "under 18", "under 18", "18-39", "40-59", "60 and over", "60 and over", None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["surfacedistance", "status", "defacing"])
+def test_participants_that_cannot_be_are_refused(bids: Path, output: Path, name: str) -> None:
+    change(output, name, "participant_id", "sub-../../x", participant_id="sub-02")
+    said = refusal(bids, output)
+    assert f"{name}.tsv, line " in said
+    assert "has 'sub-../../x' in column 'participant_id', which must be sub- and a label: run the part" in said

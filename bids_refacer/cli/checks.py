@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
+from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
@@ -38,6 +39,10 @@ def check_input(settings: RunSettings) -> str | None:
             f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
             'or add the file with at least {"Name": "...", "BIDSVersion": "1.10.0"}.'
         )
+    try:
+        read_description(settings.bids_dir)  # pybids reads it too, and fails with a traceback
+    except DatasetError as error:
+        return str(error)
     return None
 
 
@@ -196,6 +201,6 @@ def _is_foreign_dataset(folder: Path) -> bool:
         makers = [entry["Name"] for entry in description.get("GeneratedBy", [])]
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return True
     return "bids_refacer" not in makers
