@@ -103,7 +103,7 @@ def test_table_without_rows(tmp_path: Path) -> None:
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\tb\n1\t2\n3\n")
-    with pytest.raises(ValueError, match="t.tsv has 1 cells in line 3 but 2 columns: delete the file and run again"):
+    with pytest.raises(ValueError, match="t.tsv has 1 cell in line 3 but 2 columns: delete the file and run again"):
         read_table(tmp_path / "t.tsv")
 
 

@@ -21,6 +21,7 @@ from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_colu
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
+from bids_refacer.wording import counted
 
 _MOST = 5  # names in a sentence
 
@@ -147,7 +148,9 @@ def about_passed_over(rows: Sequence[StatusRow]) -> list[str]:
         return []
     paths = ", ".join(str(row.image) for row in rows[:_MOST])
     paths += f" and {len(rows) - _MOST} more" if rows[_MOST:] else ""
-    return [f"{len(rows)} other images may show the face and were not defaced (--apply-to-others does): {paths}"]
+    left = "was" if len(rows) == 1 else "were"
+    images = counted(len(rows), "other image")
+    return [f"{images} may show the face and {left} not defaced (--apply-to-others does): {paths}"]
 
 
 def _is_native(tool: Defacer, other: OtherImage) -> bool:

@@ -19,6 +19,7 @@ from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import GroupTables, matching, of_suffix, read_group_tables, shown_phenotypes
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
+from bids_refacer.wording import counted
 
 _SECTIONS = (  # id of the section, words of the link that leads there
     ("answer", "The answer"),
@@ -127,7 +128,7 @@ def write_group_page(output_dir: Path) -> Path:
         path,
         "group.html.j2",
         {
-            "title": f"Which defacing tool? {_dataset_name(output_dir)}",
+            "title": f"Which defacing tool for the dataset '{_dataset_name(output_dir)}'?",
             "private": False,
             "sections": _SECTIONS,
             "kinds": [_image_kind(tables, suffix) for suffix in suffixes],
@@ -204,7 +205,7 @@ def _files(output_dir: Path) -> list[tuple[str, str]]:
     for name in (*GROUP_TABLES, *TABLES):
         path = dataset_table(output_dir, name)
         if path.is_file():
-            found.append((path.name, f"{len(data_dictionary(name))} columns"))
+            found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
     texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}
