@@ -14,7 +14,7 @@ from bids_refacer.group.cohorts import Cohort, Subgroup, per_participant
 from bids_refacer.statistics.bootstrap import bootstrap_means
 from bids_refacer.statistics.comparison import friedman, post_hoc, rank_biserial, two_groups
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import HEADLINE_PART
 
 RECOVERED = ("refaced_sample_mean", "refaced_mean")
 BASELINES = ("average", "defaced")
@@ -147,8 +147,8 @@ def _paired_rows(
         difference = (first - second).to_numpy()
         low, high = bootstrap_means(difference, seed) if len(people) else (np.zeros(0), np.zeros(0))
         for number, part in enumerate(first.columns):
-            if column != "all" and part != PARTS[0]:
-                continue  # subgroups are tested in the whole face: seven times fewer chances to be fooled
+            if column != "all" and part != HEADLINE_PART:
+                continue  # subgroups are tested in one part: seven times fewer chances to be fooled
             count = int(np.sum(~np.isnan(difference[:, number])))
             row = replace(about, part=part, subgroup_column=column, subgroup=value, n_pairs=count)
             if count > 1 and _is_shown(column, people):

@@ -12,7 +12,9 @@ from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
+from bids_refacer.reports.answer import answer_lines
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.region import HEADLINE_PART
 from bids_refacer.wording import counted
 
 _MOST = 5  # names in a sentence
@@ -39,7 +41,7 @@ def summary_lines(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequ
 
 
 def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> list[str]:
-    lines = list(outputs.notes)
+    lines = [*_answers(tables), *outputs.notes]
     for state, words in (
         ("failed", "failed at the participant level"),
         ("missing", "have no result with a tool that others have"),
@@ -57,6 +59,16 @@ def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence
     return lines
 
 
+def _answers(tables: GroupTables) -> list[str]:
+    """The first answer, for each kind of image."""
+    lines: list[str] = []
+    for suffix in sorted({row.suffix for row in tables.summary}):
+        own = [row for row in tables.summary if row.suffix == suffix]
+        answer = answer_lines(own, [row for row in tables.tools if row.suffix == suffix])
+        lines += [f"{suffix}: {line}" for line in answer]
+    return lines
+
+
 def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> str:
     """group.md: the same, with how to read it. It may be shared, so it names folders without where they lie."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
@@ -71,8 +83,8 @@ def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: Grou
 
 
 def _main_comparisons(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Whole face, passed, everyone, against the average; the mean image where there is one."""
-    wanted = ("passed", "face", "all", "average")
+    """The headline's part, passed, everyone, against the average; the mean image where there is one."""
+    wanted = ("passed", HEADLINE_PART, "all", "average")
     some = [row for row in rows if (row.gate, row.part, row.subgroup_column, row.compared_with) == wanted]
     best = {(row.suffix, row.tool): row for row in some}  # refaced_mean comes last
     return [row for row in best.values() if row.p_value is not None]

@@ -17,7 +17,7 @@ from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.group.cohorts import Cohort, per_participant
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.statistics.paired import holm
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import HEADLINE_PART
 from bids_refacer.surfaces.verdicts import GRADES, JUDGED
 
 STATES = ("failed", "excluded", "missing", "used")  # the worst first
@@ -106,9 +106,9 @@ def _worst_grade(verdicts: Iterable[str | None]) -> str | None:
 
 
 def _distance_rows(cohort: Cohort) -> Iterator[GroupParticipantRow]:
-    """Whole-face distances by participant and tool; recovered and average face on the images that have both."""
+    """Distances of `HEADLINE_PART` by participant and tool; recovered and average face on the images that have both."""
     for tool in cohort.images.columns.unique("tool"):
-        of_tool = cohort.images[tool].xs(PARTS[0], axis=1, level="part")
+        of_tool = cohort.images[tool].xs(HEADLINE_PART, axis=1, level="part")
         columns: dict[str, pd.Series] = {}
         if "defaced" in of_tool:
             columns["defaced_mm"] = per_participant(of_tool["defaced"].to_frame())["defaced"]
@@ -177,7 +177,7 @@ def _with_distances(
     )
     if row.recovered_type is None:
         return replace(row, n_pairs=0)
-    wanted = (row.suffix, row.tool, row.recovered_type, "average", PARTS[0], "passed", "all")
+    wanted = (row.suffix, row.tool, row.recovered_type, "average", HEADLINE_PART, "passed", "all")
     for test in comparisons:
         kind = (test.suffix, test.tool, test.image_type, test.compared_with)
         if (*kind, test.part, test.gate, test.subgroup_column) == wanted:

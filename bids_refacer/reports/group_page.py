@@ -14,7 +14,7 @@ from bids_refacer.dataset.names import dataset_table, group_page, participant_pa
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
-from bids_refacer.reports import findings
+from bids_refacer.reports import answer, findings
 from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import GroupTables, matching, of_suffix, read_group_tables, shown_phenotypes
 from bids_refacer.reports.page import markdown, write_page
@@ -88,6 +88,7 @@ class ToolLine:
     """A line of the table of tools: its figures, and a sentence for each question."""
 
     row: SummaryRow
+    marks: findings.Marks
     face: str
     distance: str
     identity: str
@@ -146,23 +147,24 @@ def write_group_page(output_dir: Path) -> Path:
 
 def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
     own = of_suffix(tables, suffix)
-    phenotypes = shown_phenotypes(own.phenotypes)
+    phenotypes, tests = shown_phenotypes(own.phenotypes), answer.number_of_tests(own.summary)
     return ImageKind(
         suffix=suffix,
-        choice=findings.choice_lines(own.summary, own.tools),
+        choice=answer.answer_lines(own.summary, own.tools),
         sure=findings.sure_lines(own.summary, own.tools),
         redo=findings.redo_line(own.participants, _without_tool(tables)),
-        tools=[_tool_line(row, phenotypes) for row in own.summary],
+        tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
         plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],
     )
 
 
-def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow]) -> ToolLine:
+def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int) -> ToolLine:
     targets = dict.fromkeys(str(row.target) for row in phenotypes)
     return ToolLine(
         row=row,
+        marks=findings.tool_marks(row),
         face=findings.face_line(row),
-        distance=findings.distance_line(row),
+        distance=findings.distance_line(row, tests),
         identity=findings.identity_line(row),
         brain=findings.brain_line(row),
         phenotypes=[_phenotype_kept(matching(phenotypes, target=target), target, row.tool) for target in targets],

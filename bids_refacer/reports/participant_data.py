@@ -12,6 +12,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.surfaces.region import HEADLINE_PART
 
 _SUBJECT = attrgetter("image", "tool")  # of a row of any of the tables
 
@@ -48,14 +49,14 @@ class ToolResult:
         return sorted({row.sample or 0 for row in self.distances if row.image_type == "refaced"})
 
     def distance(self, image_type: str, sample: int | None = None) -> DistanceRow | None:
-        """The row of the whole face of one type of image; None when there is none."""
+        """The row of `HEADLINE_PART` of one type of image; None when there is none."""
         for row in self.distances:
-            if row.image_type == image_type and row.part == "face" and sample in (None, row.sample or 0):
+            if row.image_type == image_type and row.part == HEADLINE_PART and sample in (None, row.sample or 0):
                 return row
         return None
 
     def masd_mm(self, image_type: str, sample: int | None = None) -> float | None:
-        """Mean absolute surface distance of the whole face, mm; None when it was not measured."""
+        """Mean absolute surface distance of `HEADLINE_PART`, mm; None when it was not measured."""
         row = self.distance(image_type, sample)
         return None if row is None else row.masd_mm
 

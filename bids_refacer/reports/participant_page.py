@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.reports.findings import Marks, image_marks
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -23,7 +24,7 @@ from bids_refacer.reports.participant_pictures import (
 )
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import HEADLINE_WORDS, PARTS
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
 
@@ -55,6 +56,7 @@ class ToolSection:
     tool: str
     status: StatusRow
     defacing: DefacingRow
+    marks: Marks
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
@@ -182,6 +184,7 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
+        marks=image_marks(tool.defacing.face_verdict, _recovered(tool), tool.masd_mm("average")),
         distances=_distance_lines(tool),
         spread=_spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
@@ -209,18 +212,22 @@ def _spread(tool: ToolResult) -> str:
     if len(measured) < 2:
         return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
     return (
-        f"{len(measured)} samples: the whole face lies {min(measured):.2f} to {max(measured):.2f} mm from the true "
-        "one. Where samples differ, the defaced image says little of the face."
+        f"{len(measured)} samples: the {HEADLINE_WORDS} lies {min(measured):.2f} to {max(measured):.2f} mm from the "
+        "true one. Where samples differ, the defaced image says little of the face."
     )
+
+
+def _recovered(tool: ToolResult) -> float | None:
+    """Distance of the recovered face, mm: of the mean image, or else the mean of the samples' distances."""
+    mean = tool.masd_mm("refaced_mean")
+    return tool.masd_mm("refaced_sample_mean") if mean is None else mean
 
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
-    recovered, average = tool.masd_mm("refaced_mean"), tool.masd_mm("average")
-    if recovered is None:
-        recovered = tool.masd_mm("refaced_sample_mean")
+    recovered, average = _recovered(tool), tool.masd_mm("average")
     if recovered is None or average is None:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if recovered < average else "not nearer to"

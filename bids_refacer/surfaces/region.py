@@ -10,6 +10,12 @@ from bids_refacer.volumes.templates import asset
 PARTS = ("face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead")
 """The whole region, then its parts; `part_of` labels a point with the place in this tuple plus one."""
 
+HEADLINE_PART = PARTS[0]
+"""The part whose distance stands in first answers, summaries and on the terminal; another of ``PARTS`` can take its
+place here alone."""
+
+HEADLINE_WORDS = "whole face"
+
 ASSET = "face_parts.nii.gz"
 """Labels on the 2 mm canonical grid, made by benchmarks/make_face_parts.py from the average head."""
 
