@@ -124,3 +124,14 @@ def test_same_text_is_not_written_again(tmp_path: Path) -> None:
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     write_text(path, "e")
     assert path.read_text() == "e"
+
+
+def test_a_column_of_percent_means_one_thing() -> None:
+    """``face_left_percent`` was the whole face region in one table and the worst part in another."""
+    meanings: dict[str, set[str]] = {}
+    for table in (*TABLES, *GROUP_TABLES):
+        for name, about in data_dictionary(table).items():
+            if name.endswith("_left_percent"):
+                meanings.setdefault(name, set()).add(str(about["LongName"]))
+    assert all(len(names) == 1 for names in meanings.values()), meanings
+    assert meanings["worst_part_left_percent"] == {"Left of the worst part"}

@@ -147,6 +147,18 @@ def test_whom_to_do_again() -> None:
     assert line == "1 of 3 participants, with one tool or more: sub-3. Somebody should look at 1 more."
 
 
+def test_a_warning_is_said_once_for_each_head() -> None:
+    said = "This head differs."
+    rows = [
+        GroupParticipantRow(participant_id=f"sub-{number}", suffix="T1w", tool=tool, state="used", reason=reason)
+        for number, reason in ((1, said), (2, None), (3, said))
+        for tool in "ab"
+    ]
+    failed = GroupParticipantRow(participant_id="sub-4", suffix="T1w", tool="a", state="excluded", reason="face left")
+    assert findings.warned_lines([*rows, failed]) == ["2 of 4 participants (sub-1 and sub-3): This head differs."]
+    assert findings.warned_lines(rows[2:4]) == []
+
+
 @pytest.mark.parametrize(
     ("value", "digits", "percent", "expected"),
     [

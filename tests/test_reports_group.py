@@ -172,7 +172,6 @@ def test_questions_have_answers(output: Path) -> None:
     text = read_page(output / "group.html").text
     for words in (
         "Distance of the recovered face (whole face):",
-        "withst",
         "Friedman p",
         "Images to do again: niimath 0 of 8",
         "The figures rest on 7 to 8 participants",
@@ -217,17 +216,14 @@ def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
                 "no phenotype was predicted",
                 "There is no defacing.tsv",
                 "Nobody was looked up",
-                "Not judged",
+                "face is left was not judged for niimath",
             ],
         ),
         (
             3,
             ("niimath", "pydeface"),
             1,
-            [
-                "With 3 participants and 2 tools this test cannot reach p < 0.05 after Holm's correction",
-                "No test can tell one tool from another with fewer than 6 participants",
-            ],
+            ["With 3 participants and 2 tools this test cannot reach p < 0.05", "with fewer than 6 participants"],
         ),
     ],
 )
@@ -240,8 +236,7 @@ def test_missing_pieces_are_sentences(
     run(bids, output)
     assert_self_contained(output / "group.html")
     text = read_page(output / "group.html").text
-    for sentence in words:
-        assert sentence in text, sentence
+    assert [sentence for sentence in words if sentence not in text] == []
 
 
 def test_failures_only(output: Path, tmp_path: Path) -> None:

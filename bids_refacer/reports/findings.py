@@ -17,7 +17,7 @@ from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.reports.group_tables import matching
 from bids_refacer.reports.page import shown
 from bids_refacer.surfaces.region import HEADLINE_PART
-from bids_refacer.wording import counted
+from bids_refacer.wording import counted, listed
 
 LEVEL = 0.05
 
@@ -244,6 +244,19 @@ def redo_line(people: Sequence[GroupParticipantRow], nameless: Sequence[GroupIma
         names = ", ".join(sorted(again)[:8]) + (" and others" if len(again) > 8 else "")
         first = f"{len(again)} of {counted(len(everyone), 'participant')}, with one tool or more: {names}."
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
+
+
+def warned_lines(people: Sequence[GroupParticipantRow]) -> list[str]:
+    """What to know of the figures of participants that count, each sentence once."""
+    everyone = {row.participant_id for row in people}
+    warned: dict[str, set[str]] = {}
+    for row in people:
+        if row.state == "used" and row.reason:
+            warned.setdefault(row.reason, set()).add(row.participant_id)
+    return [
+        f"{len(names)} of {counted(len(everyone), 'participant')} ({listed(sorted(names), 3)}): {reason}"
+        for reason, names in warned.items()
+    ]
 
 
 def to_look_at(row: GroupParticipantRow) -> bool:

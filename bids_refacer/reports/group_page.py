@@ -151,7 +151,7 @@ def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
     return ImageKind(
         suffix=suffix,
         choice=answer.answer_lines(own.summary, own.tools),
-        sure=findings.sure_lines(own.summary, own.tools),
+        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
         redo=findings.redo_line(own.participants, _without_tool(tables)),
         tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
         plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],

@@ -27,6 +27,7 @@ from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import HEADLINE_WORDS, PARTS
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.wording import listed
 
 TYPES = {
     "defaced": "defaced image",
@@ -76,6 +77,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
+    notices : what to know of the attack on this head, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -85,6 +87,7 @@ class ImageSection:
     path: str
     tools: Sequence[ToolSection]
     missing: Sequence[str]
+    notices: Sequence[str]
     truth: Sequence[View]
     limit: float
     viewer: Viewer | None
@@ -162,10 +165,23 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
+        notices=_notices(image.tools),
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
+
+
+def _notices(tools: Sequence[ToolResult]) -> list[str]:
+    """What the attack warns of, each sentence once, with the tools where it is not of all."""
+    of_tool: dict[str, list[str]] = {}
+    for tool in tools:
+        for sentence in tool.record.reface.warnings if tool.record else ():
+            of_tool.setdefault(sentence, []).append(tool.tool)
+    return [
+        sentence if len(names) == len(tools) else f"After {listed(names)}: {sentence}"
+        for sentence, names in of_tool.items()
+    ]
 
 
 def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
@@ -248,7 +264,8 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Version of the tool": deface.version,
         "Options of the tool": deface.content.get("Options"),
         "Registration": deface.registration,
-        "Warnings": [*deface.warnings, *reface.warnings],
+        "Warnings": " ".join([*deface.warnings, *reface.warnings]) or None,
+        "Outside the range of training": "; ".join(reface.outside_training) or None,
         "Model of the attack": key.get("Model"),
         "Options of the attack": reface.content.get("Options"),
         "Seed of the run": key.get("Seed"),
