@@ -74,7 +74,7 @@ def test_a_record_is_typed() -> None:
     assert record.deface.figures.brain_cut.hole_ml == 0.05 and record.deface.figures.defaced.dice == 0.9
     assert (record.deface.warnings, record.reface.warnings) == (("made for T1w.",), ("noisy",))
     assert DefaceDetails.from_json({}).figures.brain_cut.percent is None
-    old = {"Verdict": DEFACE["DefacingFigures"]}  # as outputs of 0.8.1 have it
+    old = {"Verdict": DEFACE["DefacingFigures"]}  # as older outputs have it
     assert DefaceDetails.from_json(old).figures == record.deface.figures
 
 

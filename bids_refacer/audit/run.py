@@ -18,7 +18,9 @@ from bids_refacer.audit.machine import Machine, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
+    cannot_be_done,
     choose,
+    count_others,
     describe_others,
     other_rows,
     passed_over_rows,
@@ -82,8 +84,9 @@ def run_participants(settings: RunSettings) -> int:
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
-        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
-        return 0
+        about_others = describe_others(others, settings) if settings.verbose else count_others(others)
+        print("\n".join([*about_others, *describe(plan, settings)]))
+        return 1 if plan.problems or cannot_be_done(others) else 0
     _make_folders(settings)
     write_datasets(settings.output_dir, settings.bids_dir)
     say: Say = print

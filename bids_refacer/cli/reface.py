@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_refacer.cli.arguments import Parser
 from bids_refacer.settings import ATTACKS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any])
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.reface", description=__doc__)
+    parser = Parser(prog="python -m bids_refacer.cli.reface", description=__doc__)
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")

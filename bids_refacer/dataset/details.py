@@ -13,7 +13,7 @@ Json = Mapping[str, object]
 """A JSON object, as `json.loads` gives it."""
 
 FIGURES = "DefacingFigures"
-"""Member with what a defaced image is judged by, but no verdict: limits may change. ``Verdict`` up to version 0.8.1."""
+"""Member with what a defaced image is judged by, but no verdict. Older outputs call it ``Verdict``."""
 
 T = TypeVar("T")
 
