@@ -171,7 +171,7 @@ def test_questions_have_answers(output: Path) -> None:
     """Which tool and why, how sure, who again, what the attack assumes."""
     text = read_page(output / "group.html").text
     for words in (
-        "Distance of the recovered face (whole face):",
+        "Distance of the recovered face from the true one, where the skin was removed:",
         "Friedman p",
         "Images to do again: niimath 0 of 8",
         "The figures rest on 7 to 8 participants",

@@ -108,3 +108,9 @@ class ListTools(argparse.Action):
         except ValueError as error:
             parser.error(str(error))
         parser.exit()
+
+
+def add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
+    """Add an on/off option."""
+    # each flag has a twin that begins with "--no-", by which the command line undoes the configuration file's flag
+    group.add_argument(option, action=argparse.BooleanOptionalAction, help=text)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser
+from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser, add_flag
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
     ATTACKS,
@@ -72,8 +72,8 @@ def _add_both(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help=f"of the run; each image derives its own from it {_default('seed')}",
     )
-    _add_flag(group, "--dry-run", "say what would be done, a line for each participant (-v: each file), and do nothing")
-    _add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
+    add_flag(group, "--dry-run", "say what would be done, a line for each participant (-v: each file), and do nothing")
+    add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
     group.add_argument(
         "--config-file",
         type=Path,
@@ -105,7 +105,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="folder that keeps the index of a large dataset for the next run",
     )
-    _add_flag(group, "--skip-bids-validation", "do not check the input with bids-validator-deno")
+    add_flag(group, "--skip-bids-validation", "do not check the input with bids-validator-deno")
 
 
 def _add_defacing(group: argparse._ArgumentGroup) -> None:
@@ -116,11 +116,17 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         help=f"tools to audit, of {', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see "
         "--list-tools",
     )
-    _add_flag(
+    add_flag(
         group,
         "--apply-to-others",
         "also deface all other images of the sessions (T2w, FLAIR, echoes, ...), with the audited image's mask, "
         "carried by a rigid registration; they are not attacked",
+    )
+    add_flag(
+        group,
+        "--keep-header-text",
+        "keep texts and extensions of the originals' NIfTI headers (descrip, DICOM, ...), which may name a person; "
+        "they are left out of every image by default",
     )
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
@@ -162,7 +168,7 @@ def _add_refacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
     group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")
-    _add_flag(
+    add_flag(
         group, "--keep-refaced", "keep recovered faces in output_dir/identifiable (default), or remove them once scored"
     )
 
@@ -206,9 +212,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="folder for intermediate images, which show faces (default: output_dir/identifiable/work)",
     )
-    _add_flag(group, "--clean-work-dir", "empty the work folder before the run")
-    _add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
-    _add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
+    add_flag(group, "--clean-work-dir", "empty the work folder before the run")
+    add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
+    add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
 
 
 def _add_group_level(group: argparse._ArgumentGroup) -> None:
@@ -248,7 +254,7 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help=f"compare the N nearest faces again by the distance between surfaces; 0: never {_default('rerank')}",
     )
-    _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
+    add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
 
 
 def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
@@ -285,11 +291,6 @@ def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
         help="permuted phenotypes for each p value of the network; 19 are the fewest for p = 0.05, and its time goes "
         f"with N + 1 {_default('cnn_permutations')}",
     )
-
-
-def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
-    # each flag has a twin that begins with "--no-", by which the command line undoes the configuration file's flag
-    group.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
 
 
 def _default(name: str) -> str:

@@ -18,9 +18,9 @@ from bids_refacer.reports.findings import (
     is_found,
     tool_marks,
 )
-from bids_refacer.reports.group_tables import matching
+from bids_refacer.reports.group_tables import headline_part, matching
 from bids_refacer.reports.page import shown
-from bids_refacer.surfaces.region import HEADLINE_PART, HEADLINE_WORDS
+from bids_refacer.surfaces.region import PLACES
 from bids_refacer.wording import counted, listed
 
 REFERENCE = "skullstrip"
@@ -164,7 +164,8 @@ def _brains(row: SummaryRow) -> float:
 
 def _differ(first: SummaryRow, second: SummaryRow, tools: Sequence[ToolsRow]) -> bool:
     """Whether the test of two tools against each other showed a difference."""
-    tests = matching(tools, test="wilcoxon", image_type=first.recovered_type, part=HEADLINE_PART, gate="passed")
+    part = headline_part([first])
+    tests = matching(tools, test="wilcoxon", image_type=first.recovered_type, part=part, gate="passed")
     pair = {first.tool, second.tool}
     p_values = [row.p_holm for row in tests if {row.tool, row.other_tool} == pair]
     return bool(p_values) and p_values[0] is not None and p_values[0] < LEVEL
@@ -220,7 +221,11 @@ def _survivor_lines(heads: Sequence[SummaryRow]) -> list[str]:
 def _distance_lines(measured: Sequence[SummaryRow]) -> list[str]:
     """(3) The distance of the recovered face against that of an average face, the nearest first."""
     ranked = sorted(measured, key=lambda row: row.recovered_mm or 0)
-    lines = [f"Distance of the recovered face ({HEADLINE_WORDS}): " + "; ".join(map(_distance, ranked)) + "."]
+    lines = [
+        f"Distance of the recovered face from the true one, {PLACES[headline_part(measured)]}: "
+        + "; ".join(map(_distance, ranked))
+        + "."
+    ]
     tests, pairs = number_of_tests(measured), [row.n_pairs or 0 for row in measured]
     if tests and max(pairs) < fewest_participants(tests):
         lines.append(few_words(max(pairs), tests) + " Read the intervals instead.")

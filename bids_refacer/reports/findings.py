@@ -14,9 +14,8 @@ from scipy import stats
 
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow, ToolsRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
-from bids_refacer.reports.group_tables import matching
+from bids_refacer.reports.group_tables import headline_part, matching
 from bids_refacer.reports.page import shown
-from bids_refacer.surfaces.region import HEADLINE_PART
 from bids_refacer.wording import counted, listed
 
 LEVEL = 0.05
@@ -27,7 +26,7 @@ GAIN_MM = 0.1
 HIGHEST_RATE = 0.1
 """Share of people found again that must be ruled out before a tool withstood: it takes 36 people with none found."""
 
-REMOVED = {"pass": "yes", "warn": "partly", "fail": "no"}
+_GRADES = {"pass": "yes", "warn": "partly", "fail": "no"}
 _UNJUDGED = "not judged"
 
 
@@ -43,7 +42,7 @@ def image_marks(face_verdict: str | None, recovered_mm: float | None, average_mm
     """Marks of one image with one tool. One image shows at most that a tool did not withstand."""
     known = recovered_mm is not None and average_mm is not None
     beaten = known and (average_mm or 0) - (recovered_mm or 0) >= GAIN_MM
-    return Marks(REMOVED.get(str(face_verdict), _UNJUDGED), "no" if beaten else "not shown")
+    return Marks(_GRADES.get(str(face_verdict), _UNJUDGED), "no" if beaten else "not shown")
 
 
 def tool_marks(row: SummaryRow) -> Marks:
@@ -211,7 +210,7 @@ def sure_lines(summary: Sequence[SummaryRow], tools: Sequence[ToolsRow]) -> list
     people_compared = counted(many, "participant") if few == many else f"{few} to {many} participants"
     lines = [f"The figures rest on {people_compared} for each tool."]
     recovered_type = next((row.recovered_type for row in summary if row.recovered_type), None)
-    tests = matching(tools, test="friedman", part=HEADLINE_PART, gate="passed", image_type=recovered_type)
+    tests = matching(tools, test="friedman", part=headline_part(summary), gate="passed", image_type=recovered_type)
     if tests and tests[0].p_value is not None:
         p_value, people = tests[0].p_value, tests[0].n_participants or 0
         differ = "differ in how near the attack comes" if p_value < LEVEL else "were not shown to differ"

@@ -18,7 +18,8 @@ class ToolJob:
 
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
-    whether it puts another face there; `warnings` go into the sidecars.
+    whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
+    original's header are kept.
     """
 
     tool: str
@@ -31,6 +32,7 @@ class ToolJob:
     warnings: tuple[str, ...] = ()
     timeout_s: float | None = None
     memory_gb: float = 1.0
+    keep_header_text: bool = False
 
     @property
     def node_name(self) -> str:

@@ -61,6 +61,7 @@ class _CarryInput(BaseInterfaceInputSpec):
     defacemask = File(exists=True, mandatory=True, desc="of the other image")
     brain_mask = File(exists=True, mandatory=True, desc="of the other image")
     details = traits.Dict(mandatory=True, desc="what is known before: tool, version, whose mask")
+    keep_header_text = traits.Bool(mandatory=True, desc="whether texts of the header of `in_file` are kept")
 
 
 class _CarryOutput(TraitedSpec):
@@ -77,12 +78,12 @@ class Carry(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
+        scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = _carried(given.defacemask, scan, matrix, continued=True)
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored)
+        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
@@ -116,7 +117,7 @@ class CarryHead(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
-        matrix = np.array(json.loads(Path(given.matrix).read_text()))
+        matrix = _read_matrix(given.matrix)
         found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
         Alignment(found.rigid @ matrix, found.affine @ matrix).to_json(folder / "alignment.json")
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
@@ -152,6 +153,11 @@ class RecordDefaced(SimpleInterface):
         write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())
         self._results["record"] = given.target
         return runtime
+
+
+def _read_matrix(path: str) -> np.ndarray:
+    """The (4, 4) matrix that `Register` wrote."""
+    return np.array(json.loads(Path(path).read_text()))
 
 
 def _carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
