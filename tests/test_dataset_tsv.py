@@ -58,10 +58,9 @@ def test_a_column_that_comes_twice_is_numbered(read: Callable[..., TextTable]) -
     assert read("a\tb\ta\ta\n1\t2\t3\t4\n").rows() == [{"a": "1", "b": "2", "a.1": "3", "a.2": "4"}]
 
 
-@pytest.mark.parametrize("rows", ["3\n", "3\t4\t5\n"])
-def test_a_row_that_does_not_fit_is_named_with_its_line(rows: str, read: Callable[..., TextTable]) -> None:
-    count = rows.count("\t") + 1
-    with pytest.raises(TableError, match=rf"t.tsv has {count} cells in line 4 but 2 columns: mend it\.$"):
+@pytest.mark.parametrize(("rows", "count"), [("3\n", "1 cell"), ("3\t4\t5\n", "3 cells")])
+def test_a_row_that_does_not_fit_is_named_with_its_line(rows: str, count: str, read: Callable[..., TextTable]) -> None:
+    with pytest.raises(TableError, match=rf"t.tsv has {count} in line 4 but 2 columns: mend it\.$"):
         read("a\tb\n\n1\t2\n" + rows)
 
 

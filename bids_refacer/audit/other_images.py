@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_colu
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
+from bids_refacer.wording import counted
 
 _MOST = 5  # names in a sentence
 
@@ -58,6 +60,23 @@ def describe_others(others: Others, settings: RunSettings) -> list[str]:
         lines += [f"{path}: would be defaced with {', '.join(own)}"] if own else []
         lines += [f"{path}: would get the masks of {other.reference.bids_path} ({', '.join(masks)})"] if masks else []
     return lines
+
+
+def count_others(others: Others) -> list[str]:
+    """The same in short: a line for each participant, one for all that is passed over, and what cannot be done."""
+    lines = [problem.message for problem in others.problems]
+    lines += [_no_reference(other.image) for other in others.images if other.reference is None]
+    counts = Counter(other.image.participant for other in others.images if other.reference)
+    lines += [f"sub-{label}: {counted(number, 'other image')} to deface too" for label, number in counts.items()]
+    if others.passed_over:
+        images = counted(len(others.passed_over), "other image")
+        lines.append(f"{images} may show the face and would not be defaced (--apply-to-others does; -v lists them)")
+    return lines
+
+
+def cannot_be_done(others: Others) -> bool:
+    """Whether some other images will not be done, whatever happens."""
+    return bool(others.problems) or any(other.reference is None for other in others.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +167,9 @@ def about_passed_over(rows: Sequence[StatusRow]) -> list[str]:
         return []
     paths = ", ".join(str(row.image) for row in rows[:_MOST])
     paths += f" and {len(rows) - _MOST} more" if rows[_MOST:] else ""
-    return [f"{len(rows)} other images may show the face and were not defaced (--apply-to-others does): {paths}"]
+    left = "was" if len(rows) == 1 else "were"
+    images = counted(len(rows), "other image")
+    return [f"{images} may show the face and {left} not defaced (--apply-to-others does): {paths}"]
 
 
 def _is_native(tool: Defacer, other: OtherImage) -> bool:

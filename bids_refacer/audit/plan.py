@@ -20,6 +20,7 @@ from bids_refacer.defacers import DEFACERS, Defacer
 from bids_refacer.defacers.tools_file import read_definitions, read_tools
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted, listed
 
 _ENOUGH_GB = 3.0  # main process, worker and the command that refaces, of a 1 mm head
 
@@ -126,17 +127,32 @@ def make_attack(settings: RunSettings, machine: Machine) -> Attack:
 
 
 def describe(plan: Plan, settings: RunSettings) -> list[str]:
-    """What a run would do, for ``--dry-run``: each image and tool, and the outputs that would be written."""
-    lines = [f"{image.bids_path} {tool}: finished by an earlier run" for image, tool in plan.finished]
-    for job in plan.jobs:
-        tools = ", ".join(tool.tool for tool in job.tools)
-        lines.append(f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing")
-        for path in _outputs(job, settings):
-            lines.append(f"  {path.relative_to(settings.output_dir).as_posix()}")
+    """What a run would do, for ``--dry-run``: a line for each participant, and with ``-v`` every output."""
+    labels = {job.image.participant for job in plan.jobs} | {image.participant for image, _ in plan.finished}
+    lines = [_participant_line(label, plan) for label in sorted(labels)]
+    if settings.verbose:
+        lines += [line for job in plan.jobs for line in _job_lines(job, settings)]
     lines += [problem.message for problem in plan.problems]
     count = sum(len(job.tools) for job in plan.jobs)
     lines.append(f"{count} image x tool to do, {len(plan.finished)} finished. Nothing was written.")
     return lines
+
+
+def _participant_line(label: str, plan: Plan) -> str:
+    """``sub-01: 2 images with quickshear and niimath; 1 image x tool finished by an earlier run``."""
+    jobs = [job for job in plan.jobs if job.image.participant == label]
+    finished = sum(image.participant == label for image, _ in plan.finished)
+    tools = list(dict.fromkeys(tool.tool for job in jobs for tool in job.tools))
+    said = [f"{counted(len(jobs), 'image')} to do with {listed(tools)}"] if jobs else []
+    said += [f"{finished} image x tool finished by an earlier run"] if finished else []
+    return f"sub-{label}: {'; '.join(said)}"
+
+
+def _job_lines(job: ImageJob, settings: RunSettings) -> list[str]:
+    tools = ", ".join(tool.tool for tool in job.tools)
+    paths = [path.relative_to(settings.output_dir).as_posix() for path in _outputs(job, settings)]
+    first = f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing"
+    return [first, *(f"  {path}" for path in paths)]
 
 
 def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:

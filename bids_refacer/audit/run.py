@@ -18,7 +18,9 @@ from bids_refacer.audit.machine import Machine, RunError, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
+    cannot_be_done,
     choose,
+    count_others,
     describe_others,
     other_rows,
     passed_over_rows,
@@ -52,6 +54,7 @@ from bids_refacer.environment import (
 )
 from bids_refacer.files import one_writer
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
@@ -78,8 +81,9 @@ def run_participants(settings: RunSettings) -> int:
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
-        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
-        return 0
+        about_others = describe_others(others, settings) if settings.verbose else count_others(others)
+        print("\n".join([*about_others, *describe(plan, settings)]))
+        return 1 if plan.problems or cannot_be_done(others) else 0
     write_datasets(settings.output_dir, settings.bids_dir)
     images = (*selection.images, *(other.image for other in others.images))
     with sole_worker(images, settings, print) as found:
@@ -144,7 +148,8 @@ def _validate(bids_dir: Path) -> None:
     errors = validate(bids_dir, content=False)
     if errors:
         more = [f"... and {len(errors) - _MOST_ERRORS} more."] if len(errors) > _MOST_ERRORS else []
-        advice = f"{bids_dir} is not valid BIDS ({len(errors)} errors): correct it, or use --skip-bids-validation."
+        found = counted(len(errors), "error")
+        advice = f"{bids_dir} is not valid BIDS ({found}): correct it, or use --skip-bids-validation."
         raise RunError("\n".join([*errors[:_MOST_ERRORS], *more, advice]))
 
 
@@ -195,7 +200,7 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
 def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: Say) -> None:
     count = sum(len(job.tools) for job in plan.jobs)
     device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
-    say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+    say(f"bids_refacer {__version__}: {counted(len(plan.jobs), 'image')}, {count} image x tool to do, on {device}")
     for warning in (*memory_warning(), *tool_warnings(plan)):
         say(f"Warning: {warning}")
 
@@ -205,7 +210,7 @@ def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Sa
     left = plan_others(others, settings)
     withdraw(left.stale, settings.output_dir)
     if left.jobs:
-        say(f"{len(left.jobs)} other images of the same sessions")
+        say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
         from bids_refacer.audit.graph.other_images import build_others
 
         workflow = build_others(jobs=left.jobs, work_dir=settings.work_dir / _NODES)

@@ -93,20 +93,21 @@ def _reason(face_is_left: bool, brain_is_cut: bool) -> str:
 
 
 def image_rows(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> list[GroupImageRow]:
-    """Table group_images: every image and tool, whether it counts, and if not why.
+    """Table group_images: every image and tool, whether it counts, if not why, and what to know of it.
 
     Parameters
     ----------
     outputs : ParticipantOutputs
     reasons : DataFrame of `gate`
     """
+    known = {(row.image, row.tool): row.message for row in outputs.status if row.status == "ok"}
     rows = [
         GroupImageRow(
             participant_id=participant,
             image=image,
             tool=tool,
             state="excluded" if reason else "used",
-            reason=reason or None,
+            reason=reason or known.get((image, tool)),
         )
         for participant, image, tool, reason in reasons.itertuples(index=False)
     ]

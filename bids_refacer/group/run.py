@@ -27,6 +27,7 @@ from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 
 def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
@@ -123,7 +124,7 @@ def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
 
 
 def _say_plan(outputs: ParticipantOutputs, say: Callable[[str], None]) -> None:
-    say(f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}. Would write")
+    say(f"{counted(len(outputs.participants), 'participant')} in {', '.join(map(str, outputs.folders))}. Would write")
     for table in GROUP_TABLES:
         say(f"  {table}.tsv")
     say("Nothing was written.")

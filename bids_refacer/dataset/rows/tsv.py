@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,8 @@ def read_tsv(path: Path, remedy: str, *, short_rows: bool = False) -> TextTable:
         if short_rows:
             row += [""] * (len(columns) - len(row))
         if len(row) != len(columns):
-            raise TableError(f"{path} has {len(row)} cells in line {number} but {len(columns)} columns: {remedy}")
+            found = f"{counted(len(row), 'cell')} in line {number}"
+            raise TableError(f"{path} has {found} but {counted(len(columns), 'column')}: {remedy}")
         cells.append(row)
     return TextTable(columns=columns, cells=cells)
 
