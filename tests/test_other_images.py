@@ -117,7 +117,7 @@ def test_the_table_of_defacing_has_them(done: Done) -> None:
     rows = {row["image"]: row for row in read_table(done.settings.output_dir / "defacing.tsv")}
     assert len(rows) == 4
     carried = rows["sub-01/anat/sub-01_echo-1_T2w.nii.gz"]
-    assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", None)
+    assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", "pass")
     assert float(carried["removed_head_ml"] or 0) > 100
 
 
@@ -235,8 +235,9 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     for name in ("sub-01_T1w", "sub-01_run-2_T1w", "sub-01_T2w", "sub-01_FLAIR", "sub-01_defacemask", "sub-02_UNIT1"):
         add_image(root, name, np.zeros((5, 5, 5), np.uint8))
     (tmp_path / "filter.json").write_text('{"T1w": {"run": null}}')
-    settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,))
-    selection, others = choose(find_images(root, filter_file=tmp_path / "filter.json"), settings)
+    filters = tmp_path / "filter.json"
+    settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,), bids_filter_file=filters)
+    selection, others = choose(find_images(root, filter_file=filters), settings)
     assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
     record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
     record.parent.mkdir(parents=True)
