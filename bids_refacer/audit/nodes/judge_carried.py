@@ -120,9 +120,9 @@ class Findings:
         if min(self.head_overlap, self.brain_in_head) < LEAST_OVERLAP:
             return (
                 f"{image} is not published: the head of the audited image, brought onto its own, overlaps with it by "
-                f"{self.head_overlap:.2f} (Dice) and its brain by {self.brain_in_head:.2f}; {LEAST_OVERLAP} is expected "
-                f"at least, so that the mask of {tool} is not where the face is: check that both show the same head "
-                f"and the positions in their headers, {by_hand}"
+                f"{self.head_overlap:.2f} (Dice) and its brain by {self.brain_in_head:.2f}; {LEAST_OVERLAP} is "
+                f"expected at least, so that the mask of {tool} is not where the face is: check that both show the "
+                f"same head and the positions in their headers, {by_hand}"
             )
         if not self.removed_of_head:
             return (
