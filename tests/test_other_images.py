@@ -48,6 +48,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory, average_head_path: Path) -> P
     save(root, "sub-01_echo-1_T2w", scaled)
     save(root, "sub-01_echo-2_T2w", nib.Nifti1Image(np.asarray(t2w.dataobj, np.float32) / 2 + 3, t2w.affine))
     add_image(root, "sub-01_FLAIR", np.stack([average_head()[::4, ::4, ::4]] * 3, axis=-1))
+    save(root, "sub-01_T2w__dup-01", scaled)
     (root / "sub-01/anat/sub-01_PDw.nii.gz").symlink_to("../../.git/annex/objects/x/y/key")
     save(root, "sub-02_T2w", scaled)
     return root
@@ -111,6 +112,14 @@ def test_a_row_for_each_image_says_how(done: Done) -> None:
     series, missing = row(done, "sub-01_FLAIR"), row(done, "sub-01_PDw")
     assert (series["status"], missing["status"]) == ("failed", "failed")
     assert "4-D series" in str(series["message"]) and "git annex get" in str(missing["message"])
+
+
+def test_what_goes_on_after_its_suffix_is_refused_and_publishes_nothing(done: Done) -> None:
+    found = row(done, "sub-01_T2w__dup-01")
+    assert (found["status"], found["stage"]) == ("failed", "input")
+    assert "goes on after the suffix T2w ('__dup-01')" in str(found["message"])
+    assert "rename it to a BIDS name such as sub-01_run-2_T2w.nii.gz, or move it out" in str(found["message"])
+    assert not [path for path in done.settings.output_dir.rglob("*") if "dup" in path.name]
 
 
 def test_the_table_of_defacing_has_them(done: Done) -> None:

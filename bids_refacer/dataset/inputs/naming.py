@@ -39,7 +39,8 @@ def anatomical_files(root: Path, participants: Iterable[str]) -> Iterator[Path]:
 def suffix_in(name: str) -> str:
     """The suffix in a file name, whatever else is wrong with it, spelled as BIDS does where only its case differs."""
     _, suffix, _ = split_name(_stem(name))
-    return _spelled(suffix)
+    letters = _SUFFIX.match(suffix)
+    return _spelled(letters[0] if letters else suffix)
 
 
 def name_problem(path: Path, root: Path) -> str | None:
