@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_datasets import settings_for, start_dataset
+from small_datasets import run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.audit.other_images import about_passed_over, choose, describe_others, passed_over_rows
+from bids_refacer.audit.other_images import Others, about_passed_over, choose, describe_others, passed_over_rows
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.inputs.naming import name_problem, suffix_in
+from bids_refacer.dataset.tables import read_table
 
 MOVE = "or move it out of the dataset."
 GOOD = "sub-01/anat/sub-01_T1w.nii.gz"
@@ -171,3 +172,33 @@ def test_other_images_are_refused_too_and_have_a_row(bids: Path, tmp_path: Path,
     said = about_passed_over(rows, others.misnamed)
     assert said == ([] if apply else [f"Warning: {problem.message}" for problem in problems])
     assert {problem.message for problem in problems} <= set(describe_others(others, settings))
+
+
+def test_a_run_has_a_row_for_each_and_ends_with_1(tmp_path: Path) -> None:
+    root = start_dataset(tmp_path / "in")
+    names = ["sub-WMH_MRI_21/anat/sub-WMH_MRI_21_T1w.nii.gz", "sub-01/anat/orig/sub-01_T1w.nii.gz"]
+    add(root, *names, "sub-01/anat/sub-01_T2w_ND.nii.gz")
+    done = run_with_stand_in(settings_for(root, tmp_path / "out"))
+    assert done.code == 1 and "Traceback" not in done.out + done.err and "could not be made" not in done.out
+    rows = {str(row["image"]): row for row in read_table(done.settings.output_dir / "status.tsv")}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        **dict.fromkeys(names, "failed"),
+        "sub-01/anat/sub-01_T2w_ND.nii.gz": "skipped",
+    }
+    assert rows[names[0]]["participant_id"] == "sub-WMH_MRI_21"
+    assert "Warning: " in done.out and "goes on after the suffix T2w ('_ND')" in done.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "an audited image of its session."),
+        ({"bids_filter_file": "f.json"}, "of its session, or leave out the filter that it did not match."),
+        ({"bids_database_dir": "db"}, "of its session, or delete the pybids database, which does not know it."),
+    ],
+)
+def test_a_filter_is_named_only_where_there_is_one(bids: Path, tmp_path: Path, changes: dict, words: str) -> None:
+    settings = settings_for(bids, tmp_path / "out", **{name: tmp_path / value for name, value in changes.items()})
+    image = find_images(bids).images[0]
+    (row,) = passed_over_rows(Others(passed_over=(image,)), settings)
+    assert str(row.message).endswith(words)

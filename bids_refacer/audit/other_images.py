@@ -16,11 +16,12 @@ from bids_refacer.dataset.details import DefaceDetails, Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.other_images import OtherImage, find_others, one_of_parts, unseen
-from bids_refacer.dataset.records import fingerprint, is_current, read_defaced_record
+from bids_refacer.dataset.records import DefacedRecord, fingerprint, is_current, read_defaced_record
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_columns
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
+from bids_refacer.surfaces.verdicts import worst_part
 
 _MOST = 5  # names in a sentence
 
@@ -113,10 +114,11 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         is_native = _is_native(tools[name], other)
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
-            judged = {"InRegister": other.in_register, "MostFaceLeft": settings.face_left_limits[1]}
-            key = {**_key(tools[name], definitions.get(name), reference, mask, native=is_native), **judged}
+            key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
+            key = {**key, "InRegister": other.in_register}
             current = read_defaced_record(record)
-            if is_current(current, key, other.image, settings.output_dir, keep_refaced=True):
+            is_done = is_current(current, key, other.image, settings.output_dir, keep_refaced=True)
+            if current and is_done and not _shows_too_much(current, settings):
                 continue
             seen_as = other.image.suffix if is_native else reference.suffix
             job = tool_job(tools[name], definitions.get(name), key, other.image, settings, contrast=seen_as)
@@ -206,6 +208,12 @@ def _key(
         "MaskSHA256": fingerprint(mask).sha256,
         **({} if definition is None else {"ToolDefinition": dict(definition)}),
     }
+
+
+def _shows_too_much(record: DefacedRecord, settings: RunSettings) -> bool:
+    """Whether more of the face is left than this run publishes; an earlier run may have had another limit."""
+    share = worst_part(record.deface.verdict.face_left)[1]
+    return share is not None and share > settings.face_left_limits[1]
 
 
 def _with_zeroed_face(job: ToolJob) -> ToolJob:

@@ -60,7 +60,7 @@ def read_participants(path: Path, people: Collection[str] = ()) -> ParticipantTa
 def _match(labels: Collection[str], people: Collection[str], file: str) -> tuple[dict[str, str], list[str]]:
     """Label of a table -> the dataset's label that it stands for, where they differ; and what should be known of it."""
     by_number: dict[int, list[str]] = defaultdict(list)
-    for name in people:
+    for name in sorted(people):
         if name.isdecimal():
             by_number[int(name)].append(name)
     written: dict[int, list[str]] = defaultdict(list)
