@@ -1,10 +1,11 @@
 """How close the attack comes, against its baselines: `python -m benchmarks.attack BIDS_DIR WORK_DIR [options]`.
 
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
-of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
-and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`) and, with several
-samples, how much of the true face lies within the intervals that their spread gives (`statistics/calibration.py`).
+of face (average, linear attack, diffusion cascade), symmetric MASD in mm, once where the tool took the skin and once
+over the whole face, with the skin that the tool left; and, against registered average and against the linear attack,
+the mean ratio, the number of heads that are closer, and a paired Wilcoxon test, Holm-corrected over rows; then whether
+the recovered faces look like faces (`surfaces/quality.py`) and, with several samples, how much of the true face lies
+within the intervals that their spread gives (`statistics/calibration.py`).
 Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
 the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is
 missing, the benchmark names the command that makes it. A model's folder may be given, too.
@@ -30,7 +31,9 @@ from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
+from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
@@ -88,6 +91,11 @@ def defaced(original: Scan, tool: str, folder: Path) -> Scan:
     return read_scan(target)
 
 
+def defacing_of(original: Scan, scan: Scan) -> Defacing:
+    """What a tool did to an image: what it left is the same, bit for bit."""
+    return Defacing(original.values, scan.values, original.stored != scan.stored)
+
+
 def attack_rows(
     original: Scan, tool: str, folder: Path, models: dict[str, AttackModel], options: argparse.Namespace
 ) -> list[dict]:
@@ -120,7 +128,7 @@ def attack_rows(
             }
     truth = prepare(original, folder)[1]
     skin = original_skin(original.values, original.affine)
-    rows = score_candidates(skin, candidates, original.affine, truth).rows
+    rows = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan)).rows
     about = (skin.level, original.affine, refaced.unknown, truth)
     original_looks = asdict(face_quality(original.values, *about))
     looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
@@ -140,11 +148,19 @@ def attack_rows(
     ]
 
 
-def print_table(rows: list[dict]) -> None:
+def print_tables(rows: list[dict]) -> None:
+    """`print_table` of both regions; rows of an older benchmark have the whole face alone."""
+    for part in (REMOVED, PARTS[0]):
+        if any(row["part"] == part for row in rows):
+            print(f"\nMASD {PLACES[part]}:\n")
+            print_table(rows, part)
+
+
+def print_table(rows: list[dict], part: str) -> None:
     """Mean over heads; against the average and the linear attack: mean ratio, heads that are closer, paired test."""
     face: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in rows:
-        if row["part"] == "face":
+        if row["part"] == part:
             face[row["tool"], row["image_type"]][row["participant"]] = row["masd_mm"]
     lines = []
     for (tool, kind), figures in face.items():
@@ -248,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.table:
         rows = [row for path in options.table for row in json.loads(path.read_text())]
-        print_table(rows)
+        print_tables(rows)
         print_looks(rows)
         print_calibration(rows)
         return
@@ -262,9 +278,11 @@ def main() -> None:
         for tool in options.tools:
             new = attack_rows(original, tool, options.work_dir / name, models, options)
             rows += [{"participant": name, **row} for row in new]
-            print(name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == "face"}, flush=True)
+            print(
+                name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == REMOVED}, flush=True
+            )
     (options.rows or options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
-    print_table(rows)
+    print_tables(rows)
     print_looks(rows)
     print_calibration(rows)
 

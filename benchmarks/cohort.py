@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.attack import chosen, defaced, head_parser, prepare
+from benchmarks.attack import chosen, defaced, defacing_of, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
@@ -51,7 +51,7 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
     }
     skin = original_skin(original.values, original.affine)
-    scores = score_candidates(skin, candidates, original.affine, truth)
+    scores = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan))
     for key, face in scores.faces.items():
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)

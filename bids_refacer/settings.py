@@ -57,6 +57,7 @@ class RunSettings:
     mem_gb: float | None = None  # None: what the machine has
     deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
     apply_to_others: bool = False
+    keep_header_text: bool = False  # of the originals' NIfTI headers, which may name a person
     tools_file: Path | None = None  # TOML that defines more tools
     tool_timeout: float = 1800.0  # s
     face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails

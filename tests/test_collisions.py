@@ -40,7 +40,6 @@ def refused(settings: RunSettings, *names: str) -> dict[str, str]:
     [
         ("sub-1_desc-preproc_T1w", "sub-1_desc-denoised_T1w"),
         ("sub-1_run-1_acq-a_T1w", "sub-1_acq-a_run-1_T1w"),
-        ("sub-1_acq-a+run+1_T1w", "sub-1_acq-a_run-1_T1w"),  # one name in the graph
         ("sub-1_T1w", "sub-1_desc-x_T1w"),
     ],
 )
@@ -53,6 +52,15 @@ def test_both_are_refused_and_each_names_the_other(settings: RunSettings, names:
             "than the order of entities or in desc (run-1 and run-2 do), choose one with --bids-filter-file, or move "
             "the others out of the dataset."
         )
+
+
+def test_images_have_names_of_their_own_in_the_graph(settings: RunSettings) -> None:
+    """Two images of one participant, and two participants."""
+    names = ("sub-1_acq-a+run+1_T1w", "sub-1_acq-a_run-1_T1w", "sub-1+ses+a_T1w", "sub-1_ses-a_T1w")
+    images = [image_of(settings.bids_dir, name) for name in names]
+    assert [image.stem for image in choose(find_images(settings.bids_dir), settings)[0].images] == sorted(names)
+    assert len({node_name(image) for image in images}) == 4 and node_name(images[1]) == "sub_1_acq_a_run_1_T1w"
+    assert all(name.replace("_", "").isalnum() for name in map(node_name, images))
 
 
 def test_other_images_may_not_share_outputs_either(settings: RunSettings) -> None:

@@ -48,7 +48,7 @@ def test_every_column_is_described(table: str, tmp_path: Path) -> None:
 def test_columns_of_the_contract() -> None:
     assert list(data_dictionary("surfacedistance")) == DISTANCE_COLUMNS
     parts = list(data_dictionary("surfacedistance")["part"]["Levels"])
-    assert parts == ["face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
+    assert parts == ["removed", "face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
     types = set(data_dictionary("surfacedistance")["image_type"]["Levels"])
     assert types == {"defaced", "refaced", "refaced_mean", "refaced_best", "refaced_sample_mean", "average"}
     assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped"}

@@ -190,7 +190,14 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
     brain = str(done.settings.output_dir / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
     head = CarryHead(in_file=t2w, matrix=str(tmp_path / "matrix.json"), reference=t1w, brain_mask=brain, version="1")
     found = head.run().outputs
-    ran = Deface(in_file=t2w, brain_mask=found.brain_mask, alignment=found.alignment, tool="average", version="1")
+    ran = Deface(
+        in_file=t2w,
+        brain_mask=found.brain_mask,
+        alignment=found.alignment,
+        tool="average",
+        version="1",
+        keep_header_text=False,
+    )
     replaced, affine = read_mask(ran.run().outputs.defacemask)
     assert read_scan(ran.run().outputs.defaced).values[replaced].max() > 0
     nose = nib.affines.apply_affine(np.linalg.inv(affine) @ TO_T2W, [0, 100, -60]).round().astype(int)

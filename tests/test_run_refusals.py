@@ -63,19 +63,19 @@ def test_gpu_that_is_not_there(bids: Path, tmp_path: Path, monkeypatch: pytest.M
     said = Finished(code=0, output=answer, errors="")
     monkeypatch.setattr(machine_module.processes, "run", lambda *args, **kwargs: said)
     assert machine_module.ask("default", "try").gpus == 0
-    with pytest.raises(machine_module.MachineError, match="--gpu require: torch finds no CUDA GPU here"):
+    with pytest.raises(machine_module.RunError, match="--gpu require: torch finds no CUDA GPU here"):
         machine_module.ask("default", "require")
 
 
 def test_unknown_model(bids: Path, tmp_path: Path) -> None:
     """The real child: it imports torch, so this takes seconds."""
-    with pytest.raises(machine_module.MachineError, match="No attack model 'nonsense'"):
+    with pytest.raises(machine_module.RunError, match="No attack model 'nonsense'"):
         machine_module.ask("nonsense", "try")
 
 
 def test_preflight_errors_end_the_run(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def refuse(model: str, gpu: str) -> None:
-        raise machine_module.MachineError("No such model: give another.")
+        raise machine_module.RunError("No such model: give another.")
 
     monkeypatch.setattr(run_module, "ask", refuse)
     assert run(settings_for(bids, tmp_path / "out")) == 1

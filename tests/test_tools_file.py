@@ -110,6 +110,7 @@ def deface_node(tmp_path: Path, **inputs: object) -> Deface:
         brain_mask=str(DATA / "average_brain_mask.nii.gz"),
         alignment=str(tmp_path / "alignment.json"),
         version="1",
+        keep_header_text=False,
         **inputs,
     )
 

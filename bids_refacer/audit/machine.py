@@ -15,8 +15,8 @@ from bids_refacer.diffusion.device import NO_GPU
 from bids_refacer.problems import AuditProblem
 
 
-class MachineError(AuditProblem):
-    """The attack cannot run here: one sentence that says what is missing and what to do."""
+class RunError(AuditProblem):
+    """The run cannot start: one or more sentences that say what is missing and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +33,17 @@ def ask(model: str, gpu: str) -> Machine:
 
     Raises
     ------
-    MachineError
+    RunError
         When there is no such model, or a GPU is required and there is none.
     """
     command = [sys.executable, "-m", "bids_refacer.audit.machine", model]
     done = processes.run(command, environ=processes.package_environment(os.environ))
     if done.code:
         lines = [line for line in done.errors.splitlines() if line.strip()]
-        raise MachineError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
+        raise RunError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
     machine = Machine(**json.loads(done.output.splitlines()[-1]))
     if gpu == "require" and not machine.gpus:
-        raise MachineError(NO_GPU)
+        raise RunError(NO_GPU)
     return machine
 
 

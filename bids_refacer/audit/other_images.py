@@ -9,7 +9,7 @@ from pathlib import Path
 from bids_refacer import __version__
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, tool_node_name
-from bids_refacer.audit.plan import all_tools, set_apart, tool_job
+from bids_refacer.audit.plan import all_tools, header_key, set_apart, tool_job
 from bids_refacer.audit.status import done_row, failed_row, not_done_row, problem_row
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
 from bids_refacer.dataset.details import DefaceDetails, Json
@@ -115,7 +115,7 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
             key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
-            key = {**key, "InRegister": other.in_register}
+            key = {**key, "InRegister": other.in_register, **header_key(settings)}
             current = read_defaced_record(record)
             is_done = is_current(current, key, other.image, settings.output_dir, keep_refaced=True)
             if current and is_done and not _shows_too_much(current, settings):

@@ -9,6 +9,7 @@ from pathlib import Path
 from bids_refacer import __version__
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, node_name
 from bids_refacer.audit.machine import Machine
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import Json
 from bids_refacer.dataset.image_key import without_extension
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, problem_of
@@ -23,6 +24,7 @@ from bids_refacer.dataset.records import (
     record_key,
 )
 from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.dataset.sidecars import HEADER_TEXT_KEPT
 from bids_refacer.defacers import DEFACERS, Defacer
 from bids_refacer.defacers.tools_file import read_definitions, read_tools
 from bids_refacer.limits import memory_limit_gb
@@ -209,7 +211,18 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
         **record_key(tool=tool.name, tool_version=tool.version(), attack=attack, app_version=__version__),
         **({} if definition is None else {"ToolDefinition": dict(definition)}),
         **({"Attack": settings.attack} if tool.action == "replaces" else {}),
+        **header_key(settings),
     }
+
+
+def places_of(settings: RunSettings) -> Places:
+    """The folders of a run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
+
+
+def header_key(settings: RunSettings) -> Json:
+    """What a record's key says of the texts of headers; nothing where they are left out, as by default."""
+    return {"HeaderText": HEADER_TEXT_KEPT} if settings.keep_header_text else {}
 
 
 def sample_seeds(settings: RunSettings, image: HeadImage, tool: str) -> tuple[int, ...]:
@@ -242,4 +255,5 @@ def tool_job(
         warnings=tuple(tool.warnings(contrast)),
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
+        keep_header_text=settings.keep_header_text,
     )

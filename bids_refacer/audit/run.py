@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from logging import Logger
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bids_refacer.audit.citation import write_citation
 from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
-from bids_refacer.audit.machine import Machine, ask
+from bids_refacer.audit.machine import Machine, RunError, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
@@ -33,24 +33,25 @@ from bids_refacer.audit.plan import (
     make_plan,
     memory_warning,
     missing_tools,
+    places_of,
     tool_warnings,
 )
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.audit.results import read_results
 from bids_refacer.audit.status import status_rows, summary
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
-from bids_refacer.dataset.descriptions.derivatives import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
 from bids_refacer.dataset.images import Selection, find_images
-from bids_refacer.dataset.names import LOCK, log_dir
+from bids_refacer.dataset.names import lock_file, log_dir
 from bids_refacer.dataset.validation import validate
 from bids_refacer.environment import (
     configure_nipype,
     make_private,
     prepare,
+    private_work_dir,
     start_log,
 )
 from bids_refacer.files import one_writer
-from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
@@ -58,10 +59,6 @@ _MOST_ERRORS = 20  # of the validator, on the terminal
 _NO_LOCKS = (
     "When several runs end there at once, run the same command again for all participants: it completes the tables."
 )
-
-
-class RunError(AuditProblem):
-    """The run cannot start: one or more sentences."""
 
 
 def run_participants(settings: RunSettings) -> int:
@@ -74,18 +71,22 @@ def run_participants(settings: RunSettings) -> int:
 
     Raises
     ------
-    RunError, DatasetError, MachineError
+    RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
     selection, others = _choose_images(settings)
+    moved = None if settings.dry_run else move_private_files(settings.output_dir)
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
         print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
         return 0
-    _make_folders(settings)
     write_datasets(settings.output_dir, settings.bids_dir)
+    work_dir = private_work_dir(settings.work_dir, clean=settings.clean_work_dir)
+    settings = replace(settings, work_dir=work_dir)
     say: Say = print
+    if moved:
+        say(moved)
     crashes: list[Crash] = []
     if _is_work_left(plan, others, settings):  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, others, settings, machine)
@@ -119,11 +120,11 @@ def _report(
     rows = status_rows(plan, results, crashes) + about_others
     passed_over = passed_over_rows(others, settings)
     tables = tables_of(results, rows + passed_over, defacing, VerdictLimits.of(settings))
-    with one_writer(settings.output_dir / LOCK) as locked:
+    with one_writer(lock_file(settings.output_dir)) as locked:
         if not locked:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
         write_image_tables(results, settings.output_dir)
-        write_tables(tables, settings.output_dir)
+        write_tables(tables, settings.output_dir, places_of(settings))
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
@@ -155,18 +156,9 @@ def _find(settings: RunSettings) -> Selection:
     return selection
 
 
-def _make_folders(settings: RunSettings) -> None:
-    """Make the output folder; empty the work folder where that was asked for."""
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    if settings.clean_work_dir and settings.work_dir.is_dir():
-        for entry in settings.work_dir.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
 def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -> tuple[Say, list[Crash]]:
     """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
     run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
-    make_private(settings.work_dir)
     prepare(settings.work_dir, settings.omp_nthreads)
     folder = log_dir(settings.output_dir, run_uuid)
     settings.to_toml(folder / "settings.toml")
@@ -177,6 +169,8 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
         log.info(line)
 
     crash_dir = settings.work_dir / "crashes" / run_uuid
+    for folder_of_crashes in (crash_dir.parent, crash_dir):  # Nipype would make them with the modes of the umask
+        make_private(folder_of_crashes)
     if plan.jobs:
         _say_what_is_done(plan, settings, machine, say)
         clear_stale(plan)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bids_refacer.audit.results import Result
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.rows.audit import (
@@ -111,13 +112,16 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
     )
 
 
-def write_tables(tables: Tables, output_dir: Path) -> None:
-    """Merge the rows of a run into the tables of the dataset, and list its participants."""
+def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
+    """Merge the rows of a run into the tables of the dataset, and list its participants.
+
+    `places` are the folders of the run, whose paths no message shows.
+    """
     about = {row.subject for row in tables.status}
-    _merge(output_dir, StatusRow, tables.status, about)
-    _merge(output_dir, DistanceRow, tables.distances, about)
-    _merge(output_dir, DefacingRow, tables.defacing, about)
-    _merge(output_dir, CalibrationRow, tables.calibration, about)
+    _merge(output_dir, StatusRow, tables.status, about, places)
+    _merge(output_dir, DistanceRow, tables.distances, about, places)
+    _merge(output_dir, DefacingRow, tables.defacing, about, places)
+    _merge(output_dir, CalibrationRow, tables.calibration, about, places)
     folders = [folder for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
     people = [ParticipantRow(participant_id=folder.name) for folder in folders]
     if people:
@@ -133,7 +137,10 @@ def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
             write_dictionary(sidecar_of(path), DistanceRow.table)
 
 
-def _merge(output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]]) -> None:
+def _merge(
+    output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
+) -> None:
     # rows of an image that was done before and failed now must not outlive its files
     old = [row for row in rows_of(output_dir, kind) if row.subject not in about]
-    write_rows(dataset_table(output_dir, kind.table), kind, merge_rows(old, new))
+    rows = [places.shareable_row(row) for row in merge_rows(old, new)]
+    write_rows(dataset_table(output_dir, kind.table), kind, rows)

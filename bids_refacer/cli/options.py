@@ -114,6 +114,12 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         "also deface all other images of the sessions (T2w, FLAIR, echoes, ...), with the audited image's mask, "
         "carried by a rigid registration; they are not attacked",
     )
+    _add_flag(
+        group,
+        "--keep-header-text",
+        "keep texts and extensions of the originals' NIfTI headers (descrip, DICOM, ...), which may name a person; "
+        "they are left out of every image by default",
+    )
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
         "--tool-timeout", type=float, metavar="S", help=f"seconds that a tool may take {_default('tool_timeout')}"

@@ -94,10 +94,11 @@ def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any])
     from bids_refacer.volumes.nifti import write_scan, write_volume
 
     out_dir.mkdir(parents=True, exist_ok=True)
+    # the defaced image has texts in its header only where that was asked for
     for number, stored in enumerate(refaced.samples, 1):
-        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored)
-    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean)
-    write_scan(out_dir / "average.nii.gz", scan, refaced.average)
+        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored, keep_texts=True)
+    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean, keep_texts=True)
+    write_scan(out_dir / "average.nii.gz", scan, refaced.average, keep_texts=True)
     write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
     (out_dir / "attack.json").write_text(json.dumps(details, indent=1))
 

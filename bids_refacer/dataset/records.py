@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.names import IDENTIFIABLE, RECORDS
+from bids_refacer.dataset.names import IDENTIFIABLE, records_dir
 from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
 from bids_refacer.dataset.rows.table import row_from
 
@@ -190,7 +190,7 @@ def read_details(path: Path) -> DefaceDetails | None:
 
 def all_records(output_dir: Path) -> Iterator[Record]:
     """Every readable record of an audited image in the output dataset, sorted by path."""
-    for path in sorted((output_dir / RECORDS).rglob("*.json")):
+    for path in sorted(records_dir(output_dir).rglob("*.json")):
         record = read_record(path)
         if record is not None:
             yield record
@@ -198,7 +198,7 @@ def all_records(output_dir: Path) -> Iterator[Record]:
 
 def any_other(output_dir: Path) -> bool:
     """Whether any image got the mask of another one of its session (see `OutputNames.other_record`)."""
-    return any((output_dir / RECORDS).rglob("*_other.json"))
+    return any(records_dir(output_dir).rglob("*_other.json"))
 
 
 def is_current(

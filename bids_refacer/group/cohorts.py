@@ -41,11 +41,13 @@ class Cohort:
     suffix : of the images
     gate : of `GATES`
     images : DataFrame, (participant, session, image) x (tool, image_type, part), float, mm; NaN where there is none
+    headline : the part whose distances are told first
     """
 
     suffix: str
     gate: str
     images: pd.DataFrame
+    headline: str
 
 
 def gate(
@@ -165,7 +167,7 @@ def cohorts(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> Iterator[Coho
             if gate == "passed":
                 for tool, failed in kept_out.groupby("tool"):
                     images.loc[images.index.isin(failed["image"], level="image"), tool] = float("nan")
-            yield Cohort(suffix=str(suffix), gate=gate, images=images)
+            yield Cohort(suffix=str(suffix), gate=gate, images=images, headline=outputs.headline)
 
 
 def per_participant(images: pd.DataFrame) -> pd.DataFrame:

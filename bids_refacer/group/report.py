@@ -13,6 +13,7 @@ from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.region import PLACES, headline
 
 _MOST = 5  # names in a sentence
 
@@ -70,16 +71,17 @@ def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: Grou
 
 
 def _main_comparisons(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Whole face, passed, everyone, against the average; the mean image where there is one."""
-    wanted = ("passed", "face", "all", "average")
+    """Headline part, passed, everyone, against the average; the mean image where there is one."""
+    wanted = ("passed", headline({row.part for row in rows}), "all", "average")
     some = [row for row in rows if (row.gate, row.part, row.subgroup_column, row.compared_with) == wanted]
     best = {(row.suffix, row.tool): row for row in some}  # refaced_mean comes last
     return [row for row in best.values() if row.p_value is not None]
 
 
 def _distance_line(row: ComparisonRow) -> str:
+    place = PLACES[str(row.part)]
     return (
-        f"{row.suffix} {row.tool}: recovered minus average face {row.mean_difference_mm:+.2f} mm (95 % CI "
+        f"{row.suffix} {row.tool}: recovered minus average face {row.mean_difference_mm:+.2f} mm {place} (95 % CI "
         f"{row.ci_low_mm:.2f} to {row.ci_high_mm:.2f}), nearer in {row.n_closer} of {row.n_pairs}, "
         f"p (Holm) {row.p_holm:.2g}"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.descriptions.derivatives import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
@@ -48,6 +49,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     GroupError
         When the participant outputs cannot be used together.
     """
+    moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    if moved:
+        say(moved)
     outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
     unmatched = phenotypes.unmatched if phenotypes else ()
@@ -81,6 +85,8 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
     own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
     folders = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
     outputs = read_outputs(folders or [settings.output_dir], allow_mixed=settings.allow_mixed)
+    places = _places(settings)  # outputs of earlier versions name whole paths in messages
+    outputs = replace(outputs, status=tuple(map(places.shareable_row, outputs.status)))
     if settings.participant_label:
         outputs = _chosen(outputs, settings.participant_label)
     if not outputs.defacing:
@@ -89,6 +95,11 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
         )
         outputs = replace(outputs, notes=(*outputs.notes, note))
     return outputs
+
+
+def _places(settings: RunSettings) -> Places:
+    """The folders of the run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
 
 
 def _chosen(outputs: ParticipantOutputs, labels: Sequence[str]) -> ParticipantOutputs:
@@ -181,7 +192,8 @@ def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTabl
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
-    write_text(output_dir / "group.md", report_text(settings, outputs, tables, absent))
+    text = report_text(settings, outputs, tables, absent)
+    write_text(output_dir / "group.md", _places(settings).shareable(text))
 
 
 def _absent_row(participant: str) -> GroupImageRow:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow, ToolsRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
-from bids_refacer.reports.group_tables import matching
+from bids_refacer.reports.group_tables import headline_part, matching
 from bids_refacer.reports.page import shown
 
 LEVEL = 0.05
@@ -142,7 +142,7 @@ def sure_lines(summary: Sequence[SummaryRow], tools: Sequence[ToolsRow]) -> list
     people_compared = _counted_participants(many) if few == many else f"{few} to {many} participants"
     lines = [f"The figures rest on {people_compared} for each tool."]
     recovered_type = next((row.recovered_type for row in summary if row.recovered_type), None)
-    tests = matching(tools, test="friedman", part="face", gate="passed", image_type=recovered_type)
+    tests = matching(tools, test="friedman", part=headline_part(summary), gate="passed", image_type=recovered_type)
     if tests and tests[0].p_value is not None:
         p_value, people = tests[0].p_value, tests[0].n_participants or 0
         differ = "differ in how near the attack comes" if p_value < LEVEL else "were not shown to differ"
@@ -216,7 +216,9 @@ def _best_line(ranked: Sequence[SummaryRow], tools: Sequence[ToolsRow], without:
 
 def _differ(first: SummaryRow, second: SummaryRow, tools: Sequence[ToolsRow]) -> bool:
     """Whether the test of two tools against each other showed a difference."""
-    tests = matching(tools, test="wilcoxon", image_type=first.recovered_type, part="face", gate="passed")
+    tests = matching(
+        tools, test="wilcoxon", image_type=first.recovered_type, part=headline_part([first]), gate="passed"
+    )
     pair = {first.tool, second.tool}
     p_values = [row.p_holm for row in tests if {row.tool, row.other_tool} == pair]
     return bool(p_values) and p_values[0] is not None and p_values[0] < LEVEL

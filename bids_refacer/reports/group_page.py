@@ -16,9 +16,17 @@ from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 from bids_refacer.reports import findings
 from bids_refacer.reports.group_plots import group_plots
-from bids_refacer.reports.group_tables import GroupTables, matching, of_suffix, read_group_tables, shown_phenotypes
+from bids_refacer.reports.group_tables import (
+    GroupTables,
+    headline_part,
+    matching,
+    of_suffix,
+    read_group_tables,
+    shown_phenotypes,
+)
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
+from bids_refacer.surfaces.region import PLACES
 
 _SECTIONS = (  # id of the section, words of the link that leads there
     ("answer", "The answer"),
@@ -96,9 +104,21 @@ class ToolLine:
 
 @dataclass(frozen=True)
 class ImageKind:
-    """Everything about one kind of image, such as T1w; each plot with its figures as SVG."""
+    """Everything about one kind of image, such as T1w.
+
+    Attributes
+    ----------
+    suffix : of the images
+    headline : the part of the face that distances are of
+    place : the same in words
+    choice, sure, redo : sentences of the first answer
+    tools : lines of the table of tools
+    plots : each with its figures as SVG
+    """
 
     suffix: str
+    headline: str
+    place: str
     choice: Sequence[str]
     sure: Sequence[str]
     redo: str
@@ -145,9 +165,11 @@ def write_group_page(output_dir: Path) -> Path:
 
 def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
     own = of_suffix(tables, suffix)
-    phenotypes = shown_phenotypes(own.phenotypes)
+    phenotypes, headline = shown_phenotypes(own.phenotypes), headline_part(own.summary)
     return ImageKind(
         suffix=suffix,
+        headline=headline,
+        place=PLACES[headline],
         choice=findings.choice_lines(own.summary, own.tools),
         sure=findings.sure_lines(own.summary, own.tools),
         redo=findings.redo_line(own.participants, _without_tool(tables)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.page import write_page
@@ -23,7 +24,7 @@ from bids_refacer.reports.participant_pictures import (
 )
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
 
@@ -50,7 +51,11 @@ class DistanceLine:
 
 @dataclass(frozen=True)
 class ToolSection:
-    """What the template shows of one tool; `table` is the file with all distances, `provenance` names and facts."""
+    """What the template shows of one tool.
+
+    `table` is the file with all distances, `place` says where the headline distances are measured, `provenance` has
+    names and facts.
+    """
 
     tool: str
     status: StatusRow
@@ -61,6 +66,7 @@ class ToolSection:
     pictures: ToolPictures
     provenance: Sequence[tuple[str, str]]
     table: str
+    place: str
     line: str
 
 
@@ -102,7 +108,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(output_dir)
+    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir))
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -128,7 +134,8 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
-        "parts": PARTS,
+        "parts": (REMOVED, *PARTS),
+        "places": PLACES,
         "measured": MEASURED,
         "group": ("../" if private else "") + group_page(output_dir).name,
         "group_is_there": group_page(output_dir).is_file(),
@@ -188,6 +195,7 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         pictures=pictures,
         provenance=_provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
+        place=PLACES[tool.headline],
         line=_line(tool),
     )
 
@@ -209,8 +217,8 @@ def _spread(tool: ToolResult) -> str:
     if len(measured) < 2:
         return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
     return (
-        f"{len(measured)} samples: the whole face lies {min(measured):.2f} to {max(measured):.2f} mm from the true "
-        "one. Where samples differ, the defaced image says little of the face."
+        f"{len(measured)} samples: they lie {min(measured):.2f} to {max(measured):.2f} mm from the true face "
+        f"{PLACES[tool.headline]}. Where samples differ, the defaced image says little of the face."
     )
 
 
@@ -225,8 +233,9 @@ def _line(tool: ToolResult) -> str:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if recovered < average else "not nearer to"
     return (
-        f"The recovered face lies {recovered:.2f} mm from the true one, an average face {average:.2f} mm: here "
-        f"the attack comes {nearer} the true face than an average face does. One image proves nothing of the tool."
+        f"The recovered face lies {recovered:.2f} mm from the true one {PLACES[tool.headline]}, an average face "
+        f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
+        "nothing of the tool."
     )
 
 
@@ -249,4 +258,5 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Run time, s": tool.record.run_time_s,
     }
     shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown.items()]
+    texts = shareable_json(shown)
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in texts.items()]

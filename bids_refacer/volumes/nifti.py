@@ -23,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 from bids_refacer.files import unfinished
 from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.header_texts import without_texts
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -113,18 +114,19 @@ def to_stored(scan: Scan, values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(unscaled), *_integer_limits(dtype)).astype(dtype)
 
 
-def write_scan(path: str | Path, scan: Scan, stored: np.ndarray) -> None:
-    """Write ``stored`` ``(i, j, k)`` with the header of ``scan``: dtype, scaling, orientation, extensions and shape.
+def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
+    """Write ``stored`` ``(i, j, k)`` with the header of ``scan``: dtype, scaling, orientation and shape.
 
-    The bytes depend on the arguments alone (gzip without time or name), and the file appears under its name only when
-    it is complete. Raises ValueError when shape or dtype differ from those of ``scan``.
+    Texts and extensions of the header may name a person: they are left out unless ``keep_texts``. The bytes depend on
+    the arguments alone (gzip without time or name), and the file appears under its name only when it is complete.
+    Raises ValueError when shape or dtype differ from those of ``scan``.
     """
     if stored.shape != scan.stored.shape or stored.dtype != scan.stored.dtype:
         raise ValueError(
             f"{path}: an array of {stored.shape} {stored.dtype} does not fit the header of {scan.path} "
             f"({scan.stored.shape} {scan.stored.dtype})."
         )
-    _write(Path(path), scan.header, stored)
+    _write(Path(path), scan.header if keep_texts else without_texts(scan.header), stored)
 
 
 def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: np.dtype | type | str) -> None:

@@ -19,7 +19,9 @@ plan=$(apptainer run --containall --cleanenv --no-home --pwd /out --bind "$bids:
 grep -v '^  \|: finished by an earlier run$' <<< "$plan" || true
 asked=$(sed -n 's/^sub-\([^/]*\)\/.*: would be defaced.*/\1/p' <<< "$plan" | sort -u)
 
-logs=$out/logs/slurm/$(date +%Y%m%dT%H%M%S)
+# what names paths and hosts is not for sharing
+[ -d "$out/identifiable" ] || mkdir -m 700 "$out/identifiable"
+logs=$out/identifiable/logs/slurm/$(date +%Y%m%dT%H%M%S)
 mkdir -p "$logs"
 count=$(grep -c . <<< "$asked" || true)
 echo "$asked" > "$logs/participants.txt"

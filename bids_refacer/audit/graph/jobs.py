@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ class ToolJob:
 
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
-    whether it puts another face there; `warnings` go into the sidecars.
+    whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
+    original's header are kept.
     """
 
     tool: str
@@ -32,6 +34,7 @@ class ToolJob:
     warnings: tuple[str, ...] = ()
     timeout_s: float | None = None
     memory_gb: float = 1.0
+    keep_header_text: bool = False
 
     @property
     def node_name(self) -> str:
@@ -98,8 +101,14 @@ class OtherJob:
 
 
 def node_name(image: HeadImage) -> str:
-    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
-    return re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
+    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores.
+
+    No other image has it: where a label holds more than letters and digits (``+``), a hash of the name follows.
+    """
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
+    if re.fullmatch(r"[0-9A-Za-z_-]+", image.stem):
+        return plain
+    return f"{plain}_{hashlib.sha256(image.stem.encode()).hexdigest()[:12]}"
 
 
 def tool_node_name(tool: str) -> str:

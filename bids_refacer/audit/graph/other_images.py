@@ -74,7 +74,7 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
         deface = Node(Carry(**_given(job, tool)), name=stages.CARRY.node, mem_gb=1.0)
         workflow.connect(inputs, "matrix", deface, "matrix")
     judge = Node(_judge(job), name=stages.VERDICT.node, mem_gb=2.0)
-    publish = Node(Publish(outputs=other_outputs(job, tool.tool)), name=stages.publish("defaced").node, mem_gb=0.1)
+    publish = Node(Publish(outputs=other_outputs(job, tool)), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
         root=str(job.names.output_dir),
@@ -131,5 +131,6 @@ def _given(job: OtherJob, tool: ToolJob) -> dict[str, Any]:
         "in_file": str(job.image.path),
         "defacemask": str(job.reference_names.defacemask(tool.tool)),
         "brain_mask": str(job.reference_names.brain_mask()),
+        "keep_header_text": tool.keep_header_text,
         "details": {**details, **({"Warnings": list(tool.warnings)} if tool.warnings else {})},
     }

@@ -66,6 +66,7 @@ class _CarryInput(BaseInterfaceInputSpec):
     defacemask = File(exists=True, mandatory=True, desc="of the other image")
     brain_mask = File(exists=True, mandatory=True, desc="of the other image")
     details = traits.Dict(mandatory=True, desc="what is known before: tool, version, whose mask")
+    keep_header_text = traits.Bool(mandatory=True, desc="whether texts of the header of `in_file` are kept")
 
 
 class _CarryOutput(TraitedSpec):
@@ -82,12 +83,12 @@ class Carry(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
+        scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = carried(given.defacemask, scan, matrix, continued=True)
         brain = carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored)
+        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
@@ -119,7 +120,7 @@ class CarryHead(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
-        matrix = np.array(json.loads(Path(given.matrix).read_text()))
+        matrix = _read_matrix(given.matrix)
         found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
         _moved(found, matrix).to_json(folder / "alignment.json")
         brain = carried(given.brain_mask, scan, matrix, continued=False)
@@ -160,6 +161,11 @@ class RecordDefaced(SimpleInterface):
 def _moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
     """The alignment of an image that a matrix brings onto the image of `alignment`."""
     return Alignment(alignment.rigid @ matrix, alignment.affine @ matrix)
+
+
+def _read_matrix(path: str) -> np.ndarray:
+    """The (4, 4) matrix that `Register` wrote."""
+    return np.array(json.loads(Path(path).read_text()))
 
 
 def carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:

@@ -34,7 +34,8 @@ class _VerdictInput(BaseInterfaceInputSpec):
     skin = File(exists=True, mandatory=True, desc="of the original")
     brain = File(exists=True, mandatory=True, desc="JSON: brain measures of the original")
     defaced = File(exists=True, mandatory=True)
-    defacemask = File(exists=True, mandatory=True)
+    defacemask = File(exists=True, mandatory=True, desc="to be published")
+    region = File(exists=True, mandatory=True, desc="what the tool removed or replaced")
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     target = traits.Str(mandatory=True, desc="where the verdict goes, for images whose face is not painted back")
     version = traits.Str(mandatory=True, desc="of this app and its brain extractor; part of the hash")
@@ -58,7 +59,7 @@ class Judge(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        removed, _ = read_mask(given.defacemask)
+        removed, _ = read_mask(given.region)
         alignment = Alignment.from_json(Path(given.alignment))
         original = OriginalMeasures(read_skin(Path(given.skin)), read_report(given.brain))
         defaced = _values(given.defaced, scan)
