@@ -139,7 +139,7 @@ def _report(
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
+    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
