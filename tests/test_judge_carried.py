@@ -76,8 +76,8 @@ def face(folder: Folder) -> np.ndarray:
 
 def test_an_image_without_its_face_passes_with_figures(folder: Folder) -> None:
     details = folder.judged(folder.head, face(folder))
-    assert max(share for share in details["Verdict"]["FaceLeft"].values() if share is not None) <= 100
-    assert all(details["Verdict"]["FaceLeft"][part] < 5 for part in ("nose", "eyes", "mouth", "chin"))
+    assert max(share for share in details["DefacingFigures"]["FaceLeft"].values() if share is not None) <= 100
+    assert all(details["DefacingFigures"]["FaceLeft"][part] < 5 for part in ("nose", "eyes", "mouth", "chin"))
     assert details["HeadOverlap"] == 1.0 and details["RunTime"] >= 1.0 and details["Tool"] == "quickshear"
 
 
@@ -97,7 +97,7 @@ def test_a_face_that_the_mask_missed_is_not_published(folder: Folder) -> None:
             DefacerError, match=r"quickshear left \d+ % of the \w+ in it \(more than 20 % fails, by --face"
         ):
             folder.judged(folder.head, mask)
-    assert folder.judged(folder.head, face(folder) & (x < 0), most_left=100.0)["Verdict"]["FaceLeft"]["nose"] > 20
+    assert folder.judged(folder.head, face(folder) & (x < 0), most_left=100.0)["DefacingFigures"]["FaceLeft"]["nose"] > 20
 
 
 def test_an_image_of_which_nothing_is_removed_is_not_published(folder: Folder) -> None:
@@ -125,7 +125,7 @@ def test_a_phase_is_judged_where_its_magnitude_shows_the_head(folder: Folder) ->
     phase = np.random.default_rng(0).integers(-4096, 4096, folder.head.shape).astype(np.int16)
     magnitude = str(folder.root / "t1w.nii.gz")
     details = folder.judged(phase, face(folder), head_file=magnitude)
-    assert details["Verdict"]["FaceLeft"]["nose"] < 5
+    assert details["DefacingFigures"]["FaceLeft"]["nose"] < 5
     with pytest.raises(DefacerError, match="quickshear left"):
         folder.judged(phase, where(folder)[1] < -60, head_file=magnitude)
     with pytest.raises(DefacerError, match="is not published"):

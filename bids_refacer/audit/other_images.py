@@ -230,7 +230,7 @@ def _key(
 
 def _shows_too_much(record: DefacedRecord, settings: RunSettings) -> bool:
     """Whether more of the face is left than this run publishes; an earlier run may have had another limit."""
-    share = worst_part(record.deface.verdict.face_left)[1]
+    share = worst_part(record.deface.figures.face_left)[1]
     return share is not None and share > settings.face_left_limits[1]
 
 

@@ -21,7 +21,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.carry import carried
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import number
+from bids_refacer.dataset.details import FIGURES, number
 from bids_refacer.defacers import DefacerError
 from bids_refacer.surfaces.skin import SkinError, find_skin
 from bids_refacer.surfaces.verdicts import face_left, worst_part
@@ -63,7 +63,7 @@ class JudgeCarried(SimpleInterface):
         if sentence := findings.refusal(given.in_file, str(report.get("Tool")), given.most_left):
             raise DefacerError(sentence)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
-        judged = {"Verdict": {"FaceLeft": findings.face_left}, "HeadOverlap": round(findings.head_overlap, 3)}
+        judged = {FIGURES: {"FaceLeft": findings.face_left}, "HeadOverlap": round(findings.head_overlap, 3)}
         path = write_report(Path(runtime.cwd) / "details.json", {**report, **judged, "RunTime": run_time_s})
         self._results.update(files=list(given.files), details=path)
         return runtime
