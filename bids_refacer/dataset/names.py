@@ -217,7 +217,7 @@ def identifiable_dir(output_dir: Path) -> Path:
 def records_dir(output_dir: Path) -> Path:
     """The folder of all records: identifiable, as they hold fingerprints of the originals.
 
-    The folder in the shareable dataset, where versions up to 0.8 had it, while nobody has moved it
+    The folder in the shareable dataset, where earlier versions had it, while nobody has moved it
     (`descriptions.derivatives.move_private_files`).
     """
     place, former = identifiable_dir(output_dir) / RECORDS, output_dir / RECORDS
