@@ -189,3 +189,11 @@ def test_labels_without_zeros_make_the_same_subgroups(bids: Path, output: Path) 
     said = run(bids, output)
     assert (output / "group_surfacedistance.tsv").read_bytes() == before and b"\tsex\tF\t" in before
     assert any("labels without their leading zeros are matched: 1 is sub-01, 2 is sub-02" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["surfacedistance", "status", "defacing"])
+def test_participants_that_cannot_be_are_refused(bids: Path, output: Path, name: str) -> None:
+    change(output, name, "participant_id", "sub-../../x", participant_id="sub-02")
+    said = refusal(bids, output)
+    assert f"{name}.tsv, line " in said
+    assert "has 'sub-../../x' in column 'participant_id', which must be sub- and a label: run the part" in said

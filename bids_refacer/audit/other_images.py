@@ -114,8 +114,8 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         is_native = _is_native(tools[name], other)
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
-            key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
-            key = {**key, "InRegister": other.in_register, **header_key(settings)}
+            of_tool = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
+            key = {**of_tool, "InRegister": other.in_register, **header_key(settings)}
             current = read_defaced_record(record)
             is_done = is_current(current, key, other.image, settings.output_dir, keep_refaced=True)
             if current and is_done and not _shows_too_much(current, settings):

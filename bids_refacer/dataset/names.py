@@ -224,6 +224,11 @@ def records_dir(output_dir: Path) -> Path:
     return former if former.is_dir() and not place.is_dir() else place
 
 
+def running_dir(output_dir: Path) -> Path:
+    """Where runs that are at work claim what they work on (`files.claimed`)."""
+    return records_dir(output_dir) / "running"
+
+
 def lock_file(output_dir: Path) -> Path:
     """Held while files of the whole dataset are written."""
     return records_dir(output_dir) / "lock"

@@ -191,5 +191,5 @@ def _units(path: Path, column: str) -> str:
     try:
         content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return str(content[column]["Units"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "HU" if column in DEFAULT_TARGETS else ""

@@ -14,7 +14,7 @@ import numpy as np
 
 from bids_refacer import processes
 from bids_refacer.problems import AuditProblem
-from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
@@ -116,6 +116,33 @@ def align_heads(
             f"{LEAST_OVERLAP}; check that both show the same head, and the orientations in their headers."
         )
     return rigid
+
+
+def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Fit the average head to the whole head of an original: twelve parameters, face and all.
+
+    Only who has the original can do that, as tools that put an average face there do. The search starts from the
+    rigid alignment of the brain.
+
+    Parameters
+    ----------
+    values : (i, j, k) float array, an image with its face
+    affine : (4, 4) float, voxel -> RAS+ mm
+    alignment : of the image
+
+    Returns
+    -------
+    (4, 4) float64, world of the image -> world of the average head (the canonical frame), mm
+
+    Raises
+    ------
+    RegistrationError
+        When the engine fails.
+    """
+    grid = CANONICAL[2]
+    head = resample(values, affine, grid, np.linalg.inv(alignment.rigid))
+    with as_file(files("bids_refacer") / "data" / "average_head.nii.gz") as template:
+        return allineate(head, grid.affine, template) @ alignment.rigid
 
 
 def head_overlap(
