@@ -76,8 +76,9 @@ def run_participants(settings: RunSettings) -> int:
     RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
-    selection, others = _choose_images(settings)
+    asked = _find_usable(settings)
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
@@ -88,6 +89,7 @@ def run_participants(settings: RunSettings) -> int:
     images = (*selection.images, *(other.image for other in others.images))
     with sole_worker(images, settings, print) as found:
         if found.waited:  # what is left to do is no longer what it was
+            selection, others = choose(asked, settings)
             plan = make_plan(selection, settings, machine)
         return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine, moved)
 
@@ -103,14 +105,14 @@ def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine, 
     return _report(plan, others, settings, machine, say, crashes)
 
 
-def _choose_images(settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited and what else shows a face, once tools and dataset are seen to be usable."""
+def _find_usable(settings: RunSettings) -> Selection:
+    """The images that were asked for, once tools and dataset are seen to be usable."""
     missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
         _validate(settings.bids_dir)
-    return choose(_find(settings), settings)
+    return _find(settings)
 
 
 def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
