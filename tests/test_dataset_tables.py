@@ -105,7 +105,7 @@ def test_table_without_rows(tmp_path: Path) -> None:
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\tb\n1\t2\n3\n")
-    with pytest.raises(ValueError, match="t.tsv has 1 cells in line 3 but 2 columns: delete the file and run again"):
+    with pytest.raises(ValueError, match="t.tsv has 1 cell in line 3 but 2 columns: delete the file and run again"):
         read_table(tmp_path / "t.tsv")
 
 
@@ -156,3 +156,14 @@ def test_a_table_that_names_what_cannot_be_is_refused(column: str, text: str, tm
     path.write_text("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n")
     with pytest.raises(DatasetError, match=rf"status.tsv, line 2: has '.*' in column '{column}', which must be"):
         read_rows(path, StatusRow)
+
+
+def test_a_column_of_percent_means_one_thing() -> None:
+    """``face_left_percent`` was the whole face region in one table and the worst part in another."""
+    meanings: dict[str, set[str]] = {}
+    for table in (*TABLES, *GROUP_TABLES):
+        for name, about in data_dictionary(table).items():
+            if name.endswith("_left_percent"):
+                meanings.setdefault(name, set()).add(str(about["LongName"]))
+    assert all(len(names) == 1 for names in meanings.values()), meanings
+    assert meanings["worst_part_left_percent"] == {"Left of the worst part"}

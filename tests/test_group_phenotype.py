@@ -188,7 +188,7 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
     ("column", "covariates", "words"),
     [
         (lambda n: n if n < 9 else "n/a", (), "Only 8 participants have a value in the column 'fat', all covariates and"
-         " a T1w image with results (9 have a value): at least 10 are needed; run the participant level for more"),
+         " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more"),
         (7, (), "The column 'fat' is 7 for all 23 participants with a T1w image: nothing can be predicted; choose"),
         (lambda n: "low" if n == 3 else n, (), "p.tsv: 'low' of sub-04 in the column 'fat' is no number: correct it"),
         (lambda n: "inf" if n == 3 else n, (), "p.tsv: 'inf' of sub-04 in the column 'fat' is no number"),

@@ -38,7 +38,7 @@ DEFACE = {
     "QualityControl": {"removed_ml": 900, "brain_removed_percent": 0.5},
     "Warnings": ["made for T1w."],
     "RunTime": 3.25,
-    "Verdict": {
+    "DefacingFigures": {
         "FaceLeft": {"nose": 2.5, "chin": None},
         "BrainCut": {"ml": 0.1, "percent": 0.2, "hole_ml": 0.05},
         "Brain": {"original": {"volume_ml": 1500.5, "contrast": 0.2}, "defaced": {"volume_ml": None, "dice": 0.9}},
@@ -80,10 +80,12 @@ def test_a_record_is_typed() -> None:
     assert (first.masd_mm, first.sample, second.masd_mm, second.sample) == (1.25, 1, None, None)
     assert record.calibration[0].covered_90 == 1.0 and record.reface.steps == (12, 20)
     assert (record.deface.quality.removed_ml, record.deface.quality.removed_head_ml) == (900, None)
-    assert record.deface.verdict.face_left == {"nose": 2.5, "chin": None}
-    assert record.deface.verdict.brain_cut.hole_ml == 0.05 and record.deface.verdict.defaced.dice == 0.9
+    assert record.deface.figures.face_left == {"nose": 2.5, "chin": None}
+    assert record.deface.figures.brain_cut.hole_ml == 0.05 and record.deface.figures.defaced.dice == 0.9
     assert (record.deface.warnings, record.reface.warnings) == (("made for T1w.",), ("noisy",))
-    assert DefaceDetails.from_json({}).verdict.brain_cut.percent is None
+    assert DefaceDetails.from_json({}).figures.brain_cut.percent is None
+    old = {"Verdict": DEFACE["DefacingFigures"]}  # as older outputs have it
+    assert DefaceDetails.from_json(old).figures == record.deface.figures
 
 
 def test_an_image_of_no_session_has_none() -> None:
@@ -113,7 +115,7 @@ def test_a_record_that_lacks_a_member_is_none(tmp_path: Path, name: str) -> None
         {"Rows": [{**ROW, "sample": True}]},
         {"Deface": {"Version": 1}},
         {"Deface": {"QualityControl": {"removed_ml": "9"}}},
-        {"Deface": {"Verdict": {"FaceLeft": {"nose": "all"}}}},
+        {"Deface": {"DefacingFigures": {"FaceLeft": {"nose": "all"}}}},
     ],
 )
 def test_a_record_with_a_wrong_type_is_none(tmp_path: Path, wrong: dict[str, Any]) -> None:

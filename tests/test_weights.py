@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_models import tiny_stage
 
-from bids_refacer.audit.machine import MachineError, ask
+from bids_refacer.audit.machine import RunError, ask
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
 from bids_refacer.refacing.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
@@ -201,6 +201,6 @@ def test_a_model_json_that_describes_no_model(text: str, folder: Path) -> None:
 def test_weights_are_checked_before_a_run(folder: Path, tmp_path: Path) -> None:
     """By what --dry-run calls, too."""
     path = change(folder, "fine", a_value("", np.nan))
-    with pytest.raises(MachineError, match="holds NaN or infinity") as caught:
+    with pytest.raises(RunError, match="holds NaN or infinity") as caught:
         ask(str(folder), "none")
     assert str(path) in str(caught.value)

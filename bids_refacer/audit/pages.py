@@ -27,7 +27,8 @@ def make_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[st
     list of str
         A sentence for each participant whose pages could not be made; the others' are there.
     """
-    with matplotlib_at_home(output_dir):
+    private = identifiable_dir(output_dir)  # matplotlib's list of fonts names paths of this machine
+    with matplotlib_at_home(private if private.is_dir() else output_dir):
         tasks = [(output_dir, bids_dir, label) for label in labels]
         if nprocs == 1 or len(tasks) < 2:
             outcomes = [_make_one(task) for task in tasks]

@@ -94,8 +94,14 @@ def check_work_place(settings: RunSettings) -> str | None:
 
 
 def check_database_place(settings: RunSettings) -> str | None:
-    """The pybids database is not in the input."""
-    folder = settings.bids_database_dir
+    """The pybids database, which names paths, is neither in the input nor in the shareable output."""
+    folder, output = settings.bids_database_dir, settings.output_dir.resolve()
+    place = folder.resolve() if folder else None
+    if place and place.is_relative_to(output) and not place.is_relative_to(identifiable_dir(output)):
+        return (
+            f"The database folder {folder} is inside the shareable output, and the database names paths of this "
+            f"machine: use a folder elsewhere, or one in {identifiable_dir(settings.output_dir)}."
+        )
     if folder and folder.resolve().is_relative_to(settings.bids_dir.resolve()):
         return f"The database folder {folder} is inside the input, which is never written to: use another."
     return None

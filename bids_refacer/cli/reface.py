@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_refacer.cli.arguments import Parser
 from bids_refacer.problems import NO_MEMORY, remedy_for
 from bids_refacer.settings import ATTACKS, SAMPLERS
 
@@ -113,7 +114,7 @@ def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any])
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.reface", description=__doc__)
+    parser = Parser(prog="python -m bids_refacer.cli.reface", description=__doc__)
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")

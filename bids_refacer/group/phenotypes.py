@@ -28,6 +28,7 @@ from bids_refacer.phenotypes.assessment import PERMUTATIONS, assess, permute
 from bids_refacer.phenotypes.cross_validation import draw_folds, left_by_covariates
 from bids_refacer.phenotypes.voxels import ROIS
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 LEAST = 10  # participants: fewer leave training sets in which any voxel fits
 
@@ -192,8 +193,8 @@ def _participants_note(phenotypes: Phenotypes, suffix: str, name: str, imaged: s
     absent = sorted(set(complete.index) - imaged)
     names = f" ({', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''})" if absent else ""
     return (
-        f"{suffix} {name}: {len(_people(phenotypes, name, imaged))} participants; with a value but without facial "
-        f"voxels: {len(absent)}{names}, without all covariates: {int((~complete).sum())}."
+        f"{suffix} {name}: {counted(len(_people(phenotypes, name, imaged)), 'participant')}; with a value but without "
+        f"facial voxels: {len(absent)}{names}, without all covariates: {int((~complete).sum())}."
     )
 
 
@@ -210,14 +211,15 @@ def _problem(run: PhenotypeRun, suffix: str, name: str, imaged: set[str]) -> Pro
     if len(people) < LEAST:
         count = len(phenotypes.targets[name].dropna())
         raise PhenotypeError(
-            f"Only {len(people)} participants have a value in the column '{name}', all covariates and a {suffix} image "
-            f"with results ({count} have a value): at least {LEAST} are needed; run the participant level for "
+            f"Only {counted(len(people), 'participant')} {'has' if len(people) == 1 else 'have'} a value in the column "
+            f"'{name}', all covariates and a {suffix} image "
+            f"with results ({count} with a value): at least {LEAST} are needed; run the participant level for "
             "more, or choose another --target."
         )
     target = phenotypes.targets[name][people].to_numpy(dtype=np.float64)
     if np.ptp(target) == 0:
         raise PhenotypeError(
-            f"The column '{name}' is {target[0]:g} for all {len(people)} participants with a {suffix} "
+            f"The column '{name}' is {target[0]:g} for all {counted(len(people), 'participant')} with a {suffix} "
             "image: nothing can be predicted; choose another --target."
         )
     covariates = phenotypes.covariates.reindex(people).to_numpy(dtype=np.float64)

@@ -19,7 +19,15 @@ from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary
 from bids_refacer.files import one_writer, write_text
 from bids_refacer.group.calibration import calibration_group_rows
-from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
+from bids_refacer.group.cohorts import (
+    Cohort,
+    cohorts,
+    gate,
+    image_rows,
+    read_subgroups,
+    subgroup_members,
+    subgroup_notes,
+)
 from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
@@ -27,6 +35,7 @@ from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 
 def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
@@ -48,6 +57,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
         outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
+    unmatched = phenotypes.unmatched if phenotypes else ()
+    notes = (*outputs.notes, *subgroup_notes(settings.bids_dir, outputs.participants), *unmatched)
+    outputs = replace(outputs, notes=tuple(dict.fromkeys(notes)))
     if settings.dry_run:
         _say_plan(outputs, say)
         return 0
@@ -123,7 +135,7 @@ def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
 
 
 def _say_plan(outputs: ParticipantOutputs, say: Callable[[str], None]) -> None:
-    say(f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}. Would write")
+    say(f"{counted(len(outputs.participants), 'participant')} in {', '.join(map(str, outputs.folders))}. Would write")
     for table in GROUP_TABLES:
         say(f"  {table}.tsv")
     say("Nothing was written.")

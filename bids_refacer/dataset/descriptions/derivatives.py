@@ -96,7 +96,7 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
 
 
 def move_private_files(output_dir: Path) -> str | None:
-    """Move records and logs that versions up to 0.8 left in the shareable dataset to the identifiable one.
+    """Move records and logs that earlier versions left in the shareable dataset to the identifiable one.
 
     Returns
     -------
