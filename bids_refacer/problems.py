@@ -22,6 +22,11 @@ _REMEDIES = {
 }
 
 
+def printable(text: str) -> str:
+    """A text with characters that break a line or control a terminal, as names of files may have them, escaped."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def remedy_for(number: int | None) -> str | None:
     """What to do about an error of the operating system (`errno`); None where that is not known."""
     return _REMEDIES.get(number) if number is not None else None

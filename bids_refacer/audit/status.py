@@ -12,6 +12,7 @@ from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+from bids_refacer.problems import printable
 
 _NO_REASON = (
     "The run ended before this image and tool were done, or the disk of the work folder is so full that it could not "
@@ -74,7 +75,7 @@ def summary(rows: Sequence[StatusRow], plan: Plan, output_dir: Path) -> list[str
     failed = [row for row in rows if row.status != "ok"]
     lines = [f"{len(failed)} failed or were not done:"] if failed else []
     for (subject, stage, message), tools in _alike(failed).items():
-        lines.append(f"  {subject} {', '.join(tools)} ({stage}): {message}".replace("  (", " ("))
+        lines.append(printable(f"  {subject} {', '.join(tools)} ({stage}): {message}".replace("  (", " (")))
     audited = {(task.image.bids_path, task.tool) for task in tasks_of(plan)}
     warned = [row for row in rows if row.status == "ok" and row.message and (row.image, row.tool) in audited]
     lines += [f"  Warning: {image} {', '.join(tools)}: {text}" for (image, _, text), tools in _alike(warned).items()]

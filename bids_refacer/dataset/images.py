@@ -12,6 +12,7 @@ from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import Filters, pybids_arguments, read_filter_file
 from bids_refacer.dataset.image_key import EXTENSIONS, ImageKey, without_extension
 from bids_refacer.dataset.inputs.naming import FOREIGN, anatomical_files, folder_label, name_problem, suffix_in
+from bids_refacer.problems import printable
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
@@ -113,7 +114,7 @@ def sort_out(
         if image and message is None:
             images.append(image)
         elif not _is_foreign(path.relative_to(root)):
-            problems.append(_misplaced(path, root, str(message)))
+            problems.append(_misplaced(path, root, printable(str(message))))
     images.sort(key=lambda image: image.bids_path)
     return images, problems
 
@@ -264,5 +265,5 @@ def _without_images(
         )
         if folder.is_symlink() and not folder.exists():
             message = f"{folder} is a broken link to {folder.readlink()}: repair the link or remove it."
-        problems.append(ImageProblem(participant=label, session=None, bids_path=None, message=message))
+        problems.append(ImageProblem(participant=label, session=None, bids_path=None, message=printable(message)))
     return problems

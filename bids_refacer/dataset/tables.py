@@ -15,6 +15,7 @@ from typing import Any
 
 from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
+from bids_refacer.problems import printable
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
 GROUP_TABLES = tuple(
@@ -86,5 +87,4 @@ def cell_text(value: Any) -> str:
         return NOT_AVAILABLE
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = " ".join(str(value).split()) or NOT_AVAILABLE
-    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return printable(" ".join(str(value).split()) or NOT_AVAILABLE)
