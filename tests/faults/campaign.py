@@ -37,7 +37,8 @@ LEVELS = {
 VICTIMS = ("main", "worker", "any")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}|\.matplotlib-.*")
 _VARYING = ("logs", "running", "work")  # parts of paths
-_TIMES = re.compile(r'"(RunTime|run_time_s|ModifiedNs)": [-\d.e+]+')
+# run times, and in records the sizes of the sidecars that show them
+_TIMES = re.compile(r'"(RunTime|run_time_s|ModifiedNs|[^"]+\.json)": [-\d.e+]+')
 
 
 def main() -> int:
