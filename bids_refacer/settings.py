@@ -8,6 +8,7 @@ of the app never checks an option again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from bids_refacer import settings_file
@@ -260,7 +261,9 @@ def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...])
         raise SettingsError(f"{name} is empty: give at least one of {', '.join(choices)}.")
     for value in values:
         if value not in choices:
-            raise SettingsError(f"{name} has the value '{value}', which is not known: use {', '.join(choices)}.")
+            close = get_close_matches(value, choices, 1)
+            meant = f"did you mean {close[0]}? Else " if close else ""
+            raise SettingsError(f"{name} has the value '{value}', which is not known: {meant}use {', '.join(choices)}.")
 
 
 def _check_at_least(name: str, value: float | None, least: int) -> None:

@@ -24,6 +24,10 @@ from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 Row = dict[str, Any]
 ALIGNMENT = Alignment(np.eye(4), np.eye(4))
+WARNED: Row = {
+    "Warnings": ["This head differs from those the attack was trained on."],
+    "OutsideTraining": ["misfit 9", "shape 9"],
+}
 PAGE_TOOLS = ("niimath", "pydeface")
 
 
@@ -112,7 +116,14 @@ def _write_record(names: OutputNames, tool: str, about: Row) -> None:
     key = {"AppVersion": "0.2.0", "Model": "stand-in", "Seed": 0, "WeightsSHA256": {"a.safetensors": "0" * 64}}
     empty: Row = {"Input": {}, "KeptRefaced": True, "Outputs": {}, "Rows": [], "RunTime": 61.5}
     deface = {"Version": "1.2.3", "Command": f"{tool} ANAT OUT", "Options": {"buffer": 10}}
-    record = {"Key": key, "Image": about["image"], "Tool": tool, **empty, "Deface": deface, "Reface": {"Options": {}}}
+    record = {
+        "Key": key,
+        "Image": about["image"],
+        "Tool": tool,
+        **empty,
+        "Deface": deface,
+        "Reface": {"Options": {}, **WARNED},
+    }
     path = names.record(tool)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))

@@ -97,6 +97,21 @@ def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
+def test_a_warning_is_in_view_once_for_each_head(output: Path, page: str) -> None:
+    text = (output / page).read_text()
+    (place,) = [match.start() for match in re.finditer("<p class=.notice.* role=.note.>This head differs", text)]
+    assert place < text.index("<table"), "above the table of tools"
+    assert "[&#34;This" not in text and "Outside the range of training" in text and "misfit 9; shape 9" in text
+
+
+@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
+def test_a_face_that_was_removed_is_not_said_to_be_safe(output: Path, page: str) -> None:
+    text = (output / page).read_text()
+    assert text.count("Face removed: ") == text.count("Withstood this attack: ") == len(TOOLS)
+    assert ">pass<" not in text and ">ok<" not in text and 'class="tag pass"' not in text, "no green mark but withstood"
+
+
 def test_meshes_for_the_viewer(output: Path) -> None:
     text = (output / "identifiable" / "sub-01.html").read_text()
     content = json.loads(re.search(r'id="image-0-meshes">(.*?)</script>', text, re.DOTALL).group(1))

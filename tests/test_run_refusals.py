@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,12 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
     settings = settings_for(bids, tmp_path / "out", dry_run=True, deface_tools=("quickshear", "niimath"))
     done = run_with_stand_in(settings)
     assert done.code == 0 and not settings.output_dir.exists()
+    assert [line for line in done.out.splitlines() if "may show the face" not in line] == [
+        "sub-01: 1 image to do with quickshear and niimath",
+        "sub-02: 1 image to do with quickshear and niimath",
+        "4 image x tool to do, 0 finished. Nothing was written.",
+    ]
+    done = run_with_stand_in(replace(settings, verbose=1))
     for words in (
         "sub-01/anat/sub-01_T1w.nii.gz: would be defaced and refaced with quickshear, niimath",
         "sub-02/anat/sub-02_run-1_T1w.nii.gz: would be defaced",
@@ -129,6 +136,12 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
         "4 image x tool to do, 0 finished. Nothing was written.",
     ):
         assert words in done.out
+
+
+def test_a_dry_run_ends_as_the_run_would(bids: Path, tmp_path: Path) -> None:
+    (bids / "sub-03").mkdir()
+    done = run_with_stand_in(settings_for(bids, tmp_path / "out", dry_run=True))
+    assert done.code == 1 and "sub-03 has no T1w image" in done.out and "Nothing was written." in done.out
 
 
 def test_attack_takes_one_slot_of_the_gpu_queue(bids: Path, tmp_path: Path) -> None:

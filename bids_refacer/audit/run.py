@@ -11,14 +11,16 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, RunError, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
+    cannot_be_done,
     choose,
+    count_others,
     describe_others,
     other_rows,
     passed_over_rows,
@@ -48,11 +50,11 @@ from bids_refacer.environment import (
     configure_nipype,
     make_private,
     prepare,
-    private_work_dir,
     start_log,
 )
 from bids_refacer.files import one_writer
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
@@ -74,16 +76,26 @@ def run_participants(settings: RunSettings) -> int:
     RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
-    selection, others = _choose_images(settings)
+    asked = _find_usable(settings)
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
-        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
-        return 0
+        about_others = describe_others(others, settings) if settings.verbose else count_others(others)
+        print("\n".join([*about_others, *describe(plan, settings)]))
+        return 1 if plan.problems or cannot_be_done(others) else 0
     write_datasets(settings.output_dir, settings.bids_dir)
-    work_dir = private_work_dir(settings.work_dir, clean=settings.clean_work_dir)
-    settings = replace(settings, work_dir=work_dir)
+    images = (*selection.images, *(other.image for other in others.images))
+    with sole_worker(images, settings, print) as found:
+        if found.waited:  # what is left to do is no longer what it was
+            selection, others = choose(asked, settings)
+            plan = make_plan(selection, settings, machine)
+        return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine, moved)
+
+
+def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine, moved: str | None) -> int:
+    """Do what is left to do and report; no other run is at work on these images. `moved` is to be said first."""
     say: Say = print
     if moved:
         say(moved)
@@ -93,14 +105,14 @@ def run_participants(settings: RunSettings) -> int:
     return _report(plan, others, settings, machine, say, crashes)
 
 
-def _choose_images(settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited and what else shows a face, once tools and dataset are seen to be usable."""
+def _find_usable(settings: RunSettings) -> Selection:
+    """The images that were asked for, once tools and dataset are seen to be usable."""
     missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
         _validate(settings.bids_dir)
-    return choose(_find(settings), settings)
+    return _find(settings)
 
 
 def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
@@ -129,7 +141,7 @@ def _report(
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
+    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
@@ -138,7 +150,8 @@ def _validate(bids_dir: Path) -> None:
     errors = validate(bids_dir, content=False)
     if errors:
         more = [f"... and {len(errors) - _MOST_ERRORS} more."] if len(errors) > _MOST_ERRORS else []
-        advice = f"{bids_dir} is not valid BIDS ({len(errors)} errors): correct it, or use --skip-bids-validation."
+        found = counted(len(errors), "error")
+        advice = f"{bids_dir} is not valid BIDS ({found}): correct it, or use --skip-bids-validation."
         raise RunError("\n".join([*errors[:_MOST_ERRORS], *more, advice]))
 
 
@@ -189,7 +202,7 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
 def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: Say) -> None:
     count = sum(len(job.tools) for job in plan.jobs)
     device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
-    say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+    say(f"bids_refacer {__version__}: {counted(len(plan.jobs), 'image')}, {count} image x tool to do, on {device}")
     for warning in (*memory_warning(), *tool_warnings(plan)):
         say(f"Warning: {warning}")
 
@@ -199,7 +212,7 @@ def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Sa
     left = plan_others(others, settings)
     withdraw(left.stale, settings.output_dir)
     if left.jobs:
-        say(f"{len(left.jobs)} other images of the same sessions")
+        say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
         from bids_refacer.audit.graph.other_images import build_others
 
         workflow = build_others(jobs=left.jobs, work_dir=settings.work_dir / _NODES)

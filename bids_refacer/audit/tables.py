@@ -87,8 +87,8 @@ def tables_of(
 
 def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: VerdictLimits) -> DefacingRow:
     """A tool's figures on an image, and the two verdicts; figures that a record lacks are None."""
-    quality, verdict = details.quality, details.verdict
-    left, hole = verdict.face_left, verdict.brain_cut.hole_ml
+    quality, figures = details.quality, details.figures
+    left, hole = figures.face_left, figures.brain_cut.hole_ml
     part, share = worst_part(left)
     return DefacingRow(
         **subject,
@@ -102,11 +102,11 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
         brain_hole_ml=hole,
         worst_part=part,
         **{f"{name}_left_percent": left.get(name) for name in MEASURED},
-        brain_volume_original_ml=verdict.original.volume_ml,
-        brain_volume_defaced_ml=verdict.defaced.volume_ml,
-        brain_dice=verdict.defaced.dice,
-        tissue_contrast_original=verdict.original.contrast,
-        tissue_contrast_defaced=verdict.defaced.contrast,
+        brain_volume_original_ml=figures.original.volume_ml,
+        brain_volume_defaced_ml=figures.defaced.volume_ml,
+        brain_dice=figures.defaced.dice,
+        tissue_contrast_original=figures.original.contrast,
+        tissue_contrast_defaced=figures.defaced.contrast,
         run_time_s=details.run_time_s,
         notes="; ".join([*details.warnings, *details.quirks]) or None,
     )

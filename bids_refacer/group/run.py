@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,22 @@ import pandas as pd
 from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
-from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.names import dataset_table, lock_file, records_dir
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary
-from bids_refacer.files import write_text
+from bids_refacer.files import one_writer, write_text
 from bids_refacer.group.calibration import calibration_group_rows
-from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
+from bids_refacer.group.cohorts import (
+    Cohort,
+    cohorts,
+    gate,
+    image_rows,
+    read_subgroups,
+    subgroup_members,
+    subgroup_notes,
+)
 from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
@@ -26,6 +35,7 @@ from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 
 def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
@@ -44,8 +54,12 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
     if moved:
         say(moved)
-    outputs = _read(settings)
+    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
+        outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
+    unmatched = phenotypes.unmatched if phenotypes else ()
+    notes = (*outputs.notes, *subgroup_notes(settings.bids_dir, outputs.participants), *unmatched)
+    outputs = replace(outputs, notes=tuple(dict.fromkeys(notes)))
     if settings.dry_run:
         _say_plan(outputs, say)
         return 0
@@ -59,7 +73,8 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         predictions=predicted.predictions,
         images=[*tables.images, *map(_absent_row, absent)],
     )
-    _write(settings, outputs, tables, absent)
+    with _while_no_tables_are_written(settings.output_dir):
+        _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
@@ -68,6 +83,11 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         say("No image has a result with any tool: see why in the page, then run the participant level again.")
         return 1
     return 0
+
+
+def _while_no_tables_are_written(output_dir: Path) -> AbstractContextManager[object]:
+    """Participant levels that end meanwhile wait: their tables must agree with each other."""
+    return one_writer(lock_file(output_dir)) if records_dir(output_dir).is_dir() else nullcontext()
 
 
 def _read(settings: RunSettings) -> ParticipantOutputs:
@@ -115,7 +135,7 @@ def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
 
 
 def _say_plan(outputs: ParticipantOutputs, say: Callable[[str], None]) -> None:
-    say(f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}. Would write")
+    say(f"{counted(len(outputs.participants), 'participant')} in {', '.join(map(str, outputs.folders))}. Would write")
     for table in GROUP_TABLES:
         say(f"  {table}.tsv")
     say("Nothing was written.")

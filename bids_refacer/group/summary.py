@@ -95,7 +95,7 @@ def _with_worst(row: GroupParticipantRow, defacing: Sequence[DefacingRow]) -> Gr
         row,
         face_verdict=_worst_grade(known.face_verdict for known in defacing),
         brain_verdict=_worst_grade(known.brain_verdict for known in defacing),
-        face_left_percent=_largest(map(_face_left, defacing)),
+        worst_part_left_percent=_largest(map(_face_left, defacing)),
         brain_removed_percent=_largest(known.brain_removed_percent for known in defacing),
         run_time_s=_mean(known.run_time_s for known in defacing),
     )
@@ -166,7 +166,7 @@ def _with_verdicts(row: SummaryRow, defacing: Sequence[DefacingRow]) -> SummaryR
         n_judged=len(defacing),
         n_face_fail=face.count("fail"),
         n_face_warn=face.count("warn"),
-        face_left_median_percent=_median(map(_face_left, defacing)),
+        worst_part_left_median_percent=_median(map(_face_left, defacing)),
         n_brain_fail=brain.count("fail"),
         n_brain_warn=brain.count("warn"),
         brain_removed_median_percent=_median(removed),

@@ -20,6 +20,7 @@ from bids_refacer.reports.group_tables import (
 from bids_refacer.reports.page import shown
 from bids_refacer.reports.theme import Panel, Plot
 from bids_refacer.surfaces.region import PLACES
+from bids_refacer.wording import counted
 
 BRAIN_LIMITS = (0.1, 5.0)  # percent: the verdict's, by default
 _KIND_OF_FACE = {"defaced": "defaced", "average": "average", "refaced": "recovered", "refaced_mean": "recovered"}
@@ -83,8 +84,8 @@ def _paired(tables: GroupTables) -> Plot:
     for tool, people in by_tool(rows):
         average, recovered = column(row.average_mm for row in people), column(row.recovered_mm for row in people)
         alt = (
-            f"{tool}: {len(people)} participants. Mean distance of the average face {average.mean():.2f} mm, of the "
-            f"recovered face {recovered.mean():.2f} mm."
+            f"{tool}: {counted(len(people), 'participant')}. Mean distance of the average face {average.mean():.2f} "
+            f"mm, of the recovered face {recovered.mean():.2f} mm."
         )
         panels.append(Panel(draw.paired_figure(tool, average, recovered, limit), alt))
     return Plot(

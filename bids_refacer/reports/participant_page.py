@@ -10,6 +10,7 @@ from pathlib import Path
 from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.reports.findings import Marks, image_marks
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -27,6 +28,7 @@ from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.wording import listed
 
 TYPES = {
     "defaced": "defaced image",
@@ -60,6 +62,7 @@ class ToolSection:
     tool: str
     status: StatusRow
     defacing: DefacingRow
+    marks: Marks
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
@@ -80,6 +83,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
+    notices : what to know of the attack on this head, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -89,6 +93,7 @@ class ImageSection:
     path: str
     tools: Sequence[ToolSection]
     missing: Sequence[str]
+    notices: Sequence[str]
     truth: Sequence[View]
     limit: float
     viewer: Viewer | None
@@ -167,10 +172,23 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
+        notices=_notices(image.tools),
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
+
+
+def _notices(tools: Sequence[ToolResult]) -> list[str]:
+    """What the attack warns of, each sentence once, with the tools where it is not of all."""
+    of_tool: dict[str, list[str]] = {}
+    for tool in tools:
+        for sentence in tool.record.reface.warnings if tool.record else ():
+            of_tool.setdefault(sentence, []).append(tool.tool)
+    return [
+        sentence if len(names) == len(tools) else f"After {listed(names)}: {sentence}"
+        for sentence, names in of_tool.items()
+    ]
 
 
 def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
@@ -189,6 +207,7 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
+        marks=image_marks(tool.defacing.face_verdict, _recovered(tool), tool.masd_mm("average")),
         distances=_distance_lines(tool),
         spread=_spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
@@ -222,13 +241,17 @@ def _spread(tool: ToolResult) -> str:
     )
 
 
+def _recovered(tool: ToolResult) -> float | None:
+    """Distance of the recovered face, mm: of the mean image, or else the mean of the samples' distances."""
+    mean = tool.masd_mm("refaced_mean")
+    return tool.masd_mm("refaced_sample_mean") if mean is None else mean
+
+
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
-    recovered, average = tool.masd_mm("refaced_mean"), tool.masd_mm("average")
-    if recovered is None:
-        recovered = tool.masd_mm("refaced_sample_mean")
+    recovered, average = _recovered(tool), tool.masd_mm("average")
     if recovered is None or average is None:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if recovered < average else "not nearer to"
@@ -250,7 +273,8 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Version of the tool": deface.version,
         "Options of the tool": deface.content.get("Options"),
         "Registration": deface.registration,
-        "Warnings": [*deface.warnings, *reface.warnings],
+        "Warnings": " ".join([*deface.warnings, *reface.warnings]) or None,
+        "Outside the range of training": "; ".join(reface.outside_training) or None,
         "Model of the attack": key.get("Model"),
         "Options of the attack": reface.content.get("Options"),
         "Seed of the run": key.get("Seed"),

@@ -108,7 +108,7 @@ def align_heads(
         fitted = allineate(moving, moving_affine, target)
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     rigid = rigid_part(fitted, nib.affines.apply_affine(fixed_affine, np.argwhere(fixed_brain).mean(axis=0)))
-    overlap = _head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
+    overlap = head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
     if scales.min() < SAME_HEAD_SCALES[0] or scales.max() > SAME_HEAD_SCALES[1] or overlap < LEAST_OVERLAP:
         raise RegistrationError(
             f"Registration of two images of one head failed: stretches {np.round(scales, 2).tolist()}, expected "
@@ -145,10 +145,17 @@ def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignmen
         return allineate(head, grid.affine, template) @ alignment.rigid
 
 
-def _head_overlap(
+def head_overlap(
     moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, rigid: np.ndarray
 ) -> float:
-    """Dice of the heads of two images on a coarse grid, within both fields of view."""
+    """Dice of the heads of two images on a coarse grid, within both fields of view; 0 where these do not meet.
+
+    Parameters
+    ----------
+    moving, fixed : (i, j, k) float arrays, each on a grid of its own
+    moving_affine, fixed_affine : (4, 4) float, voxel -> RAS+ mm
+    rigid : (4, 4) float, moving world -> fixed world (mm)
+    """
     step = np.maximum(_OVERLAP_MM / voxel_sizes(fixed_affine), 1)
     i, j, k = (max(int(size / s), 1) for size, s in zip(fixed.shape, step, strict=True))
     grid = Grid((i, j, k), fixed_affine @ np.diag([*step, 1.0]))

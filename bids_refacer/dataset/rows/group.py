@@ -29,7 +29,7 @@ class SummaryRow(Row):
     n_judged: int | None = None
     n_face_fail: int | None = None
     n_face_warn: int | None = None
-    face_left_median_percent: float | None = None
+    worst_part_left_median_percent: float | None = None
     n_brain_fail: int | None = None
     n_brain_warn: int | None = None
     brain_removed_median_percent: float | None = None
@@ -79,7 +79,7 @@ class GroupParticipantRow(Row):
     n_images: int | None = None
     n_used: int | None = None
     face_verdict: str | None = None
-    face_left_percent: float | None = None
+    worst_part_left_percent: float | None = None
     brain_verdict: str | None = None
     brain_removed_percent: float | None = None
     headline_part: str | None = None
