@@ -1,9 +1,11 @@
 """The command line as a process of its own, with the stand-in in the place of the model.
 
 `python stand_in_run.py BIDS_DIR OUT participant ...` takes what `bids_refacer` takes; the stand-in's variables
-(`stand_in_reface.py`) come from the environment.
+(`stand_in_reface.py`) come from the environment. With STAND_IN_BRAIN, images are the average head, whose brain is
+known: the network that finds brains, which takes longer than all the rest, is not asked.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +21,17 @@ def put_stand_in() -> None:
 
     weights = {"prior.safetensors": "0" * 64}
     run_module.ask = lambda model, gpu: Machine(gpus=0, card="stand-in", weights=weights)
+    if "STAND_IN_BRAIN" in os.environ:
+        put_known_brain()
     Reface._cmd = shlex.join([sys.executable, str(Path(__file__).with_name("stand_in_reface.py"))])
+
+
+def put_known_brain() -> None:
+    from bids_refacer.volumes import brain
+    from bids_refacer.volumes.templates import asset
+
+    mask = asset("average_brain_mask.nii.gz")[0] > 0
+    brain._deepbet = lambda values, affine, num_threads: mask.copy()
 
 
 if __name__ == "__main__":

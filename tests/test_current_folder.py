@@ -49,7 +49,7 @@ def call(trapped: Path, *arguments: object, as_module: bool = False) -> subproce
         start = ["-m", "bids_refacer"]
         for name in LOADED_BY_PYTHON:
             (trapped / f"{name}.py").unlink()
-    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "STAND_IN_BRAIN": "1"}
     command = [sys.executable, *start, *map(str, arguments)]
     return subprocess.run(command, cwd=trapped, env=environ, capture_output=True, text=True)
 

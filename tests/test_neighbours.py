@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from records_by_hand import image_of
 from small_datasets import add_image, settings_for, start_dataset
@@ -131,10 +132,23 @@ def test_what_another_run_may_be_writing_stays(image: HeadImage, tmp_path: Path)
 
 def start_run(bids: Path, out: Path, *options: str, level: str = "participant") -> subprocess.Popen[str]:
     environ = {**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environ["STAND_IN_BRAIN"] = "1"
     script = Path(__file__).with_name("stand_in_run.py")
     fixed = ["--deface-tools", "quickshear", "--nprocs", "1"] if level == "participant" else []
     command = [sys.executable, str(script), str(bids), str(out), level, *fixed, *options, "--skip-bids-validation"]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_run_waits_for_another_one_over_the_same_images(tmp_path: Path) -> None:
+    """The image cannot be used, so that both are quick; neither breaks the other's files."""
+    bids = start_dataset(tmp_path / "bids")
+    add_image(bids, "sub-01_T1w", np.zeros((5, 5, 5), dtype=np.uint8))
+    runs = [start_run(bids, tmp_path / "out") for _ in range(2)]
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [1, 1] and "Traceback" not in "".join(said)
+    assert all("it holds no head, exclude it" in text for text in said)
+    (row,) = read_table(tmp_path / "out" / "status.tsv")
+    assert row["status"] == "failed" and not list((tmp_path / "out").rglob("running/*.json"))
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def _options() -> argparse.Namespace:
 
 
 def _start(folder: Path, out: Path, level: str, mark: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, NAME: mark, "PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
+    environ = {**os.environ, NAME: mark, "STAND_IN_BRAIN": "1", "PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
     work = [] if level == "group" else ["-w", str(out.with_name("work")), "--deface-tools", "quickshear"]
     fixed = ["--skip-bids-validation", "--nprocs", "2", "--omp-nthreads", "1"]
     command = [sys.executable, str(TESTS / "stand_in_run.py"), str(folder / "bids"), str(out), *LEVELS[level]]
