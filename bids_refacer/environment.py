@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +17,9 @@ from pathlib import Path
 from bids_refacer.problems import AuditProblem
 
 _PRIVATE = 0o700
-_FOLDERS = ("tmp", "matplotlib", "nipype", "crashes")  # that a run makes in its work folder
+RUNNING = "running"
+"""Folder in a work folder where runs claim what they work on (`files.claimed`); it is never emptied."""
+_FOLDERS = ("tmp", "matplotlib", "nipype", "crashes", RUNNING)  # that a run makes in its work folder
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -64,6 +69,8 @@ def private_work_dir(work_dir: Path, *, clean: bool = False) -> Path:
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
+        if entry.name == RUNNING:
+            continue
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
@@ -92,6 +99,43 @@ def leave_closed_home() -> None:
     home = os.environ.get("HOME")
     if home and os.path.lexists(home) and not os.access(home, os.R_OK | os.X_OK):
         os.environ["HOME"] = "/nonexistent"
+
+
+@contextmanager
+def away_from_current_folder() -> Iterator[None]:
+    """Run in the root folder: Nipype, matplotlib and new Python processes read files of the current one.
+
+    Such files (``nipype.cfg``, ``matplotlibrc``, modules) may come with a dataset, and would change or run what we do.
+    """
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as batch systems do: it ends as if it were interrupted."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise `Terminated` inside when SIGTERM arrives; a second one ends the process at once."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def prepare(work_dir: Path, threads: int) -> None:
@@ -132,11 +176,38 @@ def configure_nipype(crash_dir: Path, *, stop_on_first_crash: bool) -> None:
     )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that says once, in a sentence, that it cannot be written: a full disk must not end the run."""
+
+    _is_whole = True
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        super().__init__(path, encoding=encoding)
+        self._owner = os.getpid()  # workers have copies, and leave it to the run to say so
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
+        """Called in the place of an error of writing; logging's own prints a traceback for each line."""
+        self._say_once()
+
+    def close(self) -> None:
+        """Close the file, although what is left of it may not fit on the disk."""
+        try:
+            super().close()
+        except OSError:
+            self._say_once()
+
+    def _say_once(self) -> None:
+        if self._is_whole and self._owner == os.getpid():
+            self._is_whole = False
+            reason = str(sys.exc_info()[1])
+            print(f"Warning: the log {self.baseFilename} is not complete: {reason}", file=sys.stderr)
+
+
 def start_log(path: Path, verbose: int) -> logging.Logger:
     """The run's log file; it gets what people see, and Nipype's messages, which the terminal gets with ``-v`` alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stop_log()
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter(_LINE))
     log = logging.getLogger("bids_refacer.run")
     nipype = logging.getLogger("nipype")

@@ -224,7 +224,11 @@ def test_a_damaged_file_of_voxels_is_named(bids: Path, tmp_path: Path) -> None:
     write_voxel_files(folder, MUSCLE[:12], LABELS[:12], TOOL, ())
     (path,) = (folder / "identifiable" / "sub-03").rglob("*_facialvoxels.npz")
     path.write_bytes(b"")
-    assert f"{path.name} holds no readable facial voxels" in refusal(bids, folder, target=(TARGET,))
+    said = run(bids, folder, target=(TARGET,))
+    (line,) = [line for line in said if path.name in line]
+    assert "holds no readable facial voxels" in line and line.endswith("sub-03 is left out.")
+    (row,) = table(folder, "group_phenotype", roi="face", model="ridge", image_type="original")
+    assert row["n_participants"] == "11"
 
 
 def test_rows_and_codes_of_participants(tmp_path: Path) -> None:

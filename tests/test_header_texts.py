@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
 from nifti_files import OBLIQUE, stored_of
+from small_datasets import DATA, STAND_IN, add_image, settings_for, start_dataset
 
+from bids_refacer.audit.graph.outputs import defaced_outputs, refaced_outputs
+from bids_refacer.audit.graph.tool import deface_node
+from bids_refacer.audit.plan import make_plan
+from bids_refacer.dataset.images import find_images
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.header_texts import TEXTS
 from bids_refacer.volumes.nifti import read_scan, write_scan
 
 NAME = b"Doe^Jane"
+REPORT = {"Command": "c", "Options": {}, "WeightsSHA256": {}, "RunTime": 1.0}
 CODES = {"dicom": 2, "afni": 4, "comment": 6, "unknown": 0, "cifti": 32}
 
 
@@ -68,7 +75,7 @@ def test_every_kind_of_extension_is_dropped(code: int, tmp_path: Path) -> None:
     scan = read_scan(tmp_path / "in.nii")
     write_scan(tmp_path / "out.nii.gz", scan, scan.stored)
     image = nib.load(tmp_path / "out.nii.gz")
-    assert len(image.header.extensions) == 0 and image.header["vox_offset"] == 352
+    assert len(image.header.extensions) == 0 and read_scan(tmp_path / "out.nii.gz").header["vox_offset"] == 352
     assert len(scan.header.extensions) == 1, "the scan in memory stays what was read"
 
 
@@ -87,3 +94,26 @@ def test_what_hides_between_header_and_voxels_is_not_carried(tmp_path: Path) -> 
     for keep in (False, True):
         write_scan(tmp_path / "out.nii", scan, scan.stored, keep_texts=keep)
         assert b"was here" not in (tmp_path / "out.nii").read_bytes()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_option_reaches_node_key_and_sidecar(keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bids = start_dataset(tmp_path / "in")
+    path = add_image(bids, "sub-01_T1w")
+    image = nib.load(path)
+    image.header["descrip"] = NAME
+    nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header).to_filename(path)
+    settings = settings_for(bids, tmp_path / "out", deface_tools=("spm-rule",), keep_header_text=keep)
+    (job,) = make_plan(find_images(bids), settings, STAND_IN).jobs
+    (tool,) = job.tools
+    assert (tool.keep_header_text, tool.key.get("HeaderText")) == (keep, "kept" if keep else None)
+    outputs = {**defaced_outputs(job, tool), **refaced_outputs(job, tool)}
+    said = {name: outputs[name].sidecar.complete(REPORT).get("HeaderText") for name in outputs}
+    assert said.pop("defacemask.nii.gz") is None and set(said.values()) == {"kept" if keep else "blanked"}
+    Alignment(np.eye(4), np.eye(4)).to_json(tmp_path / "alignment.json")
+    node = deface_node(tool).interface
+    node.inputs.trait_set(in_file=str(path), brain_mask=str(DATA / "average_brain_mask.nii.gz"))
+    node.inputs.alignment = str(tmp_path / "alignment.json")
+    monkeypatch.chdir(tmp_path)
+    found = node.run(cwd=str(tmp_path)).outputs
+    assert bytes(nib.load(found.defaced).header["descrip"]).startswith(NAME) == keep

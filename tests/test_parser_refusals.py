@@ -192,6 +192,12 @@ def test_database_inside_the_input(refusal, bids: Path) -> None:
     assert "The database folder" in refusal("--bids-database-dir", str(bids / "db"))
 
 
+def test_database_inside_the_shareable_output(refusal, parse, tmp_path: Path) -> None:
+    sentence = refusal("--bids-database-dir", str(tmp_path / "out" / "db"))
+    assert "is inside the shareable output, and the database names paths of this machine: use a folder else" in sentence
+    assert parse("--bids-database-dir", str(tmp_path / "out" / "identifiable" / "db")).bids_database_dir
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -36,7 +36,7 @@ def test_a_new_work_folder_is_private(umask: None, tmp_path: Path) -> None:
     assert mode(tmp_path / "a" / "w") == 0o700
 
 
-@pytest.mark.parametrize("content", [(), ("bids_refacer-0.8.1", "crashes", "tmp")])
+@pytest.mark.parametrize("content", [(), ("bids_refacer-0", "crashes", "tmp")])
 def test_a_work_folder_that_was_open_is_closed(content: tuple[str, ...], umask: None, tmp_path: Path) -> None:
     work = tmp_path / "w"
     for name in ("", *content):
@@ -108,7 +108,7 @@ def test_a_run_closes_its_work_folder_and_its_crashes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def former(tmp_path: Path) -> Path:
-    """An output whose image is finished, with records and logs where 0.8.1 had them."""
+    """An output whose image is finished, with records and logs where earlier versions had them."""
     bids = start_dataset(tmp_path / "in")
     image = image_of(bids, "sub-01_T1w")
     settings = settings_for(bids, tmp_path / "out")

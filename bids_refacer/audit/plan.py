@@ -7,13 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, node_name
 from bids_refacer.audit.machine import Machine
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import Json
-from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
+from bids_refacer.dataset.image_key import without_extension
+from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, problem_of
+from bids_refacer.dataset.inputs.collisions import keep_apart, twins
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.records import AttackKey, fingerprint, is_current, read_record, record_key
+from bids_refacer.dataset.records import (
+    AttackKey,
+    fingerprint,
+    is_current,
+    read_defaced_record,
+    read_record,
+    record_key,
+)
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.sidecars import HEADER_TEXT_KEPT
 from bids_refacer.defacers import DEFACERS, Defacer
@@ -82,6 +91,43 @@ def memory_warning() -> list[str]:
         f"This run may use {limit:.1f} GB of memory, and one image takes up to {_ENOUGH_GB:.0f} GB. If it is killed "
         "(exit code 137), give it more: --memory of docker, --mem of sbatch."
     ]
+
+
+def set_apart(images: Sequence[HeadImage], settings: RunSettings) -> tuple[list[HeadImage], list[ImageProblem]]:
+    """Images whose outputs no other image has, in this run or in an earlier one, and the problems with the others."""
+    cases = twins(settings.bids_dir, {image.participant for image in images})
+    good, problems = [], []
+    for image in images:
+        case = cases.get((image.participant, None)) or cases.get((image.participant, image.session))
+        message = f"{image.path}: {case}" if case else _taken_before(image, settings)
+        if message is None:
+            good.append(image)
+        else:
+            problems.append(problem_of(image, message))
+    apart, meeting = keep_apart(good, lambda image: _claims(image, settings))
+    return apart, [*problems, *meeting]
+
+
+def _claims(image: HeadImage, settings: RunSettings) -> list[str]:
+    """Everything that is named after an image: its outputs, its nodes."""
+    names, root = OutputNames.of(settings.output_dir, image), settings.output_dir
+    paths = [path.relative_to(root).as_posix() for tool in settings.deface_tools for path in names.paths(tool)]
+    return [*paths, f"node {node_name(image)}"]
+
+
+def _taken_before(image: HeadImage, settings: RunSettings) -> str | None:
+    """A sentence where an earlier run wrote outputs of another image, which is still there, by the same names."""
+    names = OutputNames.of(settings.output_dir, image)
+    for path in (path for tool in settings.deface_tools for path in (names.record(tool), names.other_record(tool))):
+        record = read_defaced_record(path)
+        if record is None or without_extension(record.image) == without_extension(image.bids_path):
+            continue
+        if (settings.bids_dir / record.image).exists():
+            return (
+                f"{image.path}: {settings.output_dir} has the results of {record.image} by the names that this image's "
+                "would have: give another output folder, or rename one of the two images."
+            )
+    return None
 
 
 def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> Plan:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, RunError, ask
@@ -50,7 +50,6 @@ from bids_refacer.environment import (
     configure_nipype,
     make_private,
     prepare,
-    private_work_dir,
     start_log,
 )
 from bids_refacer.files import one_writer
@@ -77,8 +76,9 @@ def run_participants(settings: RunSettings) -> int:
     RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
-    selection, others = _choose_images(settings)
+    asked = _find_usable(settings)
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
@@ -86,8 +86,16 @@ def run_participants(settings: RunSettings) -> int:
         print("\n".join([*about_others, *describe(plan, settings)]))
         return 1 if plan.problems or cannot_be_done(others) else 0
     write_datasets(settings.output_dir, settings.bids_dir)
-    work_dir = private_work_dir(settings.work_dir, clean=settings.clean_work_dir)
-    settings = replace(settings, work_dir=work_dir)
+    images = (*selection.images, *(other.image for other in others.images))
+    with sole_worker(images, settings, print) as found:
+        if found.waited:  # what is left to do is no longer what it was
+            selection, others = choose(asked, settings)
+            plan = make_plan(selection, settings, machine)
+        return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine, moved)
+
+
+def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine, moved: str | None) -> int:
+    """Do what is left to do and report; no other run is at work on these images. `moved` is to be said first."""
     say: Say = print
     if moved:
         say(moved)
@@ -97,14 +105,14 @@ def run_participants(settings: RunSettings) -> int:
     return _report(plan, others, settings, machine, say, crashes)
 
 
-def _choose_images(settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited and what else shows a face, once tools and dataset are seen to be usable."""
+def _find_usable(settings: RunSettings) -> Selection:
+    """The images that were asked for, once tools and dataset are seen to be usable."""
     missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
         _validate(settings.bids_dir)
-    return choose(_find(settings), settings)
+    return _find(settings)
 
 
 def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
@@ -133,7 +141,7 @@ def _report(
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
+    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
         say(line)
     for line in (*tool_findings(tables.defacing, tables.distances), *next_lines(rows, settings)):
         say(line)

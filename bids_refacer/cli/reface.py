@@ -7,6 +7,7 @@ mean.nii.gz, average.nii.gz, unknown.nii.gz and attack.json. It is given the def
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_refacer.cli.arguments import Parser
+from bids_refacer.problems import NO_MEMORY, remedy_for
 from bids_refacer.settings import ATTACKS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         text = str(error)
         print(text if str(options.defaced) in text else f"{options.defaced}: {text}", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError, RuntimeError) as error:
+        no_memory = isinstance(error, MemoryError) or NO_MEMORY in str(error)
+        remedy = remedy_for(errno.ENOMEM if no_memory else getattr(error, "errno", None))
+        if remedy is None:
+            raise
+        print(f"{options.defaced}: {str(error) or 'there is no memory left'}: {remedy}", file=sys.stderr)
         return 1
     return 0
 

@@ -167,6 +167,18 @@ class OutputNames:
         label = surface_label(tool, image_type, sample)
         return self.identifiable_anat / self._other(label, "facialvoxels", ".npz")
 
+    def paths(self, tool: str) -> list[Path]:
+        """Every file with a name of its own that one tool may leave of this image, with the first of the samples."""
+        kinds = ((None, "original", None), (tool, "defaced", None), (tool, "refaced", 1), (tool, "refaced_mean", None))
+        surfaces = [*kinds, (tool, "average", None)]
+        named = (self.face_surface, self.distance_map, self.face_map, self.facial_voxels)
+        return [
+            *(self.brain_mask(), self.defaced(tool), self.defacemask(tool), self.surfacedistance(tool)),
+            *(self.record(tool), self.verdict(tool), self.other_record(tool)),
+            *(self.refaced(tool, 1), self.refaced_mean(tool), self.average_face(tool)),
+            *(path(*kind) for path in named for kind in surfaces),
+        ]
+
     def _folder(self) -> Path:
         folder = Path(f"sub-{self.entities['sub']}")
         if "ses" in self.entities:
@@ -205,11 +217,16 @@ def identifiable_dir(output_dir: Path) -> Path:
 def records_dir(output_dir: Path) -> Path:
     """The folder of all records: identifiable, as they hold fingerprints of the originals.
 
-    The folder in the shareable dataset, where versions up to 0.8 had it, while nobody has moved it
+    The folder in the shareable dataset, where earlier versions had it, while nobody has moved it
     (`descriptions.derivatives.move_private_files`).
     """
     place, former = identifiable_dir(output_dir) / RECORDS, output_dir / RECORDS
     return former if former.is_dir() and not place.is_dir() else place
+
+
+def running_dir(output_dir: Path) -> Path:
+    """Where runs that are at work claim what they work on (`files.claimed`)."""
+    return records_dir(output_dir) / "running"
 
 
 def lock_file(output_dir: Path) -> Path:

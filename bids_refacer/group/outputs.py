@@ -18,6 +18,7 @@ from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
+from bids_refacer.dataset.rows.checked import check_cells
 from bids_refacer.dataset.rows.table import RowType, columns_of
 from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.surfaces.region import PARTS, REMOVED
@@ -151,6 +152,9 @@ def _table(
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
             raise GroupError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
+    for name in rows:
+        for text in rows[name].dropna().unique() if name in (*SUBJECT, "session_id") else ():
+            check_cells(f"{path}, line {_line(rows[name] == text)}:", {str(name): text}, _AGAIN)
     for name in texts:
         if rows[name].isna().any():
             raise GroupError(f"{path} lacks the {name} in line {_line(rows[name].isna())}: {_AGAIN}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_refacer import __version__
+from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.group import ComparisonRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
@@ -118,7 +119,8 @@ def _some(names: Sequence[str]) -> str:
 
 def make_group_page(output_dir: Path) -> Path:
     """Make ``group.html`` from the tables of the group level; `reports.group_page.PageError` when there are none."""
-    with matplotlib_at_home(output_dir):
+    private = identifiable_dir(output_dir)  # matplotlib's list of fonts names paths of this machine
+    with matplotlib_at_home(private if private.is_dir() else output_dir):
         from bids_refacer.reports.group_page import write_group_page
 
         return write_group_page(output_dir)

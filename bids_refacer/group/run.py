@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,22 @@ import pandas as pd
 from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
-from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.names import dataset_table, lock_file, records_dir
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary
-from bids_refacer.files import write_text
+from bids_refacer.files import one_writer, write_text
 from bids_refacer.group.calibration import calibration_group_rows
-from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
+from bids_refacer.group.cohorts import (
+    Cohort,
+    cohorts,
+    gate,
+    image_rows,
+    read_subgroups,
+    subgroup_members,
+    subgroup_notes,
+)
 from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
@@ -46,8 +55,12 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     moved = None if settings.dry_run else move_private_files(settings.output_dir)
     if moved:
         say(moved)
-    outputs = _read(settings)
+    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
+        outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
+    unmatched = phenotypes.unmatched if phenotypes else ()
+    notes = (*outputs.notes, *subgroup_notes(settings.bids_dir, outputs.participants), *unmatched)
+    outputs = replace(outputs, notes=tuple(dict.fromkeys(notes)))
     if settings.dry_run:
         _say_plan(outputs, say)
         return 0
@@ -61,7 +74,8 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         predictions=predicted.predictions,
         images=[*tables.images, *map(_absent_row, absent)],
     )
-    _write(settings, outputs, tables, absent)
+    with _while_no_tables_are_written(settings.output_dir):
+        _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
     if absent:
@@ -74,6 +88,11 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         say("No image has a result with any tool: see why in the page, then run the participant level again.")
         return 1
     return 0
+
+
+def _while_no_tables_are_written(output_dir: Path) -> AbstractContextManager[object]:
+    """Participant levels that end meanwhile wait: their tables must agree with each other."""
+    return one_writer(lock_file(output_dir)) if records_dir(output_dir).is_dir() else nullcontext()
 
 
 def _read(settings: RunSettings) -> ParticipantOutputs:

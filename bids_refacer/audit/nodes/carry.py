@@ -20,22 +20,24 @@ from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
+from bids_refacer.volumes.voxel_units import require_millimetres
 
 
 class _RegisterInput(BaseInterfaceInputSpec):
     moving = File(exists=True, mandatory=True, desc="the image to be defaced")
     fixed = File(exists=True, mandatory=True, desc="the image whose mask there is")
     brain_mask = File(exists=True, mandatory=True, desc="of `fixed`")
-    in_register = traits.Bool(False, usedefault=True, desc="both are parts of one acquisition")
+    in_register = traits.Bool(False, usedefault=True, desc="both are parts of one acquisition, in one place")
     version = traits.Str(mandatory=True, desc="of the registration engine; part of the hash")
 
 
 class _RegisterOutput(TraitedSpec):
     matrix = File(desc="JSON: (4, 4) moving world -> fixed world, RAS+ mm, rigid")
+    alignment = File(desc="of `moving`")
 
 
 class Register(SimpleInterface):
-    """Rigid registration of two images of one head."""
+    """Rigid registration of two images of one head, and the alignment of the first by that of the second."""
 
     input_spec = _RegisterInput
     output_spec = _RegisterOutput
@@ -43,15 +45,18 @@ class Register(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
         moving, matrix = read_scan(given.moving), np.eye(4)
-        if not given.in_register:
-            fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
-            try:
+        require_millimetres(moving)
+        fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
+        try:
+            if not given.in_register:
                 matrix = align_heads(moving.values, moving.affine, fixed.values, fixed.affine, brain)
-            except RegistrationError as error:
-                raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
-        path = Path(runtime.cwd) / "matrix.json"
+            found = align_brain(fixed.values, fixed.affine, brain)
+        except RegistrationError as error:
+            raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
+        path, alignment = Path(runtime.cwd) / "matrix.json", Path(runtime.cwd) / "alignment.json"
         path.write_text(json.dumps(matrix.tolist()))
-        self._results["matrix"] = str(path)
+        _moved(found, matrix).to_json(alignment)
+        self._results.update(matrix=str(path), alignment=str(alignment))
         return runtime
 
 
@@ -79,16 +84,14 @@ class Carry(SimpleInterface):
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
         scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
-        removed = _carried(given.defacemask, scan, matrix, continued=True)
-        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        removed = carried(given.defacemask, scan, matrix, continued=True)
+        brain = carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
         write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
-        if not removed.any():
-            details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
         details["RunTime"] = round(time.perf_counter() - started, 2)
         report = write_report(folder / "details.json", details)
         self._results.update(files=[str(defaced), str(mask)], details=report)
@@ -119,8 +122,8 @@ class CarryHead(SimpleInterface):
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
         matrix = _read_matrix(given.matrix)
         found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
-        Alignment(found.rigid @ matrix, found.affine @ matrix).to_json(folder / "alignment.json")
-        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        _moved(found, matrix).to_json(folder / "alignment.json")
+        brain = carried(given.brain_mask, scan, matrix, continued=False)
         write_volume(folder / "brain.nii.gz", brain, scan.affine, np.uint8)
         self._results.update(brain_mask=str(folder / "brain.nii.gz"), alignment=str(folder / "alignment.json"))
         return runtime
@@ -155,12 +158,17 @@ class RecordDefaced(SimpleInterface):
         return runtime
 
 
+def _moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
+    """The alignment of an image that a matrix brings onto the image of `alignment`."""
+    return Alignment(alignment.rigid @ matrix, alignment.affine @ matrix)
+
+
 def _read_matrix(path: str) -> np.ndarray:
     """The (4, 4) matrix that `Register` wrote."""
     return np.array(json.loads(Path(path).read_text()))
 
 
-def _carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
+def carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
     """A mask of the other image on the grid of this one."""
     mask, affine = read_mask(mask_file)
     return carry_mask(mask, affine, Grid(scan.stored.shape, scan.affine), matrix, continued=continued)

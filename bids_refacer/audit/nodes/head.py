@@ -14,6 +14,7 @@ from bids_refacer.volumes.brain import extract_brain, require_face
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
+from bids_refacer.volumes.voxel_units import require_millimetres
 
 
 class _HeadInput(BaseInterfaceInputSpec):
@@ -31,7 +32,7 @@ class InspectHead(SimpleInterface):
     output_spec = _HeadOutput
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
-        read_scan(self.inputs.in_file)
+        require_millimetres(read_scan(self.inputs.in_file))
         self._results["out_file"] = self.inputs.in_file
         return runtime
 

@@ -96,7 +96,7 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
 
 
 def move_private_files(output_dir: Path) -> str | None:
-    """Move records and logs that versions up to 0.8 left in the shareable dataset to the identifiable one.
+    """Move records and logs that earlier versions left in the shareable dataset to the identifiable one.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def read_description(bids_dir: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON ({error}): correct it.") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path} must hold a JSON object with Name and BIDSVersion: rewrite it.")

@@ -68,7 +68,7 @@ def read_tsv(path: Path, remedy: str, *, short_rows: bool = False) -> TextTable:
     except OSError as error:
         raise TableError(f"{path} is no table that can be read ({error.strerror}): {remedy}") from error
     except UnicodeDecodeError as error:
-        raise TableError(f"{path} is no table ({error}): {remedy}") from error
+        raise TableError(f"{path} is no table ({error}): {_encoding_remedy(path, error) or remedy}") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise TableError(f"{path} is no table (No columns to parse from file): {remedy}")
@@ -86,6 +86,23 @@ def read_tsv(path: Path, remedy: str, *, short_rows: bool = False) -> TextTable:
             raise TableError(f"{path} has {found} but {counted(len(columns), 'column')}: {remedy}")
         cells.append(row)
     return TextTable(columns=columns, cells=cells)
+
+
+def _encoding_remedy(path: Path, error: UnicodeDecodeError) -> str:
+    """What to do about a text that is not UTF-8, where one can say what it is; empty for what looks like no text."""
+    content = bytes(error.object)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    elif any(byte < 0x20 and byte not in b"\t\r\n" for byte in content):
+        return ""
+    else:
+        encoding = "ISO-8859-1"
+    name = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
+    line = content.count(b"\n", 0, error.start) + 1
+    return (
+        f"it is text in {name}, not in UTF-8 (line {line}): save it as UTF-8, for example with `iconv -f {encoding} -t "
+        f"UTF-8 {path.name} > new.tsv`."
+    )
 
 
 def _columns(header: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from bids_refacer.training.data.selection import (
     flagged,
     read_rows,
     splits,
+    table_notes,
     write_dropped,
 )
 from bids_refacer.wording import counted
@@ -88,7 +89,9 @@ def _examine_dataset(settings: TrainSettings, say: Say) -> list[Entry]:
         raise TrainingDataError(f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.")
     selection = find_images(bids_dir)
     labels = sorted({*participant_labels(bids_dir), *(image.participant for image in selection.images)})
-    rows = read_rows(bids_dir, labels)
+    rows, notes = read_rows(bids_dir, labels), table_notes(bids_dir, labels)
+    for note in notes:
+        say(f"Warning: {note}")
     split = splits(labels, rows, settings.split_seed, settings.val_share)
     limits = Limits(**{item.name: getattr(settings, item.name) for item in fields(Limits)})
     dropped = [
