@@ -18,7 +18,7 @@ from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.files import write_json
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
 
 
@@ -80,11 +80,12 @@ class Carry(SimpleInterface):
         scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
         removed = _carried(given.defacemask, scan, matrix, continued=True)
         brain = _carried(given.brain_mask, scan, matrix, continued=False)
-        stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
+        stored = np.where(removed, scan.fill, scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
         write_scan(defaced, scan, stored)
         write_volume(mask, removed, scan.affine, np.uint8)
-        details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
+        details: dict[str, Any] = {**given.details, "FillValue": scan.fill_value}
+        details["RigidTransform"] = np.round(matrix, 6).tolist()
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
         if not removed.any():
             details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
