@@ -34,10 +34,9 @@ def removed_region(scan: Scan, output: np.ndarray, mask: np.ndarray | None = Non
     removed : (i, j, k) bool
     quirks : sentences about what had to be undone
     """
-    values = scan.scaled
+    values = scan.values
     taken = np.isnan(output) | (output == 0)
-    size = np.abs(values) if scan.air.level else values  # signs tell noise from tissue where air is zero alone
-    visible = (size > _VISIBLE * np.percentile(size, 99)) | np.isnan(output)
+    visible = (values > _VISIBLE * np.percentile(values, 99)) | np.isnan(output)
     removed = _from_mask(mask, taken, visible)
     quirks = [] if mask is None or removed is not None else ["its mask does not agree with its image; not used"]
     if removed is None:
@@ -58,12 +57,11 @@ def replaced_region(scan: Scan, output: np.ndarray, program: str) -> tuple[np.nd
     DefacerError
         When most of the image differs: then it does not show what was replaced.
     """
-    values = scan.scaled.astype(np.float64)
+    values = scan.values.astype(np.float64)
     zeroed = (values < 0) & (output == 0)
     rounding = 1e-6 * np.abs(values).max() + (0.51 if (output == np.rint(output)).all() else 0.0)
     differs = np.isnan(output) | (np.abs(output - values) > rounding)
-    tissue = values - scan.air.level
-    bright = tissue > np.percentile(tissue, 99) / 4
+    bright = values > np.percentile(values, 99) / 4
     share = float((differs & bright).sum() / max(int(bright.sum()), 1))
     if share > _MOST_REPLACED:
         raise DefacerError(
@@ -74,11 +72,6 @@ def replaced_region(scan: Scan, output: np.ndarray, program: str) -> tuple[np.nd
     changed = differs & ~zeroed
     region = ndimage.binary_closing(np.pad(changed, 3), block, iterations=2)[3:-3, 3:-3, 3:-3] | changed
     return region, _altered(values, output, ~region)
-
-
-def above_air(scan: Scan, output: np.ndarray) -> np.ndarray:
-    """(i, j, k) float64: what a program wrote, measured from the air of its input; what it marked with NaN is air."""
-    return np.nan_to_num(output - scan.air.level)
 
 
 def _from_mask(mask: np.ndarray | None, taken: np.ndarray, visible: np.ndarray) -> np.ndarray | None:

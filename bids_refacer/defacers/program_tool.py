@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from bids_refacer.defacers.changed_region import above_air, removed_region, replaced_region
+from bids_refacer.defacers.changed_region import removed_region, replaced_region
 from bids_refacer.defacers.output_grid import read_output
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError, DefaceResult, replace_region, zero_region
@@ -68,7 +68,7 @@ def deface_with_program(
     details = {"Tool": program.name, "Command": program.sidecar_command, **details}
     if program.action == "replaces":
         region, altered = replaced_region(scan, output, program.name)
-        result = replace_region(scan, region, above_air(scan, output), brain_mask, details)
+        result = replace_region(scan, region, np.nan_to_num(output), brain_mask, details)
     else:
         region, altered = removed_region(scan, output, _read_mask(scan, folder, program))
         result = zero_region(scan, region, brain_mask, details)
@@ -76,10 +76,13 @@ def deface_with_program(
 
 
 def _write_input(scan: Scan, path: Path, *, floats: bool) -> None:
-    """The input of a program: plain 3-D, int16 where the scan is, float32 otherwise; programs stumble over the rest."""
+    """The input of a program: plain 3-D, int16 where the scan is, float32 otherwise; programs stumble over the rest.
+
+    Where the air of the scan is not zero, the program gets intensities above it: programs take zero for air.
+    """
     short = scan.stored.dtype.kind == "i" and scan.stored.dtype.itemsize == 2
-    plain = short and (scan.slope, scan.inter) == (1, 0) and not floats
-    values = scan.stored if plain else scan.scaled
+    plain = short and (scan.slope, scan.inter) == (1, 0) and not floats and scan.air.level == 0
+    values = scan.stored if plain else scan.values
     write_volume(path, values, scan.affine, np.int16 if plain else np.float32)
 
 

@@ -10,13 +10,13 @@ import nibabel as nib
 import numpy as np
 from scipy.stats import ks_2samp
 
-from bids_refacer.volumes.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.grid import Alignment, Grid, resample
 from bids_refacer.volumes.masks import head_mask, voxel_volume
 from bids_refacer.volumes.nifti import ImageError
-from bids_refacer.volumes.poses import Pose
+from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
+from bids_refacer.volumes.pose.poses import Pose
+from bids_refacer.volumes.pose.upright import MOST_DEGREES, misoriented, turned_brain
 from bids_refacer.volumes.registration import align_brain
-from bids_refacer.volumes.upright import MOST_DEGREES, misoriented, turned_brain
 
 BRAIN_ML = (500.0, 2500.0)
 """From an infant's to beyond the largest adult's; a mask outside this range is not a brain."""

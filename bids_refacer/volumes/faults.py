@@ -49,7 +49,7 @@ def require_sound(scan: Scan) -> None:
             f"{scan.path}: the air around the head is noise as bright as tissue, as in the UNI image of MP2RAGE, so "
             f"that no skin can be found: multiply it by the second inversion image, or give the denoised UNI image."
         )
-    if scan.air.is_shifted and not scan.air.has_peak and scan.scaled.min() < 0:
+    if scan.air.is_shifted and scan.air.stored is None and float(values.min()) < 0:
         raise ImageError(
             f"{scan.path} has values on both sides of zero and no level that is air: "
             f"give the magnitude image, or one whose air is its darkest part."
@@ -106,8 +106,9 @@ def _in_pieces(tissue: np.ndarray, affine: np.ndarray) -> str | None:
     if not sizes.size:
         return None
     pieces = 1 + np.nonzero(sizes > _PIECE_SHARE * sizes.max())[0]
-    heights = [_height(labels == piece, affine @ np.diag([*step, 1.0])) for piece in pieces]
-    if len(pieces) == 1 or max(heights) > _HEAD_MM:
+    extents = sorted((_extent(labels == piece, affine @ np.diag([*step, 1.0])) for piece in pieces), key=max)
+    bottom, top = extents[-1]
+    if len(pieces) == 1 or (top - bottom > _HEAD_MM and all(other[1] < bottom + _PIECE_MM for other in extents[:-1])):
         return None
     volumes = sorted(sizes[pieces - 1] * float(np.prod(step * spacing)) / 1000, reverse=True)
     return "the head is in pieces of " + " and ".join(f"{volume:.0f} mL" for volume in volumes)
@@ -128,20 +129,20 @@ def _gaps(tissue: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 def _below_the_head(tissue: np.ndarray, affine: np.ndarray, axis: int, first: int) -> bool:
     """Whether what lies above a gap is tall enough for a whole head."""
-    above = tissue.copy()
-    before, after = (
-        (slice(None),) * axis + (slice(0, first),),
-        (slice(None),) * axis + (slice(first, None),),
-    )
-    up = nib.orientations.io_orientation(affine)[axis]
-    if up[0] != 2:
+    way = nib.orientations.io_orientation(affine)[axis]
+    if way[0] != 2:
         return False
-    above[before if up[1] > 0 else after] = False
-    return _height(above, affine) > _HEAD_MM
+    above = np.moveaxis(tissue.copy(), axis, 0)
+    above[slice(0, first) if way[1] > 0 else slice(first, None)] = False
+    bottom, top = _extent(np.moveaxis(above, 0, axis), affine)
+    return top - bottom > _HEAD_MM
 
 
-def _height(mask: np.ndarray, affine: np.ndarray) -> float:
-    """Extent in mm of a mask along the axis from inferior to superior."""
-    axis = int(np.nonzero(nib.orientations.io_orientation(affine)[:, 0] == 2)[0][0])
+def _extent(mask: np.ndarray, affine: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest place in mm of a mask along the axis from inferior to superior."""
+    axis, sign = next((n, way) for n, (to, way) in enumerate(nib.orientations.io_orientation(affine)) if to == 2)
     where = np.nonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))[0]
-    return float((where[-1] - where[0] + 1) * voxel_sizes(affine)[axis]) if where.size else 0.0
+    if not where.size:
+        return 0.0, 0.0
+    ends = sign * voxel_sizes(affine)[axis] * np.array([where[0], where[-1]])
+    return float(ends.min()), float(ends.max())

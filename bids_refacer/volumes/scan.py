@@ -32,13 +32,15 @@ class Scan:
 
     @property
     def values(self) -> np.ndarray:
-        """``(i, j, k)`` float32, ``scaled`` less the level of the air; a new array at every call."""
-        return self._less(self.air.level)
+        """``(i, j, k)`` float32, ``stored * slope + inter`` less the level of the air; a new array at every call.
 
-    @property
-    def scaled(self) -> np.ndarray:
-        """``(i, j, k)`` float32, ``stored * slope + inter``, as other programs read it; a new array at every call."""
-        return self._less(0.0)
+        Where that is not zero, nothing is darker than air: programs fill with the darkest value, and it has to be 0.
+        """
+        origin = self.inter - self.air.level
+        if self.slope == 1.0 and origin == 0.0:
+            return self.stored.astype(np.float32)
+        values = (self.stored.astype(np.float64) * self.slope + origin).astype(np.float32)
+        return values if self.air.stored is None else np.maximum(values, 0)
 
     @cached_property
     def air(self) -> Air:
@@ -53,13 +55,8 @@ class Scan:
 
     @property
     def fill_value(self) -> float:
-        """The scaled intensity of `fill`, as in ``scaled``."""
+        """The scaled intensity of `fill`, as other programs read it."""
         return float(np.float32(float(self.fill) * self.slope + self.inter))
-
-    def _less(self, level: float) -> np.ndarray:
-        if self.slope == 1.0 and self.inter == level == 0.0:
-            return self.stored.astype(np.float32)
-        return (self.stored.astype(np.float64) * self.slope + (self.inter - level)).astype(np.float32)
 
     @property
     def grid(self) -> Grid:

@@ -38,7 +38,7 @@ def run_deface(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_di
 
     template, mask_file = pydeface_files()
     source, output = work_dir / "source.nii", work_dir / "defaced.nii"
-    values = scan.scaled
+    values = scan.values
     write_volume(source, values, scan.affine, np.float32)
     command = [niimath.bin, str(source), "-deface", str(template), str(mask_file), str(output)]
     run_program(command, work_dir=work_dir, image=scan.path)

@@ -42,7 +42,7 @@ def flirt_is_here() -> bool:
 
 def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, object]]:
     """The unmodified program; with ``--nocleanup`` it leaves its warped mask behind."""
-    write_volume(work_dir / "source.nii.gz", scan.scaled, scan.affine, np.float32)
+    write_volume(work_dir / "source.nii.gz", scan.values, scan.affine, np.float32)
     # Names relative to the work folder: pydeface derives others by replacing ".nii" anywhere in the path.
     arguments = ["source.nii.gz", "--outfile", "defaced.nii.gz", "--force", "--nocleanup"]
     run_program([sys.executable, "-m", "pydeface", *arguments], work_dir=work_dir, image=scan.path)
@@ -62,7 +62,7 @@ def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, 
     """pydeface's steps with niimath instead of FLIRT, and the head registered to the template, not the other way."""
     template, mask_file = pydeface_files()
     source = work_dir / "source.nii"
-    write_volume(source, scan.scaled, scan.affine, np.float32)
+    write_volume(source, scan.values, scan.affine, np.float32)
     to_template = register_to_template(source, template, work_dir=work_dir, image=scan.path)
     mask, mask_affine = pad_face_mask(*load_mask(mask_file))
     kept = sample_mask(mask, mask_affine, to_template, scan.stored.shape, scan.affine, outside=True)

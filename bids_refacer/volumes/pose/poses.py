@@ -15,8 +15,8 @@ from bids_refacer.volumes.grid import Grid, resample
 from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.templates import asset
 
-_SPACING = 10.0
-_SIDE = 40
+_SPACING = 12.0
+_SIDE = 30
 _ORIENTATIONS = 600
 """No orientation is farther than about 20 degrees from one of so many that are spread evenly."""
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_refacer.volumes.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.grid import Grid, resample
-from bids_refacer.volumes.poses import Pose, likely_poses, upright
+from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
+from bids_refacer.volumes.pose.poses import Pose, likely_poses, upright
 
 MOST_DEGREES = 70.0
 """Heads are tilted by less; beyond, the orientation in the header is wrong."""
