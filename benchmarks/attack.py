@@ -1,10 +1,12 @@
 """How close the attack comes, against its baselines: `python -m benchmarks.attack BIDS_DIR WORK_DIR [options]`.
 
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
-of face (average, linear attack, diffusion cascade), symmetric MASD of the face in mm and, against registered average
-and against the linear attack, the mean ratio, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows; then whether the recovered faces look like faces (`surfaces/quality.py`) and, with several
-samples, how much of the true face lies within the intervals that their spread gives (`statistics/calibration.py`).
+of face (average, linear attack, diffusion cascade), symmetric MASD in mm, once where the tool took the skin and once
+over the whole face, with the skin that the tool left; and, against the registered average, the average that was fitted
+to the original (12 parameters: it knows the truth, as the attack does not) and the linear attack, the mean ratio, the
+number of heads that are closer, and a paired Wilcoxon test, Holm-corrected over rows; then whether the recovered faces
+look like faces (`surfaces/quality.py`) and, with several samples, how much of the true face lies within the intervals
+that their spread gives (`statistics/calibration.py`).
 Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
 the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is
 missing, the benchmark names the command that makes it. A model's folder may be given, too.
@@ -17,24 +19,27 @@ import argparse
 import csv
 import json
 import time
-from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.attack_tables import print_calibration, print_looks, print_tables
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import DefacedImage, reface
+from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
-from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.quality import face_quality
+from bids_refacer.surfaces.region import REMOVED
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
-from bids_refacer.volumes.registration import align_brain
+from bids_refacer.volumes.registration import align_brain, fit_average_head
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
 # OUT is the folder of a training (docs/training.md); docs/model-card.md says what is known of the time that it takes
@@ -88,6 +93,23 @@ def defaced(original: Scan, tool: str, folder: Path) -> Scan:
     return read_scan(target)
 
 
+def defacing_of(original: Scan, scan: Scan) -> Defacing:
+    """What a tool did to an image: what it left is the same, bit for bit."""
+    return Defacing(original.values, scan.values, original.stored != scan.stored)
+
+
+def fitted_average(original: Scan, scan: Scan, target: np.ndarray, folder: Path) -> np.ndarray:
+    """The defaced image with the average face as a registration of the ORIGINAL puts it there: it knows the truth."""
+    brain, alignment = prepare(original, folder)
+    kept = folder / "average_fitted.npy"
+    if not kept.exists():
+        np.save(kept, fit_average_head(original.values, original.affine, alignment))
+    fitted = Alignment(np.load(kept), np.load(kept))
+    scale = brain_scale(original.values, brain)
+    average = average_in_native(Grid(original.stored.shape, original.affine), fitted, scale)
+    return compose(scan, average, target, ~target) * scan.slope + scan.inter
+
+
 def attack_rows(
     original: Scan, tool: str, folder: Path, models: dict[str, AttackModel], options: argparse.Namespace
 ) -> list[dict]:
@@ -119,8 +141,9 @@ def attack_rows(
                 (SAMPLE, number): sample * scan.slope + scan.inter for number, sample in enumerate(refaced.samples, 1)
             }
     truth = prepare(original, folder)[1]
+    candidates[("average-fitted", None)] = fitted_average(original, scan, refaced.unknown, folder)
     skin = original_skin(original.values, original.affine)
-    rows = score_candidates(skin, candidates, original.affine, truth).rows
+    rows = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan)).rows
     about = (skin.level, original.affine, refaced.unknown, truth)
     original_looks = asdict(face_quality(original.values, *about))
     looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
@@ -138,80 +161,6 @@ def attack_rows(
         }
         for row in rows
     ]
-
-
-def print_table(rows: list[dict]) -> None:
-    """Mean over heads; against the average and the linear attack: mean ratio, heads that are closer, paired test."""
-    face: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        if row["part"] == "face":
-            face[row["tool"], row["image_type"]][row["participant"]] = row["masd_mm"]
-    lines = []
-    for (tool, kind), figures in face.items():
-        heads = sorted(figures)
-        values = np.array([figures[head] for head in heads])
-        line: dict = {"tool": tool, "face": kind, "heads": len(heads), "MASD mm": f"{values.mean():.2f}"}
-        for baseline in ("average", "linear mean"):
-            other = face.get((tool, baseline))
-            if other and kind not in ("defaced", "average", baseline):
-                line[baseline] = against(values, np.array([other[head] for head in heads]))
-        lines.append(line)
-    for baseline in ("average", "linear mean"):
-        tested = [line for line in lines if baseline in line and not np.isnan(line[baseline][2])]
-        corrected: np.ndarray | list = holm(np.array([line[baseline][2] for line in tested])) if tested else []
-        for line, p in zip(tested, corrected, strict=True):
-            line[baseline] = (*line[baseline][:2], p)
-    print("| tool | face | heads | MASD mm | / average | closer | p (Holm) | / linear | closer | p (Holm) |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for line in lines:
-        cells = [str(line[name]) for name in ("tool", "face", "heads", "MASD mm")]
-        for baseline in ("average", "linear mean"):
-            ratio, closer, p = line.get(baseline, (np.nan, "", np.nan))
-            cells += ["" if np.isnan(ratio) else f"{ratio:.2f}", str(closer), "" if np.isnan(p) else f"{p:.2g}"]
-        print("| " + " | ".join(cells) + " |")
-
-
-def print_looks(rows: list[dict]) -> None:
-    """Median and worst over heads of the figures of `face_quality`, the original's own beside them."""
-    figures = ("loose_ml", "cavity_ml", "roughness_mm", "seam_mm")
-    found: dict[tuple[str, str], list[dict]] = defaultdict(list)
-    for row in rows:
-        if row["part"] == "face" and row.get("looks"):
-            found[row["tool"], row["image_type"]].append(row["looks"])
-            if row["image_type"] == "average":
-                found[row["tool"], "original"].append(row["looks_of_original"])
-    print("\n| tool | face | " + " | ".join(f"{name}: median (largest)" for name in figures) + " |")
-    print("|---" * (2 + len(figures)) + "|")
-    for (tool, kind), looks in found.items():
-        columns = (np.array([look[name] for look in looks]) for name in figures)
-        cells = [f"{np.nanmedian(values):.2f} ({np.nanmax(values):.2f})" for values in columns]
-        print(f"| {tool} | {kind} | " + " | ".join(cells) + " |")
-
-
-def print_calibration(rows: list[dict]) -> None:
-    """Share of the true face inside the intervals of the samples, mean over heads; nothing with single samples."""
-    found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    for row in rows:
-        if row["part"] == "spread":
-            bins = [part for part in row["bins"] if part["part"] == "face"]
-            area = np.array([part["area_mm2"] for part in bins])
-            squares = [[part[name] ** 2 for part in bins] for name in ("predicted_mm", "error_mm")]
-            shares = [[part[name] for part in bins] for name in ("covered_50", "covered_90")]
-            means = [float(np.average(values, weights=area)) for values in (*shares, *squares)]
-            found[row["tool"], row["image_type"]].append([*means[:2], *np.sqrt(means[2:])])
-    if found:
-        print(
-            "\n| tool | face | 50 % interval | 90 % interval | predicted error mm | error of the mean mm (both rms) |"
-        )
-        print("|---" * 6 + "|")
-    for (tool, kind), figures in found.items():
-        print(f"| {tool} | {kind} | " + " | ".join(f"{figure:.2f}" for figure in np.mean(figures, axis=0)) + " |")
-
-
-def against(values: np.ndarray, baseline: np.ndarray) -> tuple[float, int, float]:
-    """Mean ratio, number of heads closer to the truth, p of the paired Wilcoxon test (NaN under six heads)."""
-    p = wilcoxon_paired(values, baseline).p_value if len(values) > 5 else np.nan
-    return float((values / baseline).mean()), int((values < baseline).sum()), p
 
 
 def participants(bids_dir: Path, split: str) -> list[str]:
@@ -248,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.table:
         rows = [row for path in options.table for row in json.loads(path.read_text())]
-        print_table(rows)
+        print_tables(rows)
         print_looks(rows)
         print_calibration(rows)
         return
@@ -262,9 +211,11 @@ def main() -> None:
         for tool in options.tools:
             new = attack_rows(original, tool, options.work_dir / name, models, options)
             rows += [{"participant": name, **row} for row in new]
-            print(name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == "face"}, flush=True)
+            print(
+                name, tool, {r["image_type"]: round(r["masd_mm"], 2) for r in new if r["part"] == REMOVED}, flush=True
+            )
     (options.rows or options.work_dir / "rows.json").write_text(json.dumps(rows, default=float))
-    print_table(rows)
+    print_tables(rows)
     print_looks(rows)
     print_calibration(rows)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.attack import chosen, defaced, head_parser, prepare
+from benchmarks.attack import chosen, defaced, defacing_of, head_parser, prepare
 from benchmarks.defacers import judge_one
 from benchmarks.gallery import add_face
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
 from bids_refacer.dataset.descriptions.derivatives import write_datasets
-from bids_refacer.dataset.details import DefaceDetails
+from bids_refacer.dataset.details import FIGURES, DefaceDetails
 from bids_refacer.dataset.images import HeadImage, find_images
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
@@ -51,7 +51,7 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
     }
     skin = original_skin(original.values, original.affine)
-    scores = score_candidates(skin, candidates, original.affine, truth)
+    scores = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan))
     for key, face in scores.faces.items():
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)
@@ -70,7 +70,7 @@ def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path,
         figures = judge_one(image.path, work_dir / f"sub-{image.participant}", tool, measure_brain=False)
         cut = figures["BrainCut"]
         quality = {"brain_removed_ml": cut["ml"], "brain_removed_percent": cut["percent"]}
-        details = {"Version": DEFACERS[tool].version(), "QualityControl": quality, "Verdict": figures}
+        details = {"Version": DEFACERS[tool].version(), "QualityControl": quality, FIGURES: figures}
         distances += read_rows(names.surfacedistance(tool), DistanceRow)
         defacing.append(defacing_row(subject_columns(image, tool), DefaceDetails.from_json(details), limits))
     status = [StatusRow(**subject_columns(image, tool), stage="output", status="ok") for image, tool, _ in done]

@@ -16,7 +16,7 @@ import numpy as np
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import write_table
 from bids_refacer.surfaces.face_map import COLUMNS, ROWS, FaceMap, write_face_map
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import PARTS, REMOVED
 
 Row = dict[str, Any]
 FIGURES = ("to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm", "signed_mean_mm")
@@ -43,7 +43,7 @@ def image_rows(
         values[("refaced_mean", None)] = float(np.mean(own)) - 0.05
     rows = []
     for (image_type, sample), masd in values.items():
-        for number, part in enumerate(PARTS):
+        for number, part in enumerate((*PARTS, REMOVED)):
             row: Row = {"participant_id": f"sub-{label}", "image": image, "tool": tool, "image_type": image_type}
             row |= {"sample": sample, "part": part, "masd_mm": masd + 0.1 * number, "n_vertices": 1000}
             rows.append(row | dict.fromkeys(FIGURES, masd))

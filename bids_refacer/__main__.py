@@ -1,8 +1,11 @@
 """``python -m bids_refacer`` and the ``bids_refacer`` command."""
 
-from __future__ import annotations
-
+# nothing else may be imported before `forget_current_folder`, not even __future__
 import sys
+
+from bids_refacer import forget_current_folder
+
+forget_current_folder()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import re
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")  # names of `unfinished`
 
 
 @contextmanager
@@ -23,8 +27,13 @@ def unfinished(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what was raised says more; a later run removes it
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,9 +77,90 @@ def one_writer(lock: Path) -> Iterator[bool]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            locked = True
-        except OSError:
-            locked = False
-        yield locked
+        yield _lock(file, fcntl.LOCK_EX)
+
+
+@contextmanager
+def claimed(register: Path, names: frozenset[str] | None, wait: Callable[[str], None]) -> Iterator[bool]:
+    """Claim things by their names; whoever claims one of the same waits until this block ends.
+
+    A claim is a file under a lock of the kernel's: that of a process that was killed is gone. Who waits has no claim,
+    so that nobody waits for ever.
+
+    Parameters
+    ----------
+    register : folder of the claims, made when missing
+    names : what is claimed; None for everything, whatever its name
+    wait : called once, before waiting, with a name that somebody else has claimed (empty when they have everything)
+
+    Yields
+    ------
+    bool
+        Whether nobody else had a claim here when the block began; False where the file system has no locks.
+    """
+    own = register / f"{uuid.uuid4().hex}.json"
+    file, alone, waited = None, False, False
+    while file is None:
+        with one_writer(register / "lock") as locked:
+            others = _claims(register) if locked else {}
+            busy, common = next(_common(others, names), (None, ""))
+            if busy is None:
+                alone = locked and not others
+                file = own.open("w", encoding="utf-8")
+                _lock(file, fcntl.LOCK_EX)
+                file.write(json.dumps(None if names is None else sorted(names)))
+                file.flush()
+        if busy is not None:
+            if not waited:
+                wait(common)
+            waited = True
+            with suppress(FileNotFoundError), busy.open("rb") as theirs:
+                _lock(theirs, fcntl.LOCK_SH)
+    try:
+        yield alone
+    finally:
+        own.unlink(missing_ok=True)
+        file.close()
+
+
+def _claims(register: Path) -> dict[Path, frozenset[str] | None]:
+    """Claims that somebody holds, by their files; those of processes that were killed are removed."""
+    found: dict[Path, frozenset[str] | None] = {}
+    for path in sorted(register.glob("*.json")):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                path.unlink(missing_ok=True)
+                continue
+            names = json.loads(file.read() or b"[]")
+            found[path] = None if names is None else frozenset(names)
+    return found
+
+
+def _common(
+    claims: Mapping[Path, frozenset[str] | None], names: frozenset[str] | None
+) -> Iterator[tuple[Path | None, str]]:
+    """Claims of others that stand in the way, each with a name that both want."""
+    for path, theirs in claims.items():
+        if theirs is None or names is None:
+            yield path, ""
+        elif shared := theirs & names:
+            yield path, min(shared)
+
+
+def _lock(file: IO[Any], kind: int) -> bool:
+    """Whether the lock was got; waits for it unless `kind` says not to."""
+    try:
+        fcntl.flock(file, kind)
+    except OSError:
+        return False
+    return True
+
+
+def sweep(folder: Path, *, below: bool) -> None:
+    """Remove what writers that were killed left in a folder (`unfinished`), and with `below` in those inside it."""
+    for root, folders, names in os.walk(folder):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                (Path(root) / name).unlink(missing_ok=True)
+        if not below:
+            folders.clear()

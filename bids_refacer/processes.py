@@ -5,14 +5,30 @@ What a failure means is not judged here: each room says it in a sentence of its 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bids_refacer import supervisor
+from bids_refacer.supervisor import signal_at_death_of_parent
+
+# what `python -P -m MODULE` does, for a Python without -P; its first entry is the current folder
+_RUN_MODULE = (
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+_LOOK_S = 1.0  # how often a worker looks for its parent
+_guarding: int | None = None
+"""The process whose forks end with it; see `workers_end_with_us`."""
 _KEPT_BYTES = 8000  # of what a program with a progress bar writes: the end, where the error stands
 
 
@@ -30,9 +46,21 @@ class Finished:
 
 
 def package_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a child that runs a module of this package, which need not be installed: a checkout is enough."""
-    folders = (str(Path(__file__).parents[1]), environ.get("PYTHONPATH"))
-    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    """`environ` for a child that runs a module of this package, which need not be installed: a checkout is enough.
+
+    Of ``PYTHONPATH``, absolute folders are kept: an empty or relative one, as ``PYTHONPATH=:/opt`` has, would let the
+    child import what lies in the folder that it runs in.
+    """
+    given = environ.get("PYTHONPATH", "").split(os.pathsep)
+    folders = (str(Path(__file__).parents[1]), *filter(os.path.isabs, given))
+    return {**environ, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def python_module(module: str) -> list[str]:
+    """The command ``python -m module``, which imports nothing from the folder that it runs in."""
+    if sys.version_info >= (3, 11):
+        return [sys.executable, "-P", "-m", module]
+    return [sys.executable, "-c", _RUN_MODULE, module]
 
 
 def run(
@@ -58,25 +86,13 @@ def run(
     TimeLimitError
         When it took longer than `limit_s`. However this function ends, nothing that the program started goes on.
     """
-    # a session of its own: shell and MATLAB scripts start programs that would outlive them, and hold the pipes open
-    child = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, errors = child.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired as error:
-        raise TimeLimitError(f"{command[0]} ran longer than {limit_s:g} s and was stopped.") from error
-    finally:
-        _stop_session(child)
-    return Finished(code=child.returncode, output=output, errors=errors)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with _started(command, cwd=folder, env=environ, **streams) as child:
+        try:
+            output, errors = child.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeLimitError(f"{command[0]} ran longer than {limit_s:g} s and was stopped.") from error
+    return Finished(code=child.returncode, output=_text(output), errors=_text(errors))
 
 
 def run_with_progress(command: Sequence[str], *, folder: Path, environ: Mapping[str, str], show: bool) -> Finished:
@@ -103,21 +119,89 @@ def run_with_progress(command: Sequence[str], *, folder: Path, environ: Mapping[
     # programs draw bars on terminals alone: a pseudo-terminal keeps the bar, and lets us read what is written
     reading, writing = os.openpty() if terminal else os.pipe()
     try:
-        child = subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=writing)
-    except OSError:
+        with _started(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=writing) as child:
+            os.close(writing)
+            writing = -1
+            errors = _read_to_end(reading, show=terminal)
+            child.wait()
+    finally:
         os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    return Finished(code=child.returncode, output="", errors=errors)
+
+
+def _text(written: bytes) -> str:
+    """What a program wrote, with one kind of line ends; bytes that are no text stay readable."""
+    return written.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def workers_end_with_us() -> Iterator[None]:
+    """Processes that are forked inside, as Nipype's workers are, end when this one does, however it ends."""
+    global _guarding
+    before, _guarding = _guarding, os.getpid()
+    try:
+        yield
+    finally:
+        _guarding = before
+
+
+def end_with_parent(parent: int) -> None:
+    """Kill this process when its parent ends; for workers, which leave the keyboard's interruptions to their parent.
+
+    Parameters
+    ----------
+    parent : its process id; when it is another's already, this process ends at once
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal_at_death_of_parent(signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def kill_workers() -> None:
+    """Kill the workers of this process at once: what they are doing is lost."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def _watch(parent: int) -> None:
+    """Look for the parent where the kernel does not tell of its end, and when it ended before it was asked to tell."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _after_fork() -> None:
+    if _guarding is not None:
+        end_with_parent(_guarding)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def _started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that ends with this process, and with the block, as does everything that it started."""
+    read, write = os.pipe()
+    start = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(write)]
+    try:
+        # a session of its own: shell and MATLAB scripts start programs that would outlive them, and hold the pipes open
+        child = subprocess.Popen([*start, *command], pass_fds=(write,), start_new_session=True, **options)
+    except BaseException:
+        os.close(read)
         raise
     finally:
-        os.close(writing)
+        os.close(write)
     try:
-        errors = _read_to_end(reading, show=terminal)
-        child.wait()
+        with os.fdopen(read, "rb") as pipe:
+            failed = pipe.read()  # to its end, which is when the program has started
+        if failed:
+            raise OSError(int(failed), os.strerror(int(failed)), command[0])
+        yield child
     finally:
-        os.close(reading)
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-    return Finished(code=child.returncode, output="", errors=errors)
+        _stop_session(child)
 
 
 def _read_to_end(reading: int, *, show: bool) -> str:
@@ -136,7 +220,7 @@ def _read_to_end(reading: int, *, show: bool) -> str:
         end = (end + arrived)[-_KEPT_BYTES:]
 
 
-def _stop_session(child: subprocess.Popen[str]) -> None:
+def _stop_session(child: subprocess.Popen[bytes]) -> None:
     """Stop what is left of a program and of everything that it started."""
     try:
         os.killpg(child.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ of the app never checks an option again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from bids_refacer import settings_file
@@ -57,6 +58,7 @@ class RunSettings:
     mem_gb: float | None = None  # None: what the machine has
     deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
     apply_to_others: bool = False
+    keep_header_text: bool = False  # of the originals' NIfTI headers, which may name a person
     tools_file: Path | None = None  # TOML that defines more tools
     tool_timeout: float = 1800.0  # s
     face_left_limits: tuple[float, ...] = (5.0, 20.0)  # percent of a part of the face: more warns, more fails
@@ -259,7 +261,9 @@ def _check_choices(name: str, values: tuple[str, ...], choices: tuple[str, ...])
         raise SettingsError(f"{name} is empty: give at least one of {', '.join(choices)}.")
     for value in values:
         if value not in choices:
-            raise SettingsError(f"{name} has the value '{value}', which is not known: use {', '.join(choices)}.")
+            close = get_close_matches(value, choices, 1)
+            meant = f"did you mean {close[0]}? Else " if close else ""
+            raise SettingsError(f"{name} has the value '{value}', which is not known: {meant}use {', '.join(choices)}.")
 
 
 def _check_at_least(name: str, value: float | None, least: int) -> None:

@@ -101,7 +101,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = msgspec.toml.decode(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is not a TOML file ({error}): correct it, one 'key = value' a line.") from error
     return content
 

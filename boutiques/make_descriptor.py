@@ -32,7 +32,7 @@ _FIRST = ("participant_label", "session_label")
 def descriptor() -> dict[str, Any]:
     """The descriptor, for Boutiques 0.5 with the checks of ``bosh validate --bids``."""
     parser = build_parser()
-    actions = [action for action in parser._actions if action.dest not in _NO_RUN | _POSITIONAL]
+    actions = [action for action in parser._actions if _is_input(action)]
     actions.sort(key=lambda action: _FIRST.index(action.dest) if action.dest in _FIRST else len(_FIRST))
     inputs = [*_positional_inputs(parser), *map(_input, actions)]
     keys = [entry["value-key"] for entry in inputs[4:]]
@@ -74,6 +74,11 @@ def descriptor() -> dict[str, Any]:
         "tags": {"domain": ["neuroinformatics", "bids", "mri", "defacing"]},
         "custom": _for_cbrain(),
     }
+
+
+def _is_input(action: argparse.Action) -> bool:
+    """Whether an option is an input of its own; names that other apps have for it are not in the help."""
+    return action.dest not in _NO_RUN | _POSITIONAL and action.help != argparse.SUPPRESS
 
 
 def _positional_inputs(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:

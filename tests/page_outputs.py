@@ -18,11 +18,16 @@ from bids_refacer.files import write_json
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import score_images
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 Row = dict[str, Any]
 ALIGNMENT = Alignment(np.eye(4), np.eye(4))
+WARNED: Row = {
+    "Warnings": ["This head differs from those the attack was trained on."],
+    "OutsideTraining": ["misfit 9", "shape 9"],
+}
 PAGE_TOOLS = ("niimath", "pydeface")
 
 
@@ -46,7 +51,9 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     if samples > 1:
         volumes["refaced_mean", None] = np.mean([volumes["refaced", n + 1] for n in range(samples)], axis=0)
     volumes["average", None] = np.where(removed, np.roll(scan.values, 2, axis=1), scan.values)
-    scores = score_images(scan.values, volumes, scan.affine, ALIGNMENT)
+    scores = score_images(
+        scan.values, volumes, scan.affine, ALIGNMENT, Defacing(scan.values, volumes["defaced", None], removed)
+    )
     brain = read_scan(DATA / "average_brain_mask.nii.gz").values > 0
     write_volume(names.brain_mask(), brain, scan.affine, "uint8")
     write_json(sidecar_of(names.brain_mask()), {"SkullStripped": False, "Type": "Brain"})
@@ -109,7 +116,14 @@ def _write_record(names: OutputNames, tool: str, about: Row) -> None:
     key = {"AppVersion": "0.2.0", "Model": "stand-in", "Seed": 0, "WeightsSHA256": {"a.safetensors": "0" * 64}}
     empty: Row = {"Input": {}, "KeptRefaced": True, "Outputs": {}, "Rows": [], "RunTime": 61.5}
     deface = {"Version": "1.2.3", "Command": f"{tool} ANAT OUT", "Options": {"buffer": 10}}
-    record = {"Key": key, "Image": about["image"], "Tool": tool, **empty, "Deface": deface, "Reface": {"Options": {}}}
+    record = {
+        "Key": key,
+        "Image": about["image"],
+        "Tool": tool,
+        **empty,
+        "Deface": deface,
+        "Reface": {"Options": {}, **WARNED},
+    }
     path = names.record(tool)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))

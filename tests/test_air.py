@@ -12,7 +12,7 @@ from small_datasets import average_head
 
 from bids_refacer.defacers.tool import zero_region
 from bids_refacer.surfaces.skin import find_skin
-from bids_refacer.volumes.air import find_air
+from bids_refacer.volumes.content.air import find_air
 from bids_refacer.volumes.masks import constant_fill
 from bids_refacer.volumes.nifti import ImageError, Scan, read_scan, to_stored, write_scan
 

@@ -15,6 +15,7 @@ from bids_refacer.audit.plan import Plan, make_plan
 from bids_refacer.audit.results import Result, read_results
 from bids_refacer.audit.status import status_rows, summary
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.other_images import OtherImage
@@ -101,17 +102,17 @@ def test_tables(plan: Plan, results: list[Result], settings: RunSettings) -> Non
 def test_rows_do_not_outlive_their_image(plan: Plan, results: list[Result], settings: RunSettings) -> None:
     output = settings.output_dir
     tables = tables_of(results, status_rows(plan, results, [CRASH]), [], VerdictLimits.of(settings))
-    write_tables(tables, output)
+    write_tables(tables, output, Places())
     write_image_tables(results, output)
     paths = [dataset_table(output, table) for table in ("surfacedistance", "status")]
     first = [path.read_bytes() for path in paths]
-    write_tables(tables, output)
+    write_tables(tables, output, Places())
     assert first == [path.read_bytes() for path in paths]
     own = OutputNames.of(output, plan.jobs[0].image).surfacedistance("average")
     assert read_rows(own, DistanceRow) == rows_of(output, DistanceRow)
     OutputNames.of(output, plan.jobs[0].image).record("average").unlink()
     failed = read_results(plan)
-    write_tables(tables_of(failed, status_rows(plan, failed, []), [], VerdictLimits.of(settings)), output)
+    write_tables(tables_of(failed, status_rows(plan, failed, []), [], VerdictLimits.of(settings)), output, Places())
     assert rows_of(output, DistanceRow) == []
     assert {row.status for row in rows_of(output, StatusRow)} == {"skipped"}
     assert dataset_table(output, "participants").read_text() == "participant_id\nsub-01\n"

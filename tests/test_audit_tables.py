@@ -33,7 +33,7 @@ def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
     details = {
         "Version": "1",
         "QualityControl": dict.fromkeys(quality, 0.05),
-        "Verdict": {
+        "DefacingFigures": {
             "FaceLeft": {**dict.fromkeys(MEASURED, 100.0), "nose": 0.0, "eyes": 6.0, "mouth": 0.0, "chin": None},
             "BrainCut": {"ml": 0.0, "percent": 0.0, "hole_ml": 0.0},
             "Brain": {
@@ -57,7 +57,7 @@ def test_a_row_of_defacing_has_every_column(tmp_path: Path) -> None:
     strict = replace(settings, face_left_limits=(0.0, 5.0), brain_cut_limits=(0.0, 0.01))
     assert (made(details, strict).face_verdict, made(details, strict).brain_verdict) == ("fail", "fail")
     holes = replace(settings, brain_hole_limits=(0.0, 0.2))
-    details["Verdict"]["BrainCut"]["hole_ml"] = 0.1
+    details["DefacingFigures"]["BrainCut"]["hole_ml"] = 0.1
     assert made(details, holes).brain_verdict == "warn", "the share is small, the hole is not"
     write_rows(tmp_path / "t.tsv", DefacingRow, [row])
     assert made({"Version": "1"}, settings) == DefacingRow(**SUBJECT, version="1"), "a record of an older run has less"

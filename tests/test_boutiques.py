@@ -20,7 +20,11 @@ from bids_refacer.settings import RunSettings
 BOUTIQUES = Path(__file__).parent.parent / "boutiques"
 DESCRIPTOR: dict[str, Any] = json.loads((BOUTIQUES / "bids_refacer.json").read_text())
 INPUTS = {entry["id"]: entry for entry in DESCRIPTOR["inputs"]}
-OPTIONS = [action for action in build_parser()._actions if action.dest not in ("help", "version", "list_tools")]
+OPTIONS = [
+    action
+    for action in build_parser()._actions
+    if action.dest not in ("help", "version", "list_tools") and action.help != argparse.SUPPRESS
+]
 NAMES = [action.dest for action in OPTIONS]
 FIELDS = RunSettings.__dataclass_fields__
 

@@ -72,7 +72,7 @@ def every_file(names: OutputNames) -> list[Path]:
         ),
         (dataset_table(OUT, "status"), "status.tsv"),
         (default_work_dir(OUT), "identifiable/work"),
-        (log_dir(OUT, "abc"), "logs/abc"),
+        (log_dir(OUT, "abc"), "identifiable/logs/abc"),
     ],
 )
 def test_spelling(path: Path, expected: str) -> None:

@@ -145,15 +145,33 @@ def test_description_of_the_identifiable_dataset(output: Path) -> None:
 
 def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
     content = derivatives.shareable_description({"Name": "x"}, bids, tmp_path / "out")
-    assert content["SourceDatasets"] == [{"URL": bids.as_uri()}]
+    assert content["SourceDatasets"] == [{"URL": "../in"}] and content["DatasetLinks"] == {"raw": "../in"}
+    private = derivatives.identifiable_description({"Name": "x"}, bids, tmp_path / "out" / "identifiable")
+    assert private["SourceDatasets"] == [{"URL": bids.as_uri()}] and private["DatasetLinks"]["raw"] == "../../in"
     assert "which name no license" in content["License"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "link"),
+    [
+        ("data/study", "data/out", "../study"),
+        ("data/study", "data/study/derivatives/audit", "../.."),
+        ("home/jane/study", "mnt/out", "../raw"),
+        ("home/jane/study", "home/john/out", "../raw"),
+        ("study", "mnt/deep/out", "../raw"),
+    ],
+)
+def test_no_folder_but_the_dataset_itself_is_named(source: str, output: str, link: str, tmp_path: Path) -> None:
+    content = derivatives.shareable_description({}, tmp_path / source, tmp_path / output)
+    assert content["DatasetLinks"] == {"raw": link} and content["SourceDatasets"] == [{"URL": link}]
+    assert content["Name"] == "Audit of defacing: a dataset without a name"
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "container"),
     [
         ("BIDS_REFACER_DOCKER_TAG", "org/app:1", {"Type": "docker", "Tag": "org/app:1"}),
-        ("BIDS_REFACER_DOCKER_TAG", "host:5000/app", {"Type": "docker", "Tag": f"host:5000/app:{__version__}"}),
+        ("BIDS_REFACER_DOCKER_TAG", "host:5000/app", {"Type": "docker", "Tag": f"app:{__version__}"}),
         ("APPTAINER_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("SINGULARITY_CONTAINER", "/images/app.sif", {"Type": "apptainer", "Tag": "app.sif"}),
         ("UNRELATED", "x", None),

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.rows.audit import subject_columns
+from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.tables import (
     GROUP_TABLES,
     TABLES,
@@ -48,7 +50,7 @@ def test_every_column_is_described(table: str, tmp_path: Path) -> None:
 def test_columns_of_the_contract() -> None:
     assert list(data_dictionary("surfacedistance")) == DISTANCE_COLUMNS
     parts = list(data_dictionary("surfacedistance")["part"]["Levels"])
-    assert parts == ["face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
+    assert parts == ["removed", "face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
     types = set(data_dictionary("surfacedistance")["image_type"]["Levels"])
     assert types == {"defaced", "refaced", "refaced_mean", "refaced_best", "refaced_sample_mean", "average"}
     assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped"}
@@ -103,7 +105,7 @@ def test_table_without_rows(tmp_path: Path) -> None:
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\tb\n1\t2\n3\n")
-    with pytest.raises(ValueError, match="t.tsv has 1 cells in line 3 but 2 columns: delete the file and run again"):
+    with pytest.raises(ValueError, match="t.tsv has 1 cell in line 3 but 2 columns: delete the file and run again"):
         read_table(tmp_path / "t.tsv")
 
 
@@ -124,3 +126,44 @@ def test_same_text_is_not_written_again(tmp_path: Path) -> None:
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     write_text(path, "e")
     assert path.read_text() == "e"
+
+
+def test_names_that_break_lines_or_control_a_terminal_leave_a_table_whole(tmp_path: Path) -> None:
+    """Folders may be called anything; what is refused by such a name stands in the table all the same."""
+    path = tmp_path / "status.tsv"
+    names = ("sub-a\nb", "sub-c\td", "sub-e\x1b[2Jf", "sub-g\u2028h", "sub-i\rj")
+    rows = [{"participant_id": name, "status": "failed", "message": f"{name}: no"} for name in names]
+    write_table(path, "status", rows)
+    found = read_rows(path, StatusRow)
+    said = ["sub-a b", "sub-c d", r"sub-e\x1b[2Jf", "sub-g h", "sub-i j"]
+    assert [row.participant_id for row in found] == said
+    assert [row.message for row in found] == [f"{name}: no" for name in said]
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        *(("participant_id", text) for text in ("sub-../../x", "sub-/x", "../x", "x", "/x")),
+        *(("session_id", text) for text in ("ses-../x", "x")),
+        *(("image", text) for text in ("../x", "/x", "a/../../x", "a//x", "")),
+        *(("tool", text) for text in ("../x", "/", "-x")),
+    ],
+)
+def test_a_table_that_names_what_cannot_be_is_refused(column: str, text: str, tmp_path: Path) -> None:
+    """Pages and files are named after its cells."""
+    cells = {"participant_id": "sub-01", "session_id": "ses-a", "image": "sub-01/a.nii", "tool": "t", column: text}
+    path = tmp_path / "status.tsv"
+    path.write_text("\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n")
+    with pytest.raises(DatasetError, match=rf"status.tsv, line 2: has '.*' in column '{column}', which must be"):
+        read_rows(path, StatusRow)
+
+
+def test_a_column_of_percent_means_one_thing() -> None:
+    """``face_left_percent`` was the whole face region in one table and the worst part in another."""
+    meanings: dict[str, set[str]] = {}
+    for table in (*TABLES, *GROUP_TABLES):
+        for name, about in data_dictionary(table).items():
+            if name.endswith("_left_percent"):
+                meanings.setdefault(name, set()).add(str(about["LongName"]))
+    assert all(len(names) == 1 for names in meanings.values()), meanings
+    assert meanings["worst_part_left_percent"] == {"Left of the worst part"}

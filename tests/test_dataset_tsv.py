@@ -10,9 +10,9 @@ import pytest
 
 from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.dataset.rows.tsv import TableError, TextTable, read_tsv
-from bids_refacer.group.cohorts import read_subgroups
+from bids_refacer.group.cohorts import read_subgroups, subgroup_notes
 from bids_refacer.group.phenotype_tables import read_phenotypes
-from bids_refacer.training.data.selection import read_rows
+from bids_refacer.training.data.selection import read_rows, table_notes
 
 PACKAGE = Path(__file__).parent.parent / "bids_refacer"
 
@@ -58,10 +58,9 @@ def test_a_column_that_comes_twice_is_numbered(read: Callable[..., TextTable]) -
     assert read("a\tb\ta\ta\n1\t2\t3\t4\n").rows() == [{"a": "1", "b": "2", "a.1": "3", "a.2": "4"}]
 
 
-@pytest.mark.parametrize("rows", ["3\n", "3\t4\t5\n"])
-def test_a_row_that_does_not_fit_is_named_with_its_line(rows: str, read: Callable[..., TextTable]) -> None:
-    count = rows.count("\t") + 1
-    with pytest.raises(TableError, match=rf"t.tsv has {count} cells in line 4 but 2 columns: mend it\.$"):
+@pytest.mark.parametrize(("rows", "count"), [("3\n", "1 cell"), ("3\t4\t5\n", "3 cells")])
+def test_a_row_that_does_not_fit_is_named_with_its_line(rows: str, count: str, read: Callable[..., TextTable]) -> None:
+    with pytest.raises(TableError, match=rf"t.tsv has {count} in line 4 but 2 columns: mend it\.$"):
         read("a\tb\n\n1\t2\n" + rows)
 
 
@@ -126,6 +125,106 @@ def test_all_who_read_participants_tsv_know_the_same_participants(tmp_path: Path
         **{"1": ("F", "30"), "2": ("M", "50")},
         **{"3": ("M", "")},
     }
+
+
+def people(root: Path, *labels: str) -> Path:
+    """A dataset of participants without images; its table."""
+    for label in labels:
+        (root / f"sub-{label}").mkdir(parents=True)
+    return root / "participants.tsv"
+
+
+def test_labels_that_lost_their_zeros_are_matched_and_said(tmp_path: Path) -> None:
+    """As a spreadsheet or a data frame writes them."""
+    path = people(tmp_path, "001", "002", "010", "A1")
+    path.write_text("participant_id\tsex\tage\n1\tF\t20\n2.0\tM\t30\n10\tF\t70\nA1\tM\t80\n")
+    assert read_subgroups(tmp_path)["sex"] == {"sub-001": "F", "sub-002": "M", "sub-010": "F", "sub-A1": "M"}
+    (note,) = subgroup_notes(tmp_path, ["sub-001", "sub-002", "sub-010", "sub-A1"])
+    assert note == (
+        "participants.tsv: labels without their leading zeros are matched: 1 is sub-001, 2.0 is sub-002, 10 is sub-010."
+    )
+    phenotypes = read_phenotypes(tmp_path, None, ("age",), ("sex",))
+    assert phenotypes is not None and phenotypes.unmatched == (note,)
+    assert phenotypes.targets["age"]["sub-001"] == 20
+    assert read_rows(tmp_path, ["001", "002", "010", "A1"])["002"]["sex"] == "M"
+    assert table_notes(tmp_path, ["001", "002", "010", "A1"]) == (note,)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "words"),
+    [
+        (("01", "001"), "1\n", "1 may be sub-001 or sub-01, which is not clear"),
+        (("001",), "1\n01\n", "1, 01 may be sub-001, which is not clear"),
+        (
+            ("001",),
+            "1\n001\n",
+            "1 may be sub-001, which is not clear, so that nobody is taken for it: write the labels",
+        ),
+    ],
+)
+def test_zeros_are_not_guessed(tmp_path: Path, labels: tuple[str, ...], rows: str, words: str) -> None:
+    path = people(tmp_path, *labels)
+    path.write_text(f"participant_id\n{rows}")
+    table = read_participants(path, sorted(labels))
+    assert words in table.notes[0]
+    assert [row["participant_id"] for row in table.rows()] == [f"sub-{label}" for label in rows.split()]
+
+
+def test_a_table_that_names_nobody_of_the_dataset_is_said(tmp_path: Path) -> None:
+    path = people(tmp_path, "a", "b")
+    path.write_text("participant_id\tage\nx\t20\ny\t30\n")
+    (note,) = subgroup_notes(tmp_path, ["sub-a", "sub-b"])
+    assert note == (
+        "participants.tsv names none of the participants of the dataset (it has x, y; the dataset has a, b), so that "
+        "nothing in it is used: correct its column participant_id."
+    )
+    path.write_text("participant_id\tage\na\t20\n")
+    assert subgroup_notes(tmp_path, ["sub-b"]) == [
+        "participants.tsv names none of the participants that have results: no subgroups."
+    ]
+    path.unlink()
+    assert subgroup_notes(tmp_path, ["sub-b"]) == []
+
+
+def test_subgroups_without_anyone_are_said(tmp_path: Path) -> None:
+    path = people(tmp_path, "a", "b")
+    path.write_text("participant_id\tage\tsex\tsite\tweight\na\told\tn/a\tx\t7\nc\t30\tM\ty\t8\n")
+    assert subgroup_notes(tmp_path, ["sub-a", "sub-b"]) == [
+        "participants.tsv does not name 1 of 2 participants, who are in no subgroup: sub-b",
+        "participants.tsv: the column age has no value, such as 'old', that makes subgroups.",
+        "participants.tsv: the column sex has no value that makes subgroups.",
+    ]
+
+
+def test_a_covariate_that_nobody_has_is_said(tmp_path: Path) -> None:
+    path = people(tmp_path, "a", "b")
+    path.write_text("participant_id\tage\tfat\na\t\t7\nb\tn/a\t8\nc\t40\t\n")
+    phenotypes = read_phenotypes(tmp_path, None, ("fat",), ("age",))
+    assert phenotypes is not None
+    assert phenotypes.unmatched == ("The covariate age (participants.tsv) has no value for anyone who has a target.",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "participant_id\tsite\n1\tK\u00f6ln\n".encode("latin-1"),
+            "it is text in Latin-1 or Windows-1252, not in UTF-8 (line 2): save it as UTF-8, for example with "
+            "`iconv -f ISO-8859-1 -t UTF-8 participants.tsv > new.tsv`.",
+        ),
+        (
+            "participant_id\tsite\n1\tK\u00f6ln\n".encode("utf-16"),
+            "it is text in UTF-16, not in UTF-8 (line 1): save it as UTF-8, for example with "
+            "`iconv -f UTF-16 -t UTF-8 participants.tsv > new.tsv`.",
+        ),
+        (b"participant_id\n\x00\x01\xff\n", "invalid start byte): give a tab-separated file."),
+    ],
+)
+def test_another_encoding_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    path = people(tmp_path, "1")
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=re.escape(words)):
+        read_participants(path)
 
 
 def test_no_other_reader_of_tables_is_left() -> None:

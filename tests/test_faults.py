@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_datasets import DATA, average_head
 
-from bids_refacer.volumes.faults import require_sound
+from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
 
 AFFINE = nib.load(DATA / "average_head.nii.gz").affine

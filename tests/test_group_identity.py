@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from group_runs import LABELS, make_bids, one, run, table
 
 from benchmarks.synthetic_outputs import random_face, write_output
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.group.faces import find_gallery, surface_of
+from bids_refacer.group.faces import find_gallery, load_faces, surface_of
 from bids_refacer.group.outputs import GroupError, read_outputs
 from bids_refacer.group.search import open_gallery, search_exchanged
 from bids_refacer.surfaces.face_map import FaceMap, write_face_map
@@ -55,7 +56,7 @@ def test_exchanged_labels_are_chance(output: Path) -> None:
 
 def test_exchanged_labels_are_chance_whatever_the_seed(output: Path, fillers: Path) -> None:
     """A 95 % interval may miss 0.5 once in twenty times."""
-    gallery = open_gallery(find_gallery(read_outputs([output]), [fillers], "T1w"))
+    gallery = open_gallery(*load_faces(find_gallery(read_outputs([output]), [fillers], "T1w"), print))
     missed = []
     for seed in range(20):
         auc = search_exchanged(gallery, seed).figures(seed).auc
@@ -144,8 +145,19 @@ def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
     path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(GroupError, match="niimathAverageFace_facemap.npz holds no readable face maps .* run the par"):
-        run(bids, output)
+    (said,) = [line for line in run(bids, output) if "facemap" in line]
+    assert re.search(r"niimathAverageFace_facemap.npz holds no readable face maps .* run the .* is left out\.$", said)
+    rows = table(output, "group_identification", image_type="average", gate="all")
+    assert [(row["n_participants"], row["n_missing"]) for row in rows] == [("2", "1")]
+
+
+def test_a_damaged_true_face_is_named_and_the_others_are_found(bids: Path, tmp_path: Path) -> None:
+    output = write_output(tmp_path / "out", LABELS[:4], ("niimath",), noise_mm=1.0)
+    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
+    path.write_bytes(b"PK" + bytes(1000))
+    assert any(path.name in line and "left out" in line for line in run(bids, output))
+    row = one(output, "group_identification", image_type="average", gate="all")
+    assert (row["n_gallery"], row["n_missing"]) == ("3", "1")
 
 
 def bumpy(rng: np.random.Generator) -> trimesh.Trimesh:

@@ -188,7 +188,7 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
     ("column", "covariates", "words"),
     [
         (lambda n: n if n < 9 else "n/a", (), "Only 8 participants have a value in the column 'fat', all covariates and"
-         " a T1w image with results (9 have a value): at least 10 are needed; run the participant level for more"),
+         " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more"),
         (7, (), "The column 'fat' is 7 for all 23 participants with a T1w image: nothing can be predicted; choose"),
         (lambda n: "low" if n == 3 else n, (), "p.tsv: 'low' of sub-04 in the column 'fat' is no number: correct it"),
         (lambda n: "inf" if n == 3 else n, (), "p.tsv: 'inf' of sub-04 in the column 'fat' is no number"),
@@ -224,7 +224,11 @@ def test_a_damaged_file_of_voxels_is_named(bids: Path, tmp_path: Path) -> None:
     write_voxel_files(folder, MUSCLE[:12], LABELS[:12], TOOL, ())
     (path,) = (folder / "identifiable" / "sub-03").rglob("*_facialvoxels.npz")
     path.write_bytes(b"")
-    assert f"{path.name} holds no readable facial voxels" in refusal(bids, folder, target=(TARGET,))
+    said = run(bids, folder, target=(TARGET,))
+    (line,) = [line for line in said if path.name in line]
+    assert "holds no readable facial voxels" in line and line.endswith("sub-03 is left out.")
+    (row,) = table(folder, "group_phenotype", roi="face", model="ridge", image_type="original")
+    assert row["n_participants"] == "11"
 
 
 def test_rows_and_codes_of_participants(tmp_path: Path) -> None:

@@ -171,3 +171,29 @@ def test_bands_of_age() -> None:
     assert [age_band(text) for text in ("3", "17.9", "18", "59", "60", "89+", "old", "")] == [
         "under 18", "under 18", "18-39", "40-59", "60 and over", "60 and over", None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["surfacedistance", "status", "defacing"])
+def test_participants_that_cannot_be_are_refused(bids: Path, output: Path, name: str) -> None:
+    change(output, name, "participant_id", "sub-../../x", participant_id="sub-02")
+    said = refusal(bids, output)
+    assert f"{name}.tsv, line " in said
+    assert "has 'sub-../../x' in column 'participant_id', which must be sub- and a label: run the part" in said
+
+
+def test_a_table_about_others_is_said_on_the_terminal_and_in_the_report(bids: Path, output: Path) -> None:
+    table = bids / "participants.tsv"
+    table.write_text(table.read_text().replace("sub-", "sub-x"))
+    sentence = "participants.tsv names none of the participants of the dataset (it has x01, x02, x03 and "
+    assert any(line.startswith(sentence) for line in run(bids, output))
+    assert sentence in (output / "group.md").read_text()
+
+
+def test_labels_without_zeros_make_the_same_subgroups(bids: Path, output: Path) -> None:
+    run(bids, output)
+    before = (output / "group_surfacedistance.tsv").read_bytes()
+    path = bids / "participants.tsv"
+    path.write_text(path.read_text().replace("sub-0", "").replace("sub-", ""))
+    said = run(bids, output)
+    assert (output / "group_surfacedistance.tsv").read_bytes() == before and b"\tsex\tF\t" in before
+    assert any("labels without their leading zeros are matched: 1 is sub-01, 2 is sub-02" in line for line in said)

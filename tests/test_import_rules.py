@@ -157,7 +157,8 @@ def test_the_table_is_understood() -> None:
     assert RULES["audit/graph"].may == {"audit/nodes", "settings", "dataset"}
     assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}
     assert RULES["settings_file"].stdlib_only and RULES["settings_file"].may == {"files"}
-    assert RULES["processes"].stdlib_only and not RULES["processes"].may
+    assert RULES["processes"].stdlib_only and RULES["processes"].may == {"supervisor"}
+    assert RULES["supervisor"].stdlib_only and not RULES["supervisor"].may
     assert RULES["cli"].may == set(RULES)
     for lower in RULES:
         assert lower == "cli" or "cli" not in RULES[lower].may

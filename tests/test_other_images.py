@@ -48,6 +48,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory, average_head_path: Path) -> P
     save(root, "sub-01_echo-1_T2w", scaled)
     save(root, "sub-01_echo-2_T2w", nib.Nifti1Image(np.asarray(t2w.dataobj, np.float32) / 2 + 3, t2w.affine))
     add_image(root, "sub-01_FLAIR", np.stack([average_head()[::4, ::4, ::4]] * 3, axis=-1))
+    save(root, "sub-01_T2w__dup-01", scaled)
     (root / "sub-01/anat/sub-01_PDw.nii.gz").symlink_to("../../.git/annex/objects/x/y/key")
     save(root, "sub-02_T2w", scaled)
     return root
@@ -113,11 +114,19 @@ def test_a_row_for_each_image_says_how(done: Done) -> None:
     assert "4-D series" in str(series["message"]) and "git annex get" in str(missing["message"])
 
 
+def test_what_goes_on_after_its_suffix_is_refused_and_publishes_nothing(done: Done) -> None:
+    found = row(done, "sub-01_T2w__dup-01")
+    assert (found["status"], found["stage"]) == ("failed", "input")
+    assert "goes on after the suffix T2w ('__dup-01')" in str(found["message"])
+    assert "rename it to a BIDS name such as sub-01_run-2_T2w.nii.gz, or move it out" in str(found["message"])
+    assert not [path for path in done.settings.output_dir.rglob("*") if "dup" in path.name]
+
+
 def test_the_table_of_defacing_has_them(done: Done) -> None:
     rows = {row["image"]: row for row in read_table(done.settings.output_dir / "defacing.tsv")}
     assert len(rows) == 4
     carried = rows["sub-01/anat/sub-01_echo-1_T2w.nii.gz"]
-    assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", None)
+    assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", "pass")
     assert float(carried["removed_head_ml"] or 0) > 100
 
 
@@ -181,7 +190,14 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
     brain = str(done.settings.output_dir / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
     head = CarryHead(in_file=t2w, matrix=str(tmp_path / "matrix.json"), reference=t1w, brain_mask=brain, version="1")
     found = head.run().outputs
-    ran = Deface(in_file=t2w, brain_mask=found.brain_mask, alignment=found.alignment, tool="average", version="1")
+    ran = Deface(
+        in_file=t2w,
+        brain_mask=found.brain_mask,
+        alignment=found.alignment,
+        tool="average",
+        version="1",
+        keep_header_text=False,
+    )
     replaced, affine = read_mask(ran.run().outputs.defacemask)
     assert read_scan(ran.run().outputs.defaced).values[replaced].max() > 0
     nose = nib.affines.apply_affine(np.linalg.inv(affine) @ TO_T2W, [0, 100, -60]).round().astype(int)
@@ -235,8 +251,9 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     for name in ("sub-01_T1w", "sub-01_run-2_T1w", "sub-01_T2w", "sub-01_FLAIR", "sub-01_defacemask", "sub-02_UNIT1"):
         add_image(root, name, np.zeros((5, 5, 5), np.uint8))
     (tmp_path / "filter.json").write_text('{"T1w": {"run": null}}')
-    settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,))
-    selection, others = choose(find_images(root, filter_file=tmp_path / "filter.json"), settings)
+    filters = tmp_path / "filter.json"
+    settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,), bids_filter_file=filters)
+    selection, others = choose(find_images(root, filter_file=filters), settings)
     assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
     record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
     record.parent.mkdir(parents=True)

@@ -57,6 +57,20 @@ def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
         ("--nprocs 30", "omp_nthreads", 8),
         ("--nprocs 3 --omp-nthreads 2", "omp_nthreads", 2),
         ("--mem-gb 1.5", "mem_gb", 1.5),
+        ("--mem 16G", "mem_gb", 16.0),
+        ("--mem 16gb", "mem_gb", 16.0),
+        ("--mem 16000M", "mem_gb", 16.0),
+        ("--mem 1500MB", "mem_gb", 1.5),
+        ("--mem 16000", "mem_gb", 16.0),
+        ("--mem 16", "mem_gb", 16.0),
+        ("--mem-mb 500", "mem_gb", 0.5),
+        ("--mem_mb 16000", "mem_gb", 16.0),
+        ("--n-cpus 3", "nprocs", 3),
+        ("--n_cpus 3", "nprocs", 3),
+        ("--nthreads 3", "nprocs", 3),
+        ("--n_procs 3", "nprocs", 3),
+        ("--random-seed 5", "seed", 5),
+        ("--notrack", "seed", 0),
         ("--deface-tools skullstrip average skullstrip", "deface_tools", ("skullstrip", "average")),
         ("--num-samples 4", "num_samples", 4),
         ("--sampler heun", "sampler", "heun"),
@@ -83,6 +97,7 @@ def test_each_option(parse, options: str, name: str, value: object) -> None:
 def test_options_with_files_and_folders(parse, tmp_path: Path) -> None:
     for name, text in (("filter.json", '{"T1w": {"run": 1}}'), ("plugin.json", '{"plugin": "Linear"}')):
         (tmp_path / name).write_text(text)
+    assert parse("--use-plugin", str(tmp_path / "plugin.json")).nipype_plugin_file == tmp_path / "plugin.json"
     settings = parse(
         *("--bids-filter-file", str(tmp_path / "filter.json"), "--nipype-plugin-file", str(tmp_path / "plugin.json")),
         *("--bids-database-dir", str(tmp_path / "db"), "-w", str(tmp_path / "w")),
@@ -106,13 +121,8 @@ def test_every_setting_has_an_option_and_a_group() -> None:
     for name in RunSettings.__dataclass_fields__:
         assert name in titles, f"the setting {name} cannot be given on the command line"
     optional = set(titles) - {"bids_dir", "output_dir", "analysis_level", "help", "version", "list_tools"}
-    assert {titles[name] for name in optional} == {
-        "which images",
-        "defacing and refacing",
-        "performance",
-        "running and output",
-        "group level",
-    }
+    levels = {titles[name].partition(":")[0] for name in optional}
+    assert levels == {"both levels", "participant level", "group level"}
 
 
 def test_config_file_speaks_where_the_command_line_is_silent(parse, tmp_path: Path) -> None:
@@ -127,6 +137,21 @@ def test_settings_of_an_earlier_run_are_a_config_file(parse, tmp_path: Path) -> 
     first = parse("--seed", "8", "--deface-tools", "average", "--no-keep-refaced", "-v")
     first.to_toml(tmp_path / "settings.toml")
     assert parse("--config-file", str(tmp_path / "settings.toml")) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--mem 16000", "--mem 16000 is taken as 16000 MB; with a unit (16G, 16000M) it is plain."),
+        ("--mem 16", "--mem 16 is taken as 16 GB; with a unit (16G, 16000M) it is plain."),
+        ("--mem 16G", ""),
+        ("--mem-mb 16000", ""),
+        ("--notrack", "--notrack is not needed: bids_refacer sends nothing anywhere."),
+    ],
+)
+def test_what_is_guessed_or_needless_is_said(parse, capsys, options: str, sentence: str) -> None:
+    parse(*options.split())
+    assert capsys.readouterr().err.strip() == sentence
 
 
 def test_version(capsys) -> None:

@@ -48,6 +48,13 @@ def refusal(parse, capsys):
     [
         ("--suffix bold", "invalid choice: 'bold'"),
         ("--deface-tools frontcut", "deface_tools has the value 'frontcut', which is not known: use quickshear, "),
+        ("--deface-tools quickshare", "which is not known: did you mean quickshear? Else use quickshear, "),
+        ("--suffix t1w", "(did you mean T1w?)"),
+        ("--deface-tool quickshear", "unrecognized arguments: --deface-tool (did you mean --deface-tools?)"),
+        ("--participant-lable 01", "unrecognized arguments: --participant-lable (did you mean --participant-label?)"),
+        ("--nproc=2", "unrecognized arguments: --nproc=2 (did you mean --nprocs?)"),
+        ("--frobnicate", "unrecognized arguments: --frobnicate"),
+        ("--mem lots", "argument --mem: 'lots' is no memory: write 16G or 16000M."),
         ("--tool-timeout 0", "tool_timeout is 0.0, but it must be more than 0"),
         ("--face-left-limits 20 5", "face_left_limits is 20.0 5.0: give two percentages"),
         ("--brain-cut-limits 1 101", "brain_cut_limits is 1.0 101.0: give two percentages"),
@@ -69,6 +76,27 @@ def refusal(parse, capsys):
 )
 def test_bad_values(refusal, options: str, words: str) -> None:
     assert words in refusal(*options.split())
+
+
+def test_an_error_shows_no_list_of_options(parse, capsys) -> None:
+    with pytest.raises(SystemExit):
+        parse("--steps", "0")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "usage: bids_refacer bids_dir output_dir {participant,group} [options]",
+        "see bids_refacer --help for all options",
+        "bids_refacer: error: steps is 0, but it must be at least 1: give a larger number.",
+    ]
+
+
+@pytest.mark.parametrize("command", ["", "train", "simulate"])
+def test_no_command_takes_abbreviations(command: str, tmp_path: Path, capsys) -> None:
+    from bids_refacer.__main__ import main
+
+    words = {"": [str(tmp_path), "out", "participant", "--see", "3"], "train": ["train", "in", "out", "--see", "3"]}
+    with pytest.raises(SystemExit) as ended:
+        main(words.get(command, ["simulate", str(tmp_path / "new"), "--see", "3"]))
+    assert ended.value.code == 2 and "--see (did you mean --seed?)" in capsys.readouterr().err
 
 
 def test_input_that_is_absent(tmp_path: Path, capsys) -> None:
@@ -162,6 +190,12 @@ def test_work_dir_below_a_file(refusal, tmp_path: Path) -> None:
 
 def test_database_inside_the_input(refusal, bids: Path) -> None:
     assert "The database folder" in refusal("--bids-database-dir", str(bids / "db"))
+
+
+def test_database_inside_the_shareable_output(refusal, parse, tmp_path: Path) -> None:
+    sentence = refusal("--bids-database-dir", str(tmp_path / "out" / "db"))
+    assert "is inside the shareable output, and the database names paths of this machine: use a folder else" in sentence
+    assert parse("--bids-database-dir", str(tmp_path / "out" / "identifiable" / "db")).bids_database_dir
 
 
 @pytest.mark.parametrize(

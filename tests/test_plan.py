@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +146,18 @@ def test_a_leader_is_registered_again_for_its_parts(others: Others, settings: Ru
     plan = plan_others(others, settings)
     assert [[tool.tool for tool in job.tools] for job in plan.jobs] == [[], ["quickshear"]]
     assert plan.stale == (OutputNames.of(settings.output_dir, second).other_record("quickshear"),)
+
+
+def test_a_stricter_limit_withdraws_what_shows_more(others: Others, settings: RunSettings) -> None:
+    """A looser one does nothing."""
+    finish(plan_others(others, settings), settings.output_dir)
+    path = OutputNames.of(settings.output_dir, others.images[0].image).other_record("quickshear")
+    content = json.loads(path.read_text())
+    content["Deface"]["Verdict"] = {"FaceLeft": {"nose": 1.0, "eyes": 12.0, "chin": None}}
+    path.write_text(json.dumps(content))
+    assert plan_others(others, replace(settings, face_left_limits=(5.0, 90.0))) == OtherPlan(jobs=(), stale=())
+    stricter = plan_others(others, replace(settings, face_left_limits=(5.0, 10.0)))
+    assert stricter.stale == (path,) and stricter.jobs[0].most_left == 10.0
 
 
 @pytest.mark.parametrize("change", ["another mask", "no mask"])

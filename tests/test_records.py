@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records_by_hand import image_of
 
 from bids_refacer.dataset.details import DefaceDetails
-from bids_refacer.dataset.records import DefacedRecord, Record, discard, read_defaced_record, read_record
+from bids_refacer.dataset.records import (
+    DefacedRecord,
+    Record,
+    discard,
+    is_current,
+    read_defaced_record,
+    read_record,
+)
+from bids_refacer.dataset.rows.checked import output_of
+from bids_refacer.files import write_json
 
 IMAGE = "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
 FIGURES = ("masd_mm", "to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm", "signed_mean_mm")
@@ -28,7 +38,7 @@ DEFACE = {
     "QualityControl": {"removed_ml": 900, "brain_removed_percent": 0.5},
     "Warnings": ["made for T1w."],
     "RunTime": 3.25,
-    "Verdict": {
+    "DefacingFigures": {
         "FaceLeft": {"nose": 2.5, "chin": None},
         "BrainCut": {"ml": 0.1, "percent": 0.2, "hole_ml": 0.05},
         "Brain": {"original": {"volume_ml": 1500.5, "contrast": 0.2}, "defaced": {"volume_ml": None, "dice": 0.9}},
@@ -70,10 +80,12 @@ def test_a_record_is_typed() -> None:
     assert (first.masd_mm, first.sample, second.masd_mm, second.sample) == (1.25, 1, None, None)
     assert record.calibration[0].covered_90 == 1.0 and record.reface.steps == (12, 20)
     assert (record.deface.quality.removed_ml, record.deface.quality.removed_head_ml) == (900, None)
-    assert record.deface.verdict.face_left == {"nose": 2.5, "chin": None}
-    assert record.deface.verdict.brain_cut.hole_ml == 0.05 and record.deface.verdict.defaced.dice == 0.9
+    assert record.deface.figures.face_left == {"nose": 2.5, "chin": None}
+    assert record.deface.figures.brain_cut.hole_ml == 0.05 and record.deface.figures.defaced.dice == 0.9
     assert (record.deface.warnings, record.reface.warnings) == (("made for T1w.",), ("noisy",))
-    assert DefaceDetails.from_json({}).verdict.brain_cut.percent is None
+    assert DefaceDetails.from_json({}).figures.brain_cut.percent is None
+    old = {"Verdict": DEFACE["DefacingFigures"]}  # as older outputs have it
+    assert DefaceDetails.from_json(old).figures == record.deface.figures
 
 
 def test_an_image_of_no_session_has_none() -> None:
@@ -103,7 +115,7 @@ def test_a_record_that_lacks_a_member_is_none(tmp_path: Path, name: str) -> None
         {"Rows": [{**ROW, "sample": True}]},
         {"Deface": {"Version": 1}},
         {"Deface": {"QualityControl": {"removed_ml": "9"}}},
-        {"Deface": {"Verdict": {"FaceLeft": {"nose": "all"}}}},
+        {"Deface": {"DefacingFigures": {"FaceLeft": {"nose": "all"}}}},
     ],
 )
 def test_a_record_with_a_wrong_type_is_none(tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -120,3 +132,54 @@ def test_outputs_of_a_record_that_cannot_be_used_are_removed_all_the_same(tmp_pa
     path.write_text(json.dumps({"Outputs": {"a.nii.gz": 4}, "Deface": "?"}))
     discard(path, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+OUTSIDE = (
+    "../victim",
+    "/victim",
+    "sub-01/../../victim",
+    "sub-01//../victim",
+    "link/victim",
+    "identifiable/link/victim",
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_record_that_names_files_elsewhere_counts_as_none(name: str, tmp_path: Path) -> None:
+    """Nothing is removed for it, neither there nor here."""
+    output, victim = tmp_path / "out", tmp_path / "victim"
+    (output / "identifiable").mkdir(parents=True)
+    for folder in (output, output / "identifiable"):
+        (folder / "link").symlink_to(tmp_path)
+    own, record = output / "a.nii.gz", output / ".bids_refacer" / "record.json"
+    own.write_bytes(b"1234")
+    victim.write_bytes(b"1234")
+    outputs = {"a.nii.gz": 4, name.replace("/victim", str(victim)) if name.startswith("/") else name: 4}
+    write_json(record, {**DEFACED, "Outputs": outputs})
+    image = image_of(tmp_path / "bids", "sub-01_T1w")
+    assert not is_current(read_defaced_record(record), DEFACED["Key"], image, output, keep_refaced=True)
+    discard(record, output)
+    assert (victim.exists(), own.exists(), record.exists()) == (True, True, False)
+
+
+def test_the_identifiable_dataset_may_lie_on_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "sub-01").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "identifiable").symlink_to(tmp_path / "disk")
+    assert output_of(tmp_path / "out", "identifiable/sub-01/a.nii.gz") is not None
+    assert output_of(tmp_path / "out", "identifiable/../a.nii.gz") is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"Image": "../sub-01_T1w.nii.gz"}, {"Image": "/sub-01_T1w.nii.gz"}, {"Tool": "../t"}]
+)
+def test_a_record_about_what_cannot_be_counts_as_none(change: dict[str, str], tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", {**AUDITED, **change})
+    assert read_record(tmp_path / "record.json") is None
+
+
+def test_a_record_that_is_nested_too_deeply_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"Key": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    assert read_record(tmp_path / "record.json") is None
+    discard(tmp_path / "record.json", tmp_path)
+    assert not (tmp_path / "record.json").exists()

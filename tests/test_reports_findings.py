@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bids_refacer.dataset.rows.audit import DistanceRow
-from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow, ToolsRow
+from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.reports import findings
 from bids_refacer.reports.page import markdown, number, shown
@@ -44,20 +44,41 @@ SUMMARY = SummaryRow(
 @pytest.mark.parametrize(
     ("changes", "words", "never"),
     [
-        ({}, "comes nearer to the true face than an average face, by 0.50 mm", "No difference"),
-        ({"difference_p_holm": 0.2}, "No difference from an average face was shown", "nearer"),
-        ({"difference_mm": 0.5}, "stays farther from the true face", "nearer"),
+        ({}, "The attack comes 0.50 mm nearer to the true face than an average face", "No difference"),
         (
-            {"n_pairs": 4, "difference_p_holm": 0.125},
-            "With 4 participants this test cannot reach p < 0.05",
+            {"difference_p_holm": 0.2, "difference_high_mm": 0.1},
+            "No difference from an average face was shown",
             "nearer",
+        ),
+        (
+            {"difference_mm": 0.5},
+            "The attack stays 0.50 mm farther from the true face than an average face",
+            "gives the",
+        ),
+        (
+            {"n_pairs": 4, "difference_p_holm": 0.125, "n_closer": 4},
+            "With 4 participants and 3 tools this test cannot reach p < 0.05 after Holm's correction, whatever the "
+            "difference: 7 participants are needed. The estimate: 0.50 mm nearer to the true face than an average face "
+            "(difference: 95 % CI \u22120.80 to \u22120.20 mm; nearer in 4 of 4 participants). The interval excludes "
+            "0: take the face as given away in part.",
+            "No difference",
+        ),
+        (
+            {"n_pairs": 4, "difference_p_holm": 0.5, "difference_high_mm": 0.2},
+            "7 participants are needed. The estimate: 0.50 mm nearer",
+            "excludes 0",
+        ),
+        (
+            {"n_pairs": 8, "difference_p_holm": 0.08},
+            "the test does not confirm it (p 0.080, Holm). The interval excludes 0",
+            "No difference",
         ),
         ({"difference_mm": None, "difference_p_holm": None}, "One participant: no test", "nearer"),
         ({"difference_mm": None, "difference_p_holm": None, "recovered_mm": None}, "Not measured", "nearer"),
     ],
 )
 def test_distance(changes: dict[str, Any], words: str, never: str) -> None:
-    line = findings.distance_line(replace(SUMMARY, **changes))
+    line = findings.distance_line(replace(SUMMARY, **changes), tests=3)
     assert words in line and never not in line
 
 
@@ -65,7 +86,7 @@ def test_distance(changes: dict[str, Any], words: str, never: str) -> None:
     ("changes", "words", "never"),
     [
         ({}, "50\u2009% of 10 people were found at rank 1 (chance 2.0\u2009%): more than by chance", "not shown"),
-        ({"rank1_p_holm": 0.3}, "more than chance was not shown", "more than by chance"),
+        ({"rank1_p_holm": 0.3}, "not shown. A rate up to 81\u2009% is not ruled out", "more than by chance"),
         ({"rank1": 0, "rank1_p_holm": 1}, "A rate up to 31\u2009% is not ruled out", "more than by chance"),
         ({"rank1": None}, "Not measured", "found at"),
     ],
@@ -116,33 +137,6 @@ def test_phenotypes(original: PhenotypeRow | None, defaced: PhenotypeRow | None,
     assert words in findings.phenotype_line(original, defaced)
 
 
-def other(tool: str, recovered: float, n_excluded: int = 0) -> SummaryRow:
-    return replace(SUMMARY, tool=tool, recovered_mm=recovered, n_excluded=n_excluded)
-
-
-def pair(first: str, second: str, p_value: float) -> ToolsRow:
-    about = {"suffix": "T1w", "test": "wilcoxon", "image_type": "refaced_mean", "part": "face", "gate": "passed"}
-    return ToolsRow(**about, tool=first, other_tool=second, p_holm=p_value)
-
-
-def test_the_choice() -> None:
-    rows = [SUMMARY, other("b", 4.0), other("c", 3.9, n_excluded=2), other("skullstrip", 9.0)]
-    tests = [pair("a", "b", 0.001), pair("b", "c", 0.4)]
-    best, bare, found, again = findings.choice_lines(rows, tests)
-    assert "farthest from the true one after b: 4.00 mm on average over 10 participants" in best
-    assert "Not shown to differ from it: c; between these, brain cut, phenotype signal and run time decide" in best
-    assert "The attack comes nearer, by more than chance explains (p < 0.05, Holm), after: a." in best
-    assert "skullstrip keeps the brain alone" in bare and "9.00 mm" in bare
-    assert found == (
-        "After every tool, people were found by the recovered face more often than by chance: none withstands."
-    )
-    assert again == "Images to do again: a 0 of 10, b 0 of 10, skullstrip 0 of 10, c 2 of 10."
-    assert "It is the only tool, so nothing can be said of which is better." in findings.choice_lines([SUMMARY], [])[0]
-    failed = replace(SUMMARY, tool="z", recovered_mm=None)
-    assert "The others (z) have no image that counts, so nothing" in findings.choice_lines([SUMMARY, failed], [])[0]
-    assert findings.choice_lines([replace(SUMMARY, recovered_mm=None)], [])[0].startswith("No tool has")
-
-
 def test_whom_to_do_again() -> None:
     used = GroupParticipantRow(participant_id="sub-1", suffix="T1w", state="used", face_verdict="pass")
     look = GroupParticipantRow(participant_id="sub-2", suffix="T1w", state="used", brain_verdict="warn")
@@ -151,6 +145,18 @@ def test_whom_to_do_again() -> None:
     assert findings.redo_line([used, look], []) == "Nobody, of 2 participants. Somebody should look at 1 more."
     line = findings.redo_line([used, look], [failed])
     assert line == "1 of 3 participants, with one tool or more: sub-3. Somebody should look at 1 more."
+
+
+def test_a_warning_is_said_once_for_each_head() -> None:
+    said = "This head differs."
+    rows = [
+        GroupParticipantRow(participant_id=f"sub-{number}", suffix="T1w", tool=tool, state="used", reason=reason)
+        for number, reason in ((1, said), (2, None), (3, said))
+        for tool in "ab"
+    ]
+    failed = GroupParticipantRow(participant_id="sub-4", suffix="T1w", tool="a", state="excluded", reason="face left")
+    assert findings.warned_lines([*rows, failed]) == ["2 of 4 participants (sub-1 and sub-3): This head differs."]
+    assert findings.warned_lines(rows[2:4]) == []
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,24 @@ def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
     assert len(renders) == 3 * (1 + len(TOOLS) * (5 + 3))
     sliders = (output / "identifiable" / "sub-01.html").read_text().count('<input type="range"')
     assert sliders == 3 * len(TOOLS)
-    assert "2 samples: the whole face lies" in page.text
+    assert re.search(
+        r"2 samples: they lie \d\.\d\d to \d\.\d\d mm from the true face where the skin was removed", page.text
+    )
+
+
+@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
+def test_a_warning_is_in_view_once_for_each_head(output: Path, page: str) -> None:
+    text = (output / page).read_text()
+    (place,) = [match.start() for match in re.finditer("<p class=.notice.* role=.note.>This head differs", text)]
+    assert place < text.index("<table"), "above the table of tools"
+    assert "[&#34;This" not in text and "Outside the range of training" in text and "misfit 9; shape 9" in text
+
+
+@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
+def test_a_face_that_was_removed_is_not_said_to_be_safe(output: Path, page: str) -> None:
+    text = (output / page).read_text()
+    assert text.count("Face removed: ") == text.count("Withstood this attack: ") == len(TOOLS)
+    assert ">pass<" not in text and ">ok<" not in text and 'class="tag pass"' not in text, "no green mark but withstood"
 
 
 def test_meshes_for_the_viewer(output: Path) -> None:
@@ -160,6 +177,9 @@ def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
     assert "No slices of the original:" in text and "No slices of the average face:" in text
     assert "The removed region is not outlined:" in text
     assert "RefacedMean_face.surf.gii" in text
+    shared = (copy / "sub-01.html").read_text()
+    assert "sub-01/anat/sub-01_mod-T1w_desc-pydeface_defacemask.nii.gz does not exist" in shared
+    assert str(copy) not in shared, "what may be shared says what is missing, and not where on this machine"
     (private / "sub-01_mod-T1w_desc-original_facemap.npz").unlink()
     assert make_participant_pages(copy, tmp_path, ["01"]) == []
     assert "No faces are shown:" in read_page(copy / "identifiable" / "sub-01.html").text

@@ -203,7 +203,7 @@ def test_pages(audit: Done) -> None:
 
 
 def test_log_and_citation(audit: Done) -> None:
-    (folder,) = (audit.settings.output_dir / "logs").iterdir()
+    (folder,) = (identifiable_dir(audit.settings.output_dir) / "logs").iterdir()
     assert RunSettings.from_toml(folder / "settings.toml") == audit.settings
     log = (folder / "run.log").read_text()
     assert "sub-01 ses-a run-1 T1w quickshear: defaced in" in log and "is truncated or damaged" in log
@@ -285,7 +285,7 @@ def test_recovered_faces_are_removed_on_request(audit: Done) -> None:
         assert (done.code, calls) == (0, 0)
         private = identifiable_dir(output)
         left = {path.name for path in private.iterdir()} - {"work"}
-        assert left == {".bidsignore", "README", "dataset_description.json"}
+        assert left == {".bidsignore", ".bids_refacer", "README", "dataset_description.json", "logs"}
         # other runs may be at work on the participants that this one was not asked for
         nodes = {path.name for path in (private / "work").glob("bids_refacer-*/*/*")}
         assert nodes and not any("01" in name for name in nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,19 +64,19 @@ def test_gpu_that_is_not_there(bids: Path, tmp_path: Path, monkeypatch: pytest.M
     said = Finished(code=0, output=answer, errors="")
     monkeypatch.setattr(machine_module.processes, "run", lambda *args, **kwargs: said)
     assert machine_module.ask("default", "try").gpus == 0
-    with pytest.raises(machine_module.MachineError, match="--gpu require: torch finds no CUDA GPU here"):
+    with pytest.raises(machine_module.RunError, match="--gpu require: torch finds no CUDA GPU here"):
         machine_module.ask("default", "require")
 
 
 def test_unknown_model(bids: Path, tmp_path: Path) -> None:
     """The real child: it imports torch, so this takes seconds."""
-    with pytest.raises(machine_module.MachineError, match="No attack model 'nonsense'"):
+    with pytest.raises(machine_module.RunError, match="No attack model 'nonsense'"):
         machine_module.ask("nonsense", "try")
 
 
 def test_preflight_errors_end_the_run(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def refuse(model: str, gpu: str) -> None:
-        raise machine_module.MachineError("No such model: give another.")
+        raise machine_module.RunError("No such model: give another.")
 
     monkeypatch.setattr(run_module, "ask", refuse)
     assert run(settings_for(bids, tmp_path / "out")) == 1
@@ -121,6 +122,12 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
     settings = settings_for(bids, tmp_path / "out", dry_run=True, deface_tools=("quickshear", "niimath"))
     done = run_with_stand_in(settings)
     assert done.code == 0 and not settings.output_dir.exists()
+    assert [line for line in done.out.splitlines() if "may show the face" not in line] == [
+        "sub-01: 1 image to do with quickshear and niimath",
+        "sub-02: 1 image to do with quickshear and niimath",
+        "4 image x tool to do, 0 finished. Nothing was written.",
+    ]
+    done = run_with_stand_in(replace(settings, verbose=1))
     for words in (
         "sub-01/anat/sub-01_T1w.nii.gz: would be defaced and refaced with quickshear, niimath",
         "sub-02/anat/sub-02_run-1_T1w.nii.gz: would be defaced",
@@ -129,6 +136,12 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
         "4 image x tool to do, 0 finished. Nothing was written.",
     ):
         assert words in done.out
+
+
+def test_a_dry_run_ends_as_the_run_would(bids: Path, tmp_path: Path) -> None:
+    (bids / "sub-03").mkdir()
+    done = run_with_stand_in(settings_for(bids, tmp_path / "out", dry_run=True))
+    assert done.code == 1 and "sub-03 has no T1w image" in done.out and "Nothing was written." in done.out
 
 
 def test_attack_takes_one_slot_of_the_gpu_queue(bids: Path, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def everything() -> RunSettings:
         clean_work_dir=True,
         verbose=2,
         apply_to_others=True,
+        keep_header_text=True,
         tools_file=Path(__file__).with_name("own_tools.toml"),
         tool_timeout=60.0,
         face_left_limits=(1.0, 2.5),

@@ -110,6 +110,7 @@ def deface_node(tmp_path: Path, **inputs: object) -> Deface:
         brain_mask=str(DATA / "average_brain_mask.nii.gz"),
         alignment=str(tmp_path / "alignment.json"),
         version="1",
+        keep_header_text=False,
         **inputs,
     )
 
@@ -131,7 +132,7 @@ def test_a_tool_that_hangs_is_stopped_with_all_it_started(tmp_path: Path, monkey
 def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bids_refacer.audit.nodes import deface as module
 
-    def full(*args: object) -> None:
+    def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "defaced.nii.gz")
 
     monkeypatch.chdir(tmp_path)

@@ -49,7 +49,7 @@ def test_kill_9_at_any_moment_and_a_resumed_run_gives_the_weights_of_an_unbroken
         return (broken / "loss.csv").read_text().count("\n") if (broken / "loss.csv").exists() else 0
 
     # after a few steps; while a checkpoint is being written
-    moments = [lambda: lines() > 8, lambda: lines() > 12 and any(broken.glob("checkpoint-*.tmp"))]
+    moments = [lambda: lines() > 8, lambda: lines() > 12 and any(broken.glob(".checkpoint-*"))]
     for moment in moments:
         assert train_in_child(broken, plan, moment) == -signal.SIGKILL, "the training ended before it could be killed"
     assert train_in_child(broken, plan) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_refacer.audit.nodes.verdict import refusal
-from bids_refacer.dataset.details import BrainCut, Verdict
+from bids_refacer.dataset.details import BrainCut, DefacingFigures
 from bids_refacer.defacers.tools.spm import removed_by_rule
 from bids_refacer.surfaces.verdicts import (
     JUDGED,
@@ -89,7 +89,7 @@ def test_a_tool_that_does_nothing_leaves_everything(head: Head) -> None:
     assert verdicts(head, nothing) == ("fail", "pass")
     left = face_left(head[0], head[0], nothing, head[1], STILL)
     assert min(left[part] for part in JUDGED) > 95
-    figures = Verdict(face_left=left, brain_cut=BrainCut(**brain_cut(head[2], nothing, head[1])))
+    figures = DefacingFigures(face_left=left, brain_cut=BrainCut(**brain_cut(head[2], nothing, head[1])))
     assert "a.nii: x left the face as it was" in str(refusal(figures, "a.nii", "x"))
 
 
@@ -97,24 +97,24 @@ def test_a_tool_that_takes_everything_cuts_the_brain(head: Head) -> None:
     everything = np.ones(head[0].shape, dtype=bool)
     assert verdicts(head, everything) == ("pass", "fail")
     cut = BrainCut(**brain_cut(head[2], everything, head[1]))
-    figures = Verdict(face_left=dict.fromkeys(MEASURED, 0.0), brain_cut=cut)
+    figures = DefacingFigures(face_left=dict.fromkeys(MEASURED, 0.0), brain_cut=cut)
     assert "a.nii: x removed 100 % of the brain" in str(refusal(figures, "a.nii", "x"))
 
 
 def test_a_good_image_is_not_refused(head: Head, cut: np.ndarray) -> None:
     left = face_left(head[0], np.where(cut, 0, head[0]), cut, head[1], STILL)
-    whole = Verdict(face_left=left, brain_cut=BrainCut(**brain_cut(head[2], cut, head[1])))
+    whole = DefacingFigures(face_left=left, brain_cut=BrainCut(**brain_cut(head[2], cut, head[1])))
     assert refusal(whole, "a.nii", "x") is None
 
 
 def test_an_image_is_refused_only_when_all_parts_are_intact() -> None:
     """A tool that removed one of them ran; what it left is a finding, and no failure."""
     intact = dict.fromkeys(JUDGED, 100.0)
-    assert refusal(Verdict(face_left=intact), "a.nii", "x") is not None
+    assert refusal(DefacingFigures(face_left=intact), "a.nii", "x") is not None
     for part in JUDGED:
-        assert refusal(Verdict(face_left={**intact, part: 10.0}), "a.nii", "x") is None
-        assert refusal(Verdict(face_left={**intact, part: None}), "a.nii", "x") is not None
-    assert refusal(Verdict(face_left=dict.fromkeys(JUDGED)), "a.nii", "x") is None
+        assert refusal(DefacingFigures(face_left={**intact, part: 10.0}), "a.nii", "x") is None
+        assert refusal(DefacingFigures(face_left={**intact, part: None}), "a.nii", "x") is not None
+    assert refusal(DefacingFigures(face_left=dict.fromkeys(JUDGED)), "a.nii", "x") is None
 
 
 def test_a_nose_that_floats_in_the_air_is_a_nose(head: Head, cut: np.ndarray) -> None:

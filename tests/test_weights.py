@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny_models import tiny_stage
 
+from bids_refacer.audit.machine import RunError, ask
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
 from bids_refacer.refacing.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
@@ -95,8 +99,6 @@ def test_file_of_another_kind_is_refused(folder: Path) -> None:
     path = folder / "coarse.safetensors"
     path.write_bytes(b"not safetensors")
     description = json.loads((folder / "model.json").read_text())
-    import hashlib
-
     description["sha256"]["coarse.safetensors"] = hashlib.sha256(b"not safetensors").hexdigest()
     (folder / "model.json").write_text(json.dumps(description))
     with pytest.raises(WeightsError, match="is not a safetensors file"):
@@ -121,3 +123,84 @@ def test_shipped_weights_are_whole_and_small() -> None:
         bare = load_model(name, CPU)
         assert (bare.name, bare.stages, bare.estimate) == (name, [], estimate) and model.estimate == "kriged"
         assert sorted(bare.sha256) == [f"prior_{block}.safetensors" for block in ("intensity", "skin", "tissue")]
+
+
+def change(folder: Path, stem: str, edit: Callable[[dict[str, torch.Tensor], dict[str, str]], None]) -> Path:
+    """Change a file of a model, and its checksum with it."""
+    path = folder / f"{stem}.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    edit(tensors, metadata)
+    save_file(tensors, path, metadata)
+    description = json.loads((folder / "model.json").read_text())
+    description["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(description))
+    return path
+
+
+def config_with(**changes: object) -> Callable[[dict[str, torch.Tensor], dict[str, str]], None]:
+    def edit(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+        content = json.loads(metadata["config"])
+        metadata["config"] = json.dumps({**content, "network": {**content["network"], **changes}})
+
+    return edit
+
+
+def a_value(name: str, value: float) -> Callable[[dict[str, torch.Tensor], dict[str, str]], None]:
+    def edit(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+        name_of_it = name or next(iter(tensors))
+        tensors[name_of_it] = tensors[name_of_it].clone()
+        tensors[name_of_it].view(-1)[0] = value
+
+    return edit
+
+
+EDITS = {
+    "a stage with NaN": ("fine", a_value("", np.nan), r"the tensor .* holds NaN or infinity"),
+    "a stage with infinity": ("coarse", a_value("", np.inf), r"holds NaN or infinity"),
+    "a stage without a tensor": ("fine", lambda t, m: t.pop(next(iter(t))), "its tensors do not fit the network"),
+    "a stage with one too many": ("fine", lambda t, m: t.update(more=torch.ones(1)), "do not fit the network"),
+    "a stage of another size": ("fine", config_with(channels=[16, 8]), "do not fit the network"),
+    "a huge stage": ("fine", config_with(channels=[10**6, 10**6]), "do not fit the network"),
+    "a stage of unknown options": ("fine", config_with(colour="red"), "TypeError: "),
+    "a stage without a configuration": ("fine", lambda t, m: m.pop("config"), "KeyError: 'config'"),
+    "a configuration that is no JSON": ("fine", lambda t, m: m.update(config="{"), "JSONDecodeError: "),
+    "a configuration nested too deeply": ("fine", lambda t, m: m.update(config="[" * 10**5), "RecursionError: "),
+    "a prior with NaN": ("prior_skin", a_value("mean", np.nan), "the tensor mean holds NaN"),
+    "a prior without modes": ("prior_skin", lambda t, m: t.pop("modes"), "KeyError: 'modes'"),
+    "a prior of other modes": ("prior_skin", lambda t, m: t.update(modes=t["modes"][:2].clone()), "do not fit each"),
+    "a prior of fewer modes": (
+        "prior_skin",
+        lambda t, m: t.update(modes=t["modes"][:2].clone(), mode_scale=t["mode_scale"][:2].clone()),
+        "it does not fit the other blocks",
+    ),
+    "a flat prior": ("prior_tissue", lambda t, m: t.update(mean=t["mean"][0].clone()), "do not fit each other"),
+    "a prior without noise": ("prior_tissue", lambda t, m: m.update(config='{"noise": NaN}'), "does not fit the other"),
+}
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_weights_with_the_right_checksum_that_are_wrong(case: str, folder: Path) -> None:
+    stem, edit, said = EDITS[case]
+    path = change(folder, stem, edit)
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_model(str(folder), CPU)
+    assert str(path) in str(caught.value) and "holds no part of an attack model that can be used" in str(caught.value)
+
+
+DESCRIPTIONS = ("", "{", "[]", "{}", "\x00", '{"name": 1, "stages": [], "sha256": {}}', "[" * 100_000, "null")
+
+
+@pytest.mark.parametrize("text", [*DESCRIPTIONS, '{"name": "a", "stages": ["../x"], "sha256": {}}'])
+def test_a_model_json_that_describes_no_model(text: str, folder: Path) -> None:
+    (folder / "model.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"model.json does not describe an attack model .*: .*reinstall"):
+        load_model(str(folder), CPU)
+
+
+def test_weights_are_checked_before_a_run(folder: Path, tmp_path: Path) -> None:
+    """By what --dry-run calls, too."""
+    path = change(folder, "fine", a_value("", np.nan))
+    with pytest.raises(RunError, match="holds NaN or infinity") as caught:
+        ask(str(folder), "none")
+    assert str(path) in str(caught.value)

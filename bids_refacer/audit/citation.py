@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.records import Record, all_records, any_other
 from bids_refacer.dataset.sidecars import software_versions
 from bids_refacer.defacers import DEFACERS
@@ -26,7 +27,7 @@ def write_citation(settings: RunSettings, card: str) -> None:
         )
     others = any_other(settings.output_dir)
     text = citation_text(tools_of(records), attack, software_versions(), others=others)
-    write_text(settings.output_dir / "CITATION.md", text)
+    write_text(settings.output_dir / "CITATION.md", Places().shareable(text))
 
 
 def tools_of(records: Sequence[Record]) -> list[ToolUse]:

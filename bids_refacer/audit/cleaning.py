@@ -3,14 +3,88 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bids_refacer.audit.graph.jobs import node_name
 from bids_refacer.audit.plan import Plan, tasks_of
-from bids_refacer.dataset.names import OutputNames, default_work_dir, identifiable_dir
+from bids_refacer.dataset.images import HeadImage
+from bids_refacer.dataset.names import OutputNames, default_work_dir, identifiable_dir, records_dir, running_dir
 from bids_refacer.dataset.records import discard
+from bids_refacer.environment import RUNNING, make_private, private_work_dir
+from bids_refacer.files import claimed, sweep
 from bids_refacer.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where a run works alone; `waited` is whether it had to wait, so that others may have done its work."""
+
+    waited: bool
+    work_dir: Path
+
+
+@contextmanager
+def sole_worker(images: Iterable[HeadImage], settings: RunSettings, say: Callable[[str], None]) -> Iterator[Workplace]:
+    """Work on some images alone: runs that want them too, into the same output or work folder, wait.
+
+    The work folder is made private, and emptied where that was asked for. What runs that were killed left half-written
+    is removed.
+    """
+    sessions = frozenset(_session(image) for image in images)
+    waited = []
+
+    def wait(session: str) -> None:
+        waited.append(session)
+        about = session or "images in the same work folder"
+        say(f"Another run is at work on {about}: this one waits until it ends.")
+
+    output, clean = settings.output_dir, settings.clean_work_dir
+    with ExitStack() as claims:
+        alone = claims.enter_context(claimed(running_dir(output), sessions, wait))
+        _sweep(output, sessions, alone=alone)
+        place = private_work_dir(settings.work_dir)
+        make_private(place / RUNNING)
+        alone = claims.enter_context(claimed(place / RUNNING, None if clean else sessions, wait))
+        work_dir = private_work_dir(settings.work_dir, clean=clean)
+        if work_dir != place:  # it was shared until it was emptied
+            make_private(work_dir / RUNNING)
+            alone = claims.enter_context(claimed(work_dir / RUNNING, sessions, wait))
+        if alone:
+            shutil.rmtree(work_dir / "tmp", ignore_errors=True)
+        yield Workplace(waited=bool(waited), work_dir=work_dir)
+
+
+@contextmanager
+def beside_workers(output_dir: Path) -> Iterator[None]:
+    """Write to the root of an output where runs may be at work: they do not take our half-written files for left ones.
+
+    Nobody waits. Where nobody else is at work, what was left there is removed.
+    """
+    if not records_dir(output_dir).is_dir():
+        yield
+        return
+    with claimed(running_dir(output_dir), frozenset(), lambda _: None) as alone:
+        _sweep(output_dir, (), alone=alone)
+        yield
+
+
+def _session(image: HeadImage) -> str:
+    """The folder of an image's session, or of a participant without any."""
+    return f"sub-{image.participant}" + (f"/ses-{image.session}" if image.session else "")
+
+
+def _sweep(output_dir: Path, sessions: Iterable[str], *, alone: bool) -> None:
+    """Remove half-written files of our sessions, and where nobody else is at work, all of them."""
+    for root in (output_dir, identifiable_dir(output_dir), records_dir(output_dir)):
+        for folder in root.glob("sub-*") if alone else [root / session for session in sessions]:
+            sweep(folder, below=True)
+        if alone:
+            sweep(root, below=False)
+    for folder in output_dir.glob(".matplotlib-*") if alone else ():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_stale(plan: Plan) -> None:
@@ -41,7 +115,8 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     work_dir = settings.work_dir
-    if work_dir == default_work_dir(plan.output_dir) and not any(work_dir.glob("bids_refacer-*/*/*")):
+    shared = len(list((work_dir / RUNNING).glob("*.json"))) > 1
+    if work_dir == default_work_dir(plan.output_dir) and not any(work_dir.glob("bids_refacer-*/*/*")) and not shared:
         shutil.rmtree(work_dir, ignore_errors=True)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_refacer.audit.graph.stages import stage_of
-from bids_refacer.problems import problem_names
+from bids_refacer.problems import NO_MEMORY, problem_names, remedy_for
 
 _EXCEPTION = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?:: (.*))?$")
 
-_FULL = re.compile(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]")
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,24 @@ def sentence(traceback: str, crash_file: Path) -> str:
     found = [(number, match) for number, line in enumerate(lines) if (match := _EXCEPTION.match(line))]
     if not found:
         return f"It stopped without saying why; see {crash_file}."
-    number, match = found[-1]
+    last, match = found[-1]
     message = [match[2] or ""]
-    for line in lines[number + 1 :]:
+    for line in lines[last + 1 :]:
         if not line.strip():
             break
         message.append(line.strip())
     text = " ".join(" ".join(message).split())
-    if match[1] == "OSError" and _FULL.match(text):
-        return f"There is no space left on the disk ({text}): free some, or give another folder with --work-dir."
+    if match[1] == "OSError" and (number := _ERRNO.match(text)):
+        if int(number[1]) in (errno.ENOSPC, errno.EDQUOT) and not _is_elsewhere(text, crash_file):
+            return f"There is no space left on the disk ({text}): free some, or give another folder with --work-dir."
+        if remedy := remedy_for(int(number[1])):
+            return f"{text}: {remedy}"
+    if match[1].endswith("MemoryError") or NO_MEMORY in text:
+        return f"There is no memory left ({text or match[1]}): {remedy_for(errno.ENOMEM)}"
     return text if match[1] in problem_names() and text else f"Unexpected {match[1]}: {text} (see {crash_file})."
+
+
+def _is_elsewhere(text: str, crash_file: Path) -> bool:
+    """Whether an error names a file that is not in the work folder (``crashes`` lies there)."""
+    named, work_dir = re.search(r": '([^']+)'", text), crash_file.parents[2:3]
+    return named is not None and not all(Path(named[1]).is_relative_to(folder) for folder in work_dir)

@@ -15,8 +15,8 @@ from bids_refacer.diffusion.device import NO_GPU
 from bids_refacer.problems import AuditProblem
 
 
-class MachineError(AuditProblem):
-    """The attack cannot run here: one sentence that says what is missing and what to do."""
+class RunError(AuditProblem):
+    """The run cannot start: one or more sentences that say what is missing and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +33,17 @@ def ask(model: str, gpu: str) -> Machine:
 
     Raises
     ------
-    MachineError
-        When there is no such model, or a GPU is required and there is none.
+    RunError
+        When there is no such model, it cannot be loaded, or a GPU is required and there is none.
     """
-    command = [sys.executable, "-m", "bids_refacer.audit.machine", model]
+    command = [*processes.python_module("bids_refacer.audit.machine"), model]
     done = processes.run(command, environ=processes.package_environment(os.environ))
     if done.code:
         lines = [line for line in done.errors.splitlines() if line.strip()]
-        raise MachineError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
+        raise RunError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
     machine = Machine(**json.loads(done.output.splitlines()[-1]))
     if gpu == "require" and not machine.gpus:
-        raise MachineError(NO_GPU)
+        raise RunError(NO_GPU)
     return machine
 
 
@@ -51,18 +51,18 @@ def main(argv: list[str]) -> int:
     """Print what `ask` wants to know; returns the exit code."""
     import torch
 
-    from bids_refacer.refacing.weights import BARE, WeightsError, model_folder
+    from bids_refacer.refacing.weights import BARE, WeightsError, load_model, model_folder, read_description
 
     try:
-        folder = model_folder(argv[0])
-        description = json.loads((folder / "model.json").read_text())
+        load_model(argv[0], torch.device("cpu"))  # a model that cannot be loaded is said before anything is defaced
+        description = read_description(model_folder(argv[0]))
     except WeightsError as error:
         print(error, file=sys.stderr)
         return 1
-    weights = description["sha256"]
+    weights = description.sha256
     if argv[0] in BARE:
         weights = {name: digest for name, digest in weights.items() if name.startswith("prior")}
-    card = argv[0] if argv[0] in BARE else description["name"]
+    card = argv[0] if argv[0] in BARE else description.name
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     print(json.dumps({"gpus": gpus, "card": card, "weights": weights}))
     return 0

@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.crash_files import Crash
-from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name
-from bids_refacer.audit.plan import all_tools, tool_job
+from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, tool_node_name
+from bids_refacer.audit.plan import all_tools, header_key, set_apart, tool_job
 from bids_refacer.audit.status import done_row, failed_row, not_done_row, problem_row
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
 from bids_refacer.dataset.details import DefaceDetails, Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
-from bids_refacer.dataset.names import OutputNames, tool_label
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.other_images import OtherImage, find_others, one_of_parts, unseen
-from bids_refacer.dataset.records import fingerprint, is_current, read_defaced_record
+from bids_refacer.dataset.records import DefacedRecord, fingerprint, is_current, read_defaced_record
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow, subject_columns
 from bids_refacer.defacers import Defacer
 from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.settings import SUFFIXES, RunSettings
+from bids_refacer.surfaces.verdicts import worst_part
+from bids_refacer.wording import counted
 
 _MOST = 5  # names in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Others:
-    """The images that are not audited; without ``--apply-to-others`` they are all `passed_over`."""
+    """The images that are not audited; without ``--apply-to-others`` they are all `passed_over` or `misnamed`."""
 
     images: tuple[OtherImage, ...] = ()
     problems: tuple[ImageProblem, ...] = ()
     passed_over: tuple[HeadImage, ...] = ()
+    misnamed: tuple[ImageProblem, ...] = ()
 
 
 def choose(selection: Selection, settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited, and what else shows a face; where that is defaced too, one part of an acquisition is audited."""
+    """What is audited, and what else shows a face; where that is defaced too, one part of an acquisition is audited.
+
+    Images whose outputs would have one name are refused, all of them.
+    """
     chosen = {"participants": settings.participant_label, "sessions": settings.session_label}
     if not settings.apply_to_others:
-        return selection, Others(passed_over=tuple(unseen(settings.bids_dir, selection, **chosen)))
+        passed_over, misnamed = unseen(settings.bids_dir, selection, **chosen)
+        good, meeting = set_apart(selection.images, settings)
+        audited = Selection(images=tuple(good), problems=_by_image(selection.problems, meeting))
+        return audited, Others(passed_over=tuple(passed_over), misnamed=tuple(misnamed))
     audited = one_of_parts(selection)
     images, problems = find_others(settings.bids_dir, audited, **chosen)
-    return audited, Others(images=tuple(images), problems=tuple(problems))
+    good, meeting = set_apart([*audited.images, *(other.image for other in images)], settings)
+    own, apart = {image.bids_path for image in audited.images}, set(good)
+    audited_meeting = [problem for problem in meeting if problem.bids_path in own]
+    kept = tuple(image for image in audited.images if image in apart)
+    audited = Selection(images=kept, problems=_by_image(selection.problems, audited_meeting))
+    if meeting:  # what was to follow a refused image follows another one, or none
+        images = find_others(settings.bids_dir, replace(audited, problems=(*audited.problems, *meeting)), **chosen)[0]
+    others = [problem for problem in meeting if problem.bids_path not in own]
+    return audited, Others(images=tuple(images), problems=_by_image(problems, others))
+
+
+def _by_image(*problems: Sequence[ImageProblem]) -> tuple[ImageProblem, ...]:
+    found = [problem for some in problems for problem in some]
+    return tuple(sorted(found, key=lambda problem: (problem.participant, problem.bids_path or "")))
 
 
 def describe_others(others: Others, settings: RunSettings) -> list[str]:
     """What would be done with the other images, for ``--dry-run``."""
     tools, lines = all_tools(settings), [problem.message for problem in others.problems]
+    lines += [problem.message for problem in others.misnamed]
     lines += [_passed_over(image, settings) for image in others.passed_over]
     for other in others.images:
         if other.reference is None:
@@ -58,6 +82,23 @@ def describe_others(others: Others, settings: RunSettings) -> list[str]:
         lines += [f"{path}: would be defaced with {', '.join(own)}"] if own else []
         lines += [f"{path}: would get the masks of {other.reference.bids_path} ({', '.join(masks)})"] if masks else []
     return lines
+
+
+def count_others(others: Others) -> list[str]:
+    """The same in short: a line for each participant, one for all that is passed over, and what cannot be done."""
+    lines = [problem.message for problem in others.problems]
+    lines += [_no_reference(other.image) for other in others.images if other.reference is None]
+    counts = Counter(other.image.participant for other in others.images if other.reference)
+    lines += [f"sub-{label}: {counted(number, 'other image')} to deface too" for label, number in counts.items()]
+    if others.passed_over:
+        images = counted(len(others.passed_over), "other image")
+        lines.append(f"{images} may show the face and would not be defaced (--apply-to-others does; -v lists them)")
+    return lines
+
+
+def cannot_be_done(others: Others) -> bool:
+    """Whether some other images will not be done, whatever happens."""
+    return bool(others.problems) or any(other.reference is None for other in others.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +134,10 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         mask, record = theirs.defacemask(name), names.other_record(name)
         if mask.is_file():  # the reference may have failed with this tool
             key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
+            key = {**key, "InRegister": other.in_register, **header_key(settings)}
             current = read_defaced_record(record)
-            if is_current(current, key, other.image, settings.output_dir, keep_refaced=True):
+            is_done = is_current(current, key, other.image, settings.output_dir, keep_refaced=True)
+            if current and is_done and not _shows_too_much(current, settings):
                 continue
             seen_as = other.image.suffix if is_native else reference.suffix
             job = tool_job(tools[name], definitions.get(name), key, other.image, settings, contrast=seen_as)
@@ -109,6 +152,8 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
         names=names,
         reference_names=theirs,
         tools=tuple(waiting),
+        shown_by=other.shown_by,
+        most_left=settings.face_left_limits[1],
         native=frozenset(native),
     )
     return job_of_image, stale
@@ -133,21 +178,26 @@ def other_rows(
 
 def passed_over_rows(others: Others, settings: RunSettings) -> list[StatusRow]:
     """Rows of the table of status about images that the run leaves as they are, unless an earlier run defaced them."""
-    rows = []
+    rows = [replace(problem_row(problem), status="skipped") for problem in others.misnamed]
     for image in others.passed_over:
         names = _names(image, settings)
-        if not any(read_defaced_record(names.other_record(tool)) for tool in settings.deface_tools):
+        records = [read_defaced_record(names.other_record(tool)) for tool in settings.deface_tools]
+        if not any(record and record.image == image.bids_path for record in records):
             rows.append(not_done_row(image, None, "input", _passed_over(image, settings)))
     return rows
 
 
-def about_passed_over(rows: Sequence[StatusRow]) -> list[str]:
-    """A line for the terminal: who publishes the defaced images should know of the others."""
-    if not rows:
-        return []
-    paths = ", ".join(str(row.image) for row in rows[:_MOST])
-    paths += f" and {len(rows) - _MOST} more" if rows[_MOST:] else ""
-    return [f"{len(rows)} other images may show the face and were not defaced (--apply-to-others does): {paths}"]
+def about_passed_over(rows: Sequence[StatusRow], misnamed: Sequence[ImageProblem] = ()) -> list[str]:
+    """Lines for the terminal: who publishes the defaced images should know of the others; `rows` are about both."""
+    unnamed = {problem.bids_path for problem in misnamed}
+    named = [row for row in rows if row.image not in unnamed]
+    lines = [f"Warning: {problem.message}" for problem in misnamed]
+    if named:
+        paths = ", ".join(str(row.image) for row in named[:_MOST])
+        paths += f" and {len(named) - _MOST} more" if named[_MOST:] else ""
+        left, images = "was" if len(named) == 1 else "were", counted(len(named), "other image")
+        lines.append(f"{images} may show the face and {left} not defaced (--apply-to-others does): {paths}")
+    return lines
 
 
 def _is_native(tool: Defacer, other: OtherImage) -> bool:
@@ -178,6 +228,12 @@ def _key(
     }
 
 
+def _shows_too_much(record: DefacedRecord, settings: RunSettings) -> bool:
+    """Whether more of the face is left than this run publishes; an earlier run may have had another limit."""
+    share = worst_part(record.deface.figures.face_left)[1]
+    return share is not None and share > settings.face_left_limits[1]
+
+
 def _with_zeroed_face(job: ToolJob) -> ToolJob:
     """The job with a warning where the tool made a face, which the mask cannot carry along."""
     if not job.replaces:
@@ -191,7 +247,7 @@ def _not_done(other: OtherImage, tool: str, crashes: Sequence[Crash], settings: 
     if other.reference is None:
         return not_done_row(other.image, tool, "input", _no_reference(other.image))
     own, leader = node_name(other.image), node_name(other.leader)
-    places = {(own, tool_label(tool)), (own, None), (leader, None)}
+    places = {(own, tool_node_name(tool)), (own, None), (leader, None)}
     for crash in crashes:
         if (crash.image, crash.tool) in places:
             return failed_row(other.image, tool, crash)
@@ -214,7 +270,10 @@ def _no_reference(image: HeadImage) -> str:
 
 def _passed_over(image: HeadImage, settings: RunSettings) -> str:
     itself = f", or have it audited itself with --suffix {image.suffix}" if image.suffix in SUFFIXES else ""
-    itself = ", or leave out the filter that it did not match" if image.suffix in settings.suffix else itself
+    if image.suffix in settings.suffix:
+        is_old = settings.bids_database_dir is not None
+        itself = ", or delete the pybids database, which does not know it" if is_old else ""
+        itself = ", or leave out the filter that it did not match" if settings.bids_filter_file else itself
     return (
         f"{image.bids_path} may show the face too and was not defaced: give --apply-to-others, which carries the mask "
         f"of an audited image of its session{itself}."

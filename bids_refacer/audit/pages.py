@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from bids_refacer.dataset.names import identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import StatusRow
 from bids_refacer.dataset.rows.table import rows_of
 from bids_refacer.environment import matplotlib_at_home
+from bids_refacer.processes import end_with_parent, kill_workers
 from bids_refacer.settings import RunSettings
 
 Say = Callable[[str], None]
@@ -25,14 +27,20 @@ def make_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[st
     list of str
         A sentence for each participant whose pages could not be made; the others' are there.
     """
-    with matplotlib_at_home(output_dir):
+    private = identifiable_dir(output_dir)  # matplotlib's list of fonts names paths of this machine
+    with matplotlib_at_home(private if private.is_dir() else output_dir):
         tasks = [(output_dir, bids_dir, label) for label in labels]
         if nprocs == 1 or len(tasks) < 2:
             outcomes = [_make_one(task) for task in tasks]
         else:  # spawned: a process that Nipype and torch have run threads in must not be forked
             context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(nprocs, len(tasks)), mp_context=context) as pool:
-                outcomes = list(pool.map(_make_one, tasks))
+            count, start = min(nprocs, len(tasks)), (end_with_parent, (os.getpid(),))
+            with ProcessPoolExecutor(count, mp_context=context, initializer=start[0], initargs=start[1]) as pool:
+                try:
+                    outcomes = list(pool.map(_make_one, tasks))
+                except KeyboardInterrupt:
+                    kill_workers()
+                    raise
     return [outcome for outcome in outcomes if outcome]
 
 

@@ -7,17 +7,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob
+from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, node_name
 from bids_refacer.audit.machine import Machine
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import Json
-from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
+from bids_refacer.dataset.image_key import without_extension
+from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, problem_of
+from bids_refacer.dataset.inputs.collisions import keep_apart, twins
 from bids_refacer.dataset.names import OutputNames
-from bids_refacer.dataset.records import AttackKey, fingerprint, is_current, read_record, record_key
+from bids_refacer.dataset.records import (
+    AttackKey,
+    fingerprint,
+    is_current,
+    read_defaced_record,
+    read_record,
+    record_key,
+)
 from bids_refacer.dataset.seeds import seed_for
+from bids_refacer.dataset.sidecars import HEADER_TEXT_KEPT
 from bids_refacer.defacers import DEFACERS, Defacer
 from bids_refacer.defacers.tools_file import read_definitions, read_tools
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted, listed
 
 _ENOUGH_GB = 3.0  # main process, worker and the command that refaces, of a 1 mm head
 
@@ -81,6 +93,43 @@ def memory_warning() -> list[str]:
     ]
 
 
+def set_apart(images: Sequence[HeadImage], settings: RunSettings) -> tuple[list[HeadImage], list[ImageProblem]]:
+    """Images whose outputs no other image has, in this run or in an earlier one, and the problems with the others."""
+    cases = twins(settings.bids_dir, {image.participant for image in images})
+    good, problems = [], []
+    for image in images:
+        case = cases.get((image.participant, None)) or cases.get((image.participant, image.session))
+        message = f"{image.path}: {case}" if case else _taken_before(image, settings)
+        if message is None:
+            good.append(image)
+        else:
+            problems.append(problem_of(image, message))
+    apart, meeting = keep_apart(good, lambda image: _claims(image, settings))
+    return apart, [*problems, *meeting]
+
+
+def _claims(image: HeadImage, settings: RunSettings) -> list[str]:
+    """Everything that is named after an image: its outputs, its nodes."""
+    names, root = OutputNames.of(settings.output_dir, image), settings.output_dir
+    paths = [path.relative_to(root).as_posix() for tool in settings.deface_tools for path in names.paths(tool)]
+    return [*paths, f"node {node_name(image)}"]
+
+
+def _taken_before(image: HeadImage, settings: RunSettings) -> str | None:
+    """A sentence where an earlier run wrote outputs of another image, which is still there, by the same names."""
+    names = OutputNames.of(settings.output_dir, image)
+    for path in (path for tool in settings.deface_tools for path in (names.record(tool), names.other_record(tool))):
+        record = read_defaced_record(path)
+        if record is None or without_extension(record.image) == without_extension(image.bids_path):
+            continue
+        if (settings.bids_dir / record.image).exists():
+            return (
+                f"{image.path}: {settings.output_dir} has the results of {record.image} by the names that this image's "
+                "would have: give another output folder, or rename one of the two images."
+            )
+    return None
+
+
 def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> Plan:
     """Compare what was asked for with what the records say; nothing is written."""
     tools = all_tools(settings)
@@ -124,17 +173,32 @@ def make_attack(settings: RunSettings, machine: Machine) -> Attack:
 
 
 def describe(plan: Plan, settings: RunSettings) -> list[str]:
-    """What a run would do, for ``--dry-run``: each image and tool, and the outputs that would be written."""
-    lines = [f"{image.bids_path} {tool}: finished by an earlier run" for image, tool in plan.finished]
-    for job in plan.jobs:
-        tools = ", ".join(tool.tool for tool in job.tools)
-        lines.append(f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing")
-        for path in _outputs(job, settings):
-            lines.append(f"  {path.relative_to(settings.output_dir).as_posix()}")
+    """What a run would do, for ``--dry-run``: a line for each participant, and with ``-v`` every output."""
+    labels = {job.image.participant for job in plan.jobs} | {image.participant for image, _ in plan.finished}
+    lines = [_participant_line(label, plan) for label in sorted(labels)]
+    if settings.verbose:
+        lines += [line for job in plan.jobs for line in _job_lines(job, settings)]
     lines += [problem.message for problem in plan.problems]
     count = sum(len(job.tools) for job in plan.jobs)
     lines.append(f"{count} image x tool to do, {len(plan.finished)} finished. Nothing was written.")
     return lines
+
+
+def _participant_line(label: str, plan: Plan) -> str:
+    """``sub-01: 2 images with quickshear and niimath; 1 image x tool finished by an earlier run``."""
+    jobs = [job for job in plan.jobs if job.image.participant == label]
+    finished = sum(image.participant == label for image, _ in plan.finished)
+    tools = list(dict.fromkeys(tool.tool for job in jobs for tool in job.tools))
+    said = [f"{counted(len(jobs), 'image')} to do with {listed(tools)}"] if jobs else []
+    said += [f"{finished} image x tool finished by an earlier run"] if finished else []
+    return f"sub-{label}: {'; '.join(said)}"
+
+
+def _job_lines(job: ImageJob, settings: RunSettings) -> list[str]:
+    tools = ", ".join(tool.tool for tool in job.tools)
+    paths = [path.relative_to(settings.output_dir).as_posix() for path in _outputs(job, settings)]
+    first = f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing"
+    return [first, *(f"  {path}" for path in paths)]
 
 
 def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
@@ -163,7 +227,18 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
         **record_key(tool=tool.name, tool_version=tool.version(), attack=attack, app_version=__version__),
         **({} if definition is None else {"ToolDefinition": dict(definition)}),
         **({"Attack": settings.attack} if tool.action == "replaces" else {}),
+        **header_key(settings),
     }
+
+
+def places_of(settings: RunSettings) -> Places:
+    """The folders of a run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
+
+
+def header_key(settings: RunSettings) -> Json:
+    """What a record's key says of the texts of headers; nothing where they are left out, as by default."""
+    return {"HeaderText": HEADER_TEXT_KEPT} if settings.keep_header_text else {}
 
 
 def sample_seeds(settings: RunSettings, image: HeadImage, tool: str) -> tuple[int, ...]:
@@ -196,4 +271,5 @@ def tool_job(
         warnings=tuple(tool.warnings(contrast)),
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
+        keep_header_text=settings.keep_header_text,
     )

@@ -33,7 +33,7 @@ def read_plugin_file(path: Path) -> dict[str, Any]:
         raise PluginFileError(
             f"The plugin file {path} cannot be read ({error.strerror}): check the path and its permissions."
         ) from error
-    except ValueError as error:  # both decoders' errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
         kind = "TOML" if path.suffix == ".toml" else "JSON (or TOML in a file that ends in .toml)"
         raise PluginFileError(f"The plugin file {path} is not {kind}: {error}; correct it.") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):

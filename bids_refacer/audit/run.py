@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from logging import Logger
 from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, withdraw
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
-from bids_refacer.audit.machine import Machine, ask
+from bids_refacer.audit.machine import Machine, RunError, ask
 from bids_refacer.audit.other_images import (
     Others,
     about_passed_over,
+    cannot_be_done,
     choose,
+    count_others,
     describe_others,
     other_rows,
     passed_over_rows,
@@ -33,15 +35,16 @@ from bids_refacer.audit.plan import (
     make_plan,
     memory_warning,
     missing_tools,
+    places_of,
     tool_warnings,
 )
 from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.audit.results import read_results
 from bids_refacer.audit.status import status_rows, summary
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
-from bids_refacer.dataset.descriptions.derivatives import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
 from bids_refacer.dataset.images import Selection, find_images
-from bids_refacer.dataset.names import LOCK, log_dir
+from bids_refacer.dataset.names import lock_file, log_dir
 from bids_refacer.dataset.validation import validate
 from bids_refacer.environment import (
     configure_nipype,
@@ -50,18 +53,14 @@ from bids_refacer.environment import (
     start_log,
 )
 from bids_refacer.files import one_writer
-from bids_refacer.problems import AuditProblem
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
 _NO_LOCKS = (
     "When several runs end there at once, run the same command again for all participants: it completes the tables."
 )
-
-
-class RunError(AuditProblem):
-    """The run cannot start: one or more sentences."""
 
 
 def run_participants(settings: RunSettings) -> int:
@@ -74,32 +73,46 @@ def run_participants(settings: RunSettings) -> int:
 
     Raises
     ------
-    RunError, DatasetError, MachineError
+    RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
-    selection, others = _choose_images(settings)
+    asked = _find_usable(settings)
+    moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
     if settings.dry_run:
-        print("\n".join([*describe_others(others, settings), *describe(plan, settings)]))
-        return 0
-    _make_folders(settings)
+        about_others = describe_others(others, settings) if settings.verbose else count_others(others)
+        print("\n".join([*about_others, *describe(plan, settings)]))
+        return 1 if plan.problems or cannot_be_done(others) else 0
     write_datasets(settings.output_dir, settings.bids_dir)
+    images = (*selection.images, *(other.image for other in others.images))
+    with sole_worker(images, settings, print) as found:
+        if found.waited:  # what is left to do is no longer what it was
+            selection, others = choose(asked, settings)
+            plan = make_plan(selection, settings, machine)
+        return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine, moved)
+
+
+def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine, moved: str | None) -> int:
+    """Do what is left to do and report; no other run is at work on these images. `moved` is to be said first."""
     say: Say = print
+    if moved:
+        say(moved)
     crashes: list[Crash] = []
     if _is_work_left(plan, others, settings):  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, others, settings, machine)
     return _report(plan, others, settings, machine, say, crashes)
 
 
-def _choose_images(settings: RunSettings) -> tuple[Selection, Others]:
-    """What is audited and what else shows a face, once tools and dataset are seen to be usable."""
+def _find_usable(settings: RunSettings) -> Selection:
+    """The images that were asked for, once tools and dataset are seen to be usable."""
     missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:
         raise RunError("\n".join(missing))
     if not settings.skip_bids_validation:
         _validate(settings.bids_dir)
-    return choose(_find(settings), settings)
+    return _find(settings)
 
 
 def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
@@ -119,16 +132,16 @@ def _report(
     rows = status_rows(plan, results, crashes) + about_others
     passed_over = passed_over_rows(others, settings)
     tables = tables_of(results, rows + passed_over, defacing, VerdictLimits.of(settings))
-    with one_writer(settings.output_dir / LOCK) as locked:
+    with one_writer(lock_file(settings.output_dir)) as locked:
         if not locked:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
         write_image_tables(results, settings.output_dir)
-        write_tables(tables, settings.output_dir)
+        write_tables(tables, settings.output_dir, places_of(settings))
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over), *summary(rows, plan, settings.output_dir)):
+    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
@@ -137,7 +150,8 @@ def _validate(bids_dir: Path) -> None:
     errors = validate(bids_dir, content=False)
     if errors:
         more = [f"... and {len(errors) - _MOST_ERRORS} more."] if len(errors) > _MOST_ERRORS else []
-        advice = f"{bids_dir} is not valid BIDS ({len(errors)} errors): correct it, or use --skip-bids-validation."
+        found = counted(len(errors), "error")
+        advice = f"{bids_dir} is not valid BIDS ({found}): correct it, or use --skip-bids-validation."
         raise RunError("\n".join([*errors[:_MOST_ERRORS], *more, advice]))
 
 
@@ -155,18 +169,9 @@ def _find(settings: RunSettings) -> Selection:
     return selection
 
 
-def _make_folders(settings: RunSettings) -> None:
-    """Make the output folder; empty the work folder where that was asked for."""
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    if settings.clean_work_dir and settings.work_dir.is_dir():
-        for entry in settings.work_dir.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
 def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -> tuple[Say, list[Crash]]:
     """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
     run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
-    make_private(settings.work_dir)
     prepare(settings.work_dir, settings.omp_nthreads)
     folder = log_dir(settings.output_dir, run_uuid)
     settings.to_toml(folder / "settings.toml")
@@ -177,6 +182,8 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
         log.info(line)
 
     crash_dir = settings.work_dir / "crashes" / run_uuid
+    for folder_of_crashes in (crash_dir.parent, crash_dir):  # Nipype would make them with the modes of the umask
+        make_private(folder_of_crashes)
     if plan.jobs:
         _say_what_is_done(plan, settings, machine, say)
         clear_stale(plan)
@@ -195,7 +202,7 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
 def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: Say) -> None:
     count = sum(len(job.tools) for job in plan.jobs)
     device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
-    say(f"bids_refacer {__version__}: {len(plan.jobs)} images, {count} image x tool to do, on {device}")
+    say(f"bids_refacer {__version__}: {counted(len(plan.jobs), 'image')}, {count} image x tool to do, on {device}")
     for warning in (*memory_warning(), *tool_warnings(plan)):
         say(f"Warning: {warning}")
 
@@ -205,7 +212,7 @@ def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Sa
     left = plan_others(others, settings)
     withdraw(left.stale, settings.output_dir)
     if left.jobs:
-        say(f"{len(left.jobs)} other images of the same sessions")
+        say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
         from bids_refacer.audit.graph.other_images import build_others
 
         workflow = build_others(jobs=left.jobs, work_dir=settings.work_dir / _NODES)

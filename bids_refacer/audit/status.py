@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_refacer.audit.crash_files import Crash
-from bids_refacer.audit.graph.jobs import node_name
+from bids_refacer.audit.graph.jobs import node_name, tool_node_name
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.names import identifiable_dir, tool_label
+from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
 
 _NO_REASON = (
@@ -62,7 +62,7 @@ def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash])
 
 
 def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
-    node, tools = node_name(result.image), (None, tool_label(result.tool))
+    node, tools = node_name(result.image), (None, tool_node_name(result.tool))
     for crash in crashes:
         if crash.image == node and crash.tool in tools:
             return failed_row(result.image, result.tool, crash)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bids_refacer.audit.results import Result
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.rows.audit import (
@@ -86,8 +87,8 @@ def tables_of(
 
 def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: VerdictLimits) -> DefacingRow:
     """A tool's figures on an image, and the two verdicts; figures that a record lacks are None."""
-    quality, verdict = details.quality, details.verdict
-    left, hole = verdict.face_left, verdict.brain_cut.hole_ml
+    quality, figures = details.quality, details.figures
+    left, hole = figures.face_left, figures.brain_cut.hole_ml
     part, share = worst_part(left)
     return DefacingRow(
         **subject,
@@ -101,23 +102,26 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
         brain_hole_ml=hole,
         worst_part=part,
         **{f"{name}_left_percent": left.get(name) for name in MEASURED},
-        brain_volume_original_ml=verdict.original.volume_ml,
-        brain_volume_defaced_ml=verdict.defaced.volume_ml,
-        brain_dice=verdict.defaced.dice,
-        tissue_contrast_original=verdict.original.contrast,
-        tissue_contrast_defaced=verdict.defaced.contrast,
+        brain_volume_original_ml=figures.original.volume_ml,
+        brain_volume_defaced_ml=figures.defaced.volume_ml,
+        brain_dice=figures.defaced.dice,
+        tissue_contrast_original=figures.original.contrast,
+        tissue_contrast_defaced=figures.defaced.contrast,
         run_time_s=details.run_time_s,
         notes="; ".join([*details.warnings, *details.quirks]) or None,
     )
 
 
-def write_tables(tables: Tables, output_dir: Path) -> None:
-    """Merge the rows of a run into the tables of the dataset, and list its participants."""
+def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
+    """Merge the rows of a run into the tables of the dataset, and list its participants.
+
+    `places` are the folders of the run, whose paths no message shows.
+    """
     about = {row.subject for row in tables.status}
-    _merge(output_dir, StatusRow, tables.status, about)
-    _merge(output_dir, DistanceRow, tables.distances, about)
-    _merge(output_dir, DefacingRow, tables.defacing, about)
-    _merge(output_dir, CalibrationRow, tables.calibration, about)
+    _merge(output_dir, StatusRow, tables.status, about, places)
+    _merge(output_dir, DistanceRow, tables.distances, about, places)
+    _merge(output_dir, DefacingRow, tables.defacing, about, places)
+    _merge(output_dir, CalibrationRow, tables.calibration, about, places)
     folders = [folder for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
     people = [ParticipantRow(participant_id=folder.name) for folder in folders]
     if people:
@@ -133,7 +137,10 @@ def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
             write_dictionary(sidecar_of(path), DistanceRow.table)
 
 
-def _merge(output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]]) -> None:
+def _merge(
+    output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
+) -> None:
     # rows of an image that was done before and failed now must not outlive its files
     old = [row for row in rows_of(output_dir, kind) if row.subject not in about]
-    write_rows(dataset_table(output_dir, kind.table), kind, merge_rows(old, new))
+    rows = [places.shareable_row(row) for row in merge_rows(old, new)]
+    write_rows(dataset_table(output_dir, kind.table), kind, rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
+from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
@@ -38,6 +39,10 @@ def check_input(settings: RunSettings) -> str | None:
             f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
             'or add the file with at least {"Name": "...", "BIDSVersion": "1.10.0"}.'
         )
+    try:
+        read_description(settings.bids_dir)  # pybids reads it too, and fails with a traceback
+    except DatasetError as error:
+        return str(error)
     return None
 
 
@@ -89,8 +94,14 @@ def check_work_place(settings: RunSettings) -> str | None:
 
 
 def check_database_place(settings: RunSettings) -> str | None:
-    """The pybids database is not in the input."""
-    folder = settings.bids_database_dir
+    """The pybids database, which names paths, is neither in the input nor in the shareable output."""
+    folder, output = settings.bids_database_dir, settings.output_dir.resolve()
+    place = folder.resolve() if folder else None
+    if place and place.is_relative_to(output) and not place.is_relative_to(identifiable_dir(output)):
+        return (
+            f"The database folder {folder} is inside the shareable output, and the database names paths of this "
+            f"machine: use a folder elsewhere, or one in {identifiable_dir(settings.output_dir)}."
+        )
     if folder and folder.resolve().is_relative_to(settings.bids_dir.resolve()):
         return f"The database folder {folder} is inside the input, which is never written to: use another."
     return None
@@ -190,6 +201,6 @@ def _is_foreign_dataset(folder: Path) -> bool:
         makers = [entry["Name"] for entry in description.get("GeneratedBy", [])]
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return True
     return "bids_refacer" not in makers

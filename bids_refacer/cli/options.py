@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from bids_refacer import __version__
+from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser, add_flag
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
     ATTACKS,
@@ -23,8 +24,9 @@ _DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of an audit. Options that are not typed are absent from its result, so that the file's values hold."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_refacer",
+        usage="%(prog)s bids_dir output_dir {participant,group} [options]",
         description="Audit of MRI defacing: deface each head with several tools, paint the face back with a "
         "diffusion model, and measure (mm) how close the recovered face comes to the true one.",
         epilog="Recovered faces are identifiable data: they go to output_dir/identifiable, which is not for sharing. "
@@ -39,37 +41,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bids_refacer {__version__}")
     parser.add_argument(
         "--list-tools",
-        action=_ListTools,
+        action=ListTools,
         nargs=0,
         help="print every defacing tool, whether it can run here, how to get it, and end; --tools-file has to come "
         "before it",
     )
-    _add_selection(parser.add_argument_group("which images"))
-    defacing_and_refacing = parser.add_argument_group("defacing and refacing")
-    _add_defacing(defacing_and_refacing)
-    _add_refacing(defacing_and_refacing)
-    _add_resources(parser.add_argument_group("performance"))
-    _add_running(parser.add_argument_group("running and output"))
-    group_level = parser.add_argument_group("group level")
-    _add_group_level(group_level)
-    _add_phenotypes(group_level)
+    _add_both(parser.add_argument_group("both levels"))
+    _add_selection(parser.add_argument_group("participant level: which images"))
+    _add_defacing(parser.add_argument_group("participant level: defacing"))
+    _add_refacing(parser.add_argument_group("participant level: refacing"))
+    _add_resources(parser.add_argument_group("participant level: performance"))
+    _add_running(parser.add_argument_group("participant level: running and output"))
+    _add_group_level(parser.add_argument_group("group level: which results"))
+    _add_phenotypes(parser.add_argument_group("group level: phenotypes"))
     return parser
 
 
-class _ListTools(argparse.Action):
-    """Print the list of tools and end the program, as ``--version`` does: no dataset has to be named."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object) -> None:
-        from bids_refacer.cli.tool_list import tool_list
-
-        try:
-            print(tool_list(getattr(namespace, "tools_file", None)))
-        except ValueError as error:
-            parser.error(str(error))
-        parser.exit()
-
-
-def _add_selection(group: argparse._ArgumentGroup) -> None:
+def _add_both(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--participant-label",
         "--participant_label",
@@ -77,6 +65,26 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="LABEL",
         help="participants, with or without 'sub-' (default: all)",
     )
+    group.add_argument(
+        "--seed",
+        "--random-seed",
+        type=int,
+        metavar="N",
+        help=f"of the run; each image derives its own from it {_default('seed')}",
+    )
+    add_flag(group, "--dry-run", "say what would be done, a line for each participant (-v: each file), and do nothing")
+    add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
+    group.add_argument(
+        "--config-file",
+        type=Path,
+        metavar="FILE",
+        help="TOML with the same settings, such as the settings.toml of an earlier run; the command line wins",
+    )
+    group.add_argument("-v", "--verbose", action="count", help="say more (-vv: everything)")
+    group.add_argument("--notrack", action=Needless, nargs=0, help=argparse.SUPPRESS)
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--session-label",
         "--session_label",
@@ -97,7 +105,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="folder that keeps the index of a large dataset for the next run",
     )
-    _add_flag(group, "--skip-bids-validation", "do not check the input with bids-validator-deno")
+    add_flag(group, "--skip-bids-validation", "do not check the input with bids-validator-deno")
 
 
 def _add_defacing(group: argparse._ArgumentGroup) -> None:
@@ -108,11 +116,17 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         help=f"tools to audit, of {', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see "
         "--list-tools",
     )
-    _add_flag(
+    add_flag(
         group,
         "--apply-to-others",
         "also deface all other images of the sessions (T2w, FLAIR, echoes, ...), with the audited image's mask, "
         "carried by a rigid registration; they are not attacked",
+    )
+    add_flag(
+        group,
+        "--keep-header-text",
+        "keep texts and extensions of the originals' NIfTI headers (descrip, DICOM, ...), which may name a person; "
+        "they are left out of every image by default",
     )
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
@@ -154,18 +168,28 @@ def _add_refacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
     group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")
-    group.add_argument(
-        "--seed", type=int, metavar="N", help=f"of the run; each image derives its own from it {_default('seed')}"
-    )
-    _add_flag(
+    add_flag(
         group, "--keep-refaced", "keep recovered faces in output_dir/identifiable (default), or remove them once scored"
     )
 
 
 def _add_resources(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--nprocs", type=int, metavar="N", help="processes at a time (default: all usable cores)")
+    group.add_argument(
+        "--nprocs",
+        *("--n-procs", "--n_procs", "--nthreads", "--n-cpus", "--n_cpus"),
+        type=int,
+        metavar="N",
+        help="processes at a time (default: all usable cores)",
+    )
     group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads in each process (default: nprocs, <= 8)")
-    group.add_argument("--mem-gb", type=float, metavar="GB", help="memory to use (default: what there is)")
+    group.add_argument(
+        "--mem-gb",
+        "--mem_gb",
+        type=float,
+        metavar="GB",
+        help="memory to use (default: what there is); also --mem with a unit (16G, 16000M), and --mem-mb",
+    )
+    group.add_argument("--mem", "--mem-mb", "--mem_mb", action=Memory, dest="mem_gb", help=argparse.SUPPRESS)
     group.add_argument(
         "--gpu",
         choices=GPU_POLICIES,
@@ -173,6 +197,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--nipype-plugin-file",
+        "--use-plugin",
         type=Path,
         metavar="FILE",
         help='JSON or TOML, such as {"plugin": "SLURM", "plugin_args": {"sbatch_args": "-p long"}}',
@@ -187,18 +212,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="folder for intermediate images, which show faces (default: output_dir/identifiable/work)",
     )
-    _add_flag(group, "--clean-work-dir", "empty the work folder before the run")
-    _add_flag(group, "--dry-run", "print what would be done, and do nothing")
-    _add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
-    _add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
-    _add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
-    group.add_argument(
-        "--config-file",
-        type=Path,
-        metavar="FILE",
-        help="TOML with the same settings, such as the settings.toml of an earlier run; the command line wins",
-    )
-    group.add_argument("-v", "--verbose", action="count", help="say more (-vv: everything)")
+    add_flag(group, "--clean-work-dir", "empty the work folder before the run")
+    add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
+    add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
 
 
 def _add_group_level(group: argparse._ArgumentGroup) -> None:
@@ -238,7 +254,7 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help=f"compare the N nearest faces again by the distance between surfaces; 0: never {_default('rerank')}",
     )
-    _add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
+    add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
 
 
 def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
@@ -275,11 +291,6 @@ def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
         help="permuted phenotypes for each p value of the network; 19 are the fewest for p = 0.05, and its time goes "
         f"with N + 1 {_default('cnn_permutations')}",
     )
-
-
-def _add_flag(group: argparse._ArgumentGroup, option: str, text: str) -> None:
-    # each flag has a twin that begins with "--no-", by which the command line undoes the configuration file's flag
-    group.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
 
 
 def _default(name: str) -> str:

@@ -50,6 +50,17 @@ def _one_spelling(name: str, value: Any) -> Any:
         return items if name.endswith("_limits") else tuple(dict.fromkeys(items))
     if isinstance(value, Path):
         return value.expanduser().absolute()
+    if name == "model" and isinstance(value, str):
+        return _absolute_model(value)
     if isinstance(value, str):
         return value.removeprefix({"participant_label": "sub-", "session_label": "ses-"}.get(name, ""))
     return value
+
+
+def _absolute_model(value: str) -> str:
+    """The name of a model that comes with the package, or the absolute path of a model folder."""
+    shipped = [folder.name for folder in (Path(__file__).parents[1] / "data" / "weights").iterdir()]
+    folder = Path(value).expanduser()
+    if value in (*shipped, "linear", "kriged") or not (folder / "model.json").is_file():
+        return value
+    return str(folder.absolute())

@@ -7,6 +7,7 @@ mean.nii.gz, average.nii.gz, unknown.nii.gz and attack.json. It is given the def
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -14,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_refacer.cli.arguments import Parser
+from bids_refacer.problems import NO_MEMORY, remedy_for
 from bids_refacer.settings import ATTACKS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -34,6 +37,13 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         text = str(error)
         print(text if str(options.defaced) in text else f"{options.defaced}: {text}", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError, RuntimeError) as error:
+        no_memory = isinstance(error, MemoryError) or NO_MEMORY in str(error)
+        remedy = remedy_for(errno.ENOMEM if no_memory else getattr(error, "errno", None))
+        if remedy is None:
+            raise
+        print(f"{options.defaced}: {str(error) or 'there is no memory left'}: {remedy}", file=sys.stderr)
         return 1
     return 0
 
@@ -94,16 +104,17 @@ def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any])
     from bids_refacer.volumes.nifti import write_scan, write_volume
 
     out_dir.mkdir(parents=True, exist_ok=True)
+    # the defaced image has texts in its header only where that was asked for
     for number, stored in enumerate(refaced.samples, 1):
-        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored)
-    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean)
-    write_scan(out_dir / "average.nii.gz", scan, refaced.average)
+        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored, keep_texts=True)
+    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean, keep_texts=True)
+    write_scan(out_dir / "average.nii.gz", scan, refaced.average, keep_texts=True)
     write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
     (out_dir / "attack.json").write_text(json.dumps(details, indent=1))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bids_refacer.cli.reface", description=__doc__)
+    parser = Parser(prog="python -m bids_refacer.cli.reface", description=__doc__)
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")

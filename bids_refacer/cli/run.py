@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
+from bids_refacer.audit.cleaning import beside_workers
 from bids_refacer.audit.run import run_participants
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
-from bids_refacer.environment import leave_closed_home, stop_log
-from bids_refacer.problems import AuditProblem
+from bids_refacer.environment import Terminated, away_from_current_folder, leave_closed_home, stop_log, terminable
+from bids_refacer.problems import AuditProblem, remedy_for
+from bids_refacer.processes import kill_workers, workers_end_with_us
 from bids_refacer.settings import RunSettings
 
 
@@ -19,34 +23,39 @@ def run(settings: RunSettings) -> int:
     Returns
     -------
     int
-        0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted.
+        0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted, 143
+        when terminated.
     """
     leave_closed_home()
     try:
-        return _level(settings)
+        with terminable(), away_from_current_folder(), workers_end_with_us():
+            return _level(settings)
     except AuditProblem as error:
         print(error, file=sys.stderr)
     except OSError as error:
         where = error.filename or settings.output_dir
-        print(
-            f"{where}: {error.strerror or error}; check the disk and its permissions, then run again.", file=sys.stderr
-        )
-    except KeyboardInterrupt:
+        remedy = remedy_for(error.errno) or "check the disk and its permissions, then run again."
+        print(f"{where}: {error.strerror or error}; {remedy}", file=sys.stderr)
+    except MemoryError:
+        print(f"There is no memory left; {remedy_for(errno.ENOMEM)}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        kill_workers()
         print("Interrupted. Run the same command again to go on: what is finished is not done again.", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, Terminated) else 130
     finally:
         stop_log()
     return 1
 
 
 def _level(settings: RunSettings) -> int:
-    if settings.reports_only:
-        return rebuild_pages(settings)
-    if settings.analysis_level == "group":
+    if settings.analysis_level != "group" and not settings.reports_only:
+        return run_participants(settings)
+    with nullcontext() if settings.dry_run else beside_workers(settings.output_dir):
+        if settings.reports_only:
+            return rebuild_pages(settings)
         from bids_refacer.group.run import run_group  # pandas and libigl are not needed before
 
         return run_group(settings)
-    return run_participants(settings)
 
 
 def rebuild_pages(settings: RunSettings, say: Callable[[str], None] = print) -> int:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bids_refacer.cli.arguments import Parser
 from bids_refacer.files import new_folder_problem
 from bids_refacer.settings import SimulateSettings
 from bids_refacer.settings_file import SettingsError
@@ -43,8 +44,9 @@ def parse_args(argv: Sequence[str] | None = None) -> SimulateSettings:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_refacer simulate",
+        usage="%(prog)s OUT [options]",
         description="Write a BIDS dataset of synthetic heads with known faces and known phenotypes. No head is a "
         "person's; the same seed makes the same heads.",
         epilog="To audit a dataset in a folder called 'simulate', write ./simulate.",

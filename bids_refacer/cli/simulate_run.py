@@ -24,6 +24,7 @@ from bids_refacer.simulation.participants import Participant, draw_participant
 from bids_refacer.simulation.people import Person
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.wording import counted
 
 
 def run(settings: SimulateSettings) -> int:
@@ -46,7 +47,9 @@ def run(settings: SimulateSettings) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    print(f"{settings.participants} synthetic heads are in {out}; what is true of them is in its sourcedata/truth.")
+    print(
+        f"{counted(settings.participants, 'synthetic head')} in {out}; what is true of each is in its sourcedata/truth."
+    )
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from bids_refacer.cli.arguments import Parser
 from bids_refacer.settings import ANALYSIS_LEVELS, EXPORTS, PRECISIONS, TrainSettings
 from bids_refacer.settings_file import SettingsError, read_settings_file
 
@@ -68,8 +69,9 @@ def _place_problem(settings: TrainSettings) -> str | None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; an option that is not typed leaves no trace, so that the configuration file can speak."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_refacer train",
+        usage="%(prog)s BIDS_DIR OUT [options]",
         description="Train an attack model on the T1w images of a BIDS dataset whose faces are there. Killed at any "
         "moment and called again, it goes on where it was.",
         epilog="OUT holds the heads of the cache, which show faces: it is not for sharing, but for OUT/model. "

@@ -12,6 +12,9 @@ from typing import TypeVar
 Json = Mapping[str, object]
 """A JSON object, as `json.loads` gives it."""
 
+FIGURES = "DefacingFigures"
+"""Member with what a defaced image is judged by, but no verdict. Older outputs call it ``Verdict``."""
+
 T = TypeVar("T")
 
 
@@ -45,7 +48,7 @@ class BrainMeasures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class DefacingFigures:
     """Figures that a defaced image is judged by; `face_left` is percent of the skin, for each part of the face."""
 
     face_left: Mapping[str, float | None] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class Verdict:
     defaced: BrainMeasures = BrainMeasures()
 
     @classmethod
-    def from_json(cls, content: Json) -> Verdict:
+    def from_json(cls, content: Json) -> DefacingFigures:
         """Read what the node of the verdict wrote. Raises TypeError for a value of a wrong type."""
         brain = member(content, "Brain", dict, {})
         left = member(content, "FaceLeft", dict, {})
@@ -83,7 +86,7 @@ class DefaceDetails:
     quirks: tuple[str, ...] = ()
     run_time_s: float | None = None
     quality: QualityControl = QualityControl()
-    verdict: Verdict = Verdict()
+    figures: DefacingFigures = DefacingFigures()
     content: Json = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -99,17 +102,21 @@ class DefaceDetails:
             quirks=texts(content, "Quirks"),
             run_time_s=optional_number(content, "RunTime"),
             quality=_figures(QualityControl, content, "QualityControl"),
-            verdict=Verdict.from_json(member(content, "Verdict", dict, {})),
+            figures=DefacingFigures.from_json(member(content, FIGURES, dict, member(content, "Verdict", dict, {}))),
             content=content,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefaceDetails:
-    """What the attack reported; `steps` has the steps of each of its stages, and is empty for one without sampling."""
+    """What the attack reported; `steps` has the steps of each of its stages, and is empty for one without sampling.
+
+    `outside_training` says in what the head differs from those that the attack was trained on.
+    """
 
     steps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    outside_training: tuple[str, ...] = ()
     run_time_s: float | None = None
     content: Json = field(default_factory=dict, repr=False)
 
@@ -120,6 +127,7 @@ class RefaceDetails:
         return cls(
             steps=tuple(int(count) for count in (steps if isinstance(steps, list) else [steps])),
             warnings=texts(content, "Warnings"),
+            outside_training=texts(content, "OutsideTraining"),
             run_time_s=optional_number(content, "RunTime"),
             content=content,
         )

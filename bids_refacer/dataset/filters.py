@@ -32,7 +32,7 @@ def read_filter_file(path: Path, suffixes: tuple[str, ...]) -> dict[str, Filters
         raise DatasetError(
             f"The filter file {path} cannot be read ({error.strerror}): check the path and its permissions."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"The filter file {path} is not JSON ({error}): correct it.") from error
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise DatasetError(

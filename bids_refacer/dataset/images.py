@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import Filters, pybids_arguments, read_filter_file
 from bids_refacer.dataset.image_key import EXTENSIONS, ImageKey, without_extension
+from bids_refacer.dataset.inputs.naming import FOREIGN, anatomical_files, folder_label, name_problem, suffix_in
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
-
-# images of other datasets that live inside this one are not its images
-_FOREIGN = ("derivatives", "sourcedata")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +84,53 @@ def find_images(
     if filter_file:
         filters = read_filter_file(filter_file, suffixes)
     layout = _layout(bids_dir, database_dir)
+    root = Path(layout.root)
     asked = set(participants or participant_labels(bids_dir))
     paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
-    found = [head_image(path, Path(layout.root)) for path in paths]
-    images = [image for image in found if image and image.participant in asked]
-    images = [image for image in images if not sessions or image.session in sessions]
-    images.sort(key=lambda image: image.bids_path)
-    good, problems = usable(images)
-    problems += _without_images(bids_dir, asked - {image.participant for image in images}, sessions, suffixes, filters)
+    paths |= {path for path in _misnamed(root, asked) if filters.get(suffix_in(path.name)) == {}}
+    images, problems = sort_out((path for path in paths if folder_label(path, root, "sub") in asked), root, sessions)
+    found = {image.participant for image in images} | {problem.participant for problem in problems}
+    good, unusable = usable(images)
+    problems += unusable + _without_images(bids_dir, asked - found, sessions, suffixes, filters)
     problems.sort(key=lambda problem: (problem.participant, problem.bids_path or ""))
     return Selection(images=tuple(good), problems=tuple(problems))
+
+
+def sort_out(
+    paths: Iterable[Path], root: Path, sessions: tuple[str, ...] = ()
+) -> tuple[list[HeadImage], list[ImageProblem]]:
+    """Images of some sessions (labels; all when empty), sorted, and the problems with names and places of the others.
+
+    Files of datasets inside this one are left out.
+    """
+    images: list[HeadImage] = []
+    problems: list[ImageProblem] = []
+    for path in sorted(paths):
+        message, image = name_problem(path, root), head_image(path, root)
+        session = folder_label(path, root, "ses")
+        if sessions and session not in sessions:
+            continue
+        if image and message is None:
+            images.append(image)
+        elif not _is_foreign(path.relative_to(root)):
+            problems.append(_misplaced(path, root, str(message)))
+    images.sort(key=lambda image: image.bids_path)
+    return images, problems
+
+
+def _misplaced(path: Path, root: Path, message: str) -> ImageProblem:
+    """The problem with a name or a place; whose image it is, its folder says."""
+    return ImageProblem(
+        participant=folder_label(path, root, "sub") or "",
+        session=folder_label(path, root, "ses"),
+        bids_path=path.relative_to(root).as_posix(),
+        message=message,
+    )
+
+
+def _misnamed(root: Path, participants: set[str]) -> list[Path]:
+    """Images that pybids may not find, or not as what they are, for their names."""
+    return [path for path in anatomical_files(root, participants) if name_problem(path, root)]
 
 
 def participant_labels(bids_dir: Path) -> list[str]:
@@ -155,13 +190,17 @@ def _query(layout: BIDSLayout, suffix: str, filters: Filters, filter_file: Path 
 def head_image(path: Path, root: Path) -> HeadImage | None:
     """The image of a path below `root`; None for a file of a nested dataset and for a name without a participant."""
     relative = path.relative_to(root)
-    if any(part in _FOREIGN for part in relative.parts):
+    if _is_foreign(relative):
         return None
     try:
         key = ImageKey.of(path)
     except DatasetError:
         return None
     return HeadImage(**vars(key), path=path, bids_uri=f"bids:raw:{relative.as_posix()}")
+
+
+def _is_foreign(relative: Path) -> bool:
+    return any(part in FOREIGN for part in relative.parts)
 
 
 def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]]:
@@ -181,7 +220,7 @@ def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]
             taken[name] = image
             good.append(image)
         else:
-            problems.append(_problem(image, message))
+            problems.append(problem_of(image, message))
     return good, problems
 
 
@@ -199,7 +238,8 @@ def _missing_content(path: Path) -> str | None:
     return f"{path} is listed in the pybids database but is not on disk: delete the database so that it is made anew."
 
 
-def _problem(image: HeadImage, message: str) -> ImageProblem:
+def problem_of(image: HeadImage, message: str) -> ImageProblem:
+    """A problem with one image."""
     return ImageProblem(
         participant=image.participant, session=image.session, bids_path=image.bids_path, message=message
     )

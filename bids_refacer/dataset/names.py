@@ -21,7 +21,7 @@ from bids_refacer.dataset.image_key import ImageKey
 
 IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
-LOCK = f"{RECORDS}/lock"  # held while files of the whole dataset are written
+LOGS = "logs"
 SHAREABLE_BIDSIGNORE = (
     IDENTIFIABLE,
     "/defacing.tsv",
@@ -42,7 +42,7 @@ SHAREABLE_BIDSIGNORE = (
     "/sub-*.html",
 )
 IDENTIFIABLE_BIDSIGNORE = (
-    *("work", "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
+    *("work", LOGS, "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
     *("*_facemap.npz", "*_facemap.json"),
     *("*_facialvoxels.npz", "*_facialvoxels.json"),
     "/sub-*.html",
@@ -128,7 +128,7 @@ class OutputNames:
 
     def record(self, tool: str) -> Path:
         """The record of this image and tool, written when they are finished (see `records`)."""
-        return self.output_dir / RECORDS / self._folder() / self._other(tool_label(tool), "record", ".json")
+        return records_dir(self.output_dir) / self._folder() / self._other(tool_label(tool), "record", ".json")
 
     def verdict(self, tool: str) -> Path:
         """The verdict on the defaced image, written before its face is painted back, so that a failure leaves it."""
@@ -167,6 +167,18 @@ class OutputNames:
         label = surface_label(tool, image_type, sample)
         return self.identifiable_anat / self._other(label, "facialvoxels", ".npz")
 
+    def paths(self, tool: str) -> list[Path]:
+        """Every file with a name of its own that one tool may leave of this image, with the first of the samples."""
+        kinds = ((None, "original", None), (tool, "defaced", None), (tool, "refaced", 1), (tool, "refaced_mean", None))
+        surfaces = [*kinds, (tool, "average", None)]
+        named = (self.face_surface, self.distance_map, self.face_map, self.facial_voxels)
+        return [
+            *(self.brain_mask(), self.defaced(tool), self.defacemask(tool), self.surfacedistance(tool)),
+            *(self.record(tool), self.verdict(tool), self.other_record(tool)),
+            *(self.refaced(tool, 1), self.refaced_mean(tool), self.average_face(tool)),
+            *(path(*kind) for path in named for kind in surfaces),
+        ]
+
     def _folder(self) -> Path:
         folder = Path(f"sub-{self.entities['sub']}")
         if "ses" in self.entities:
@@ -202,6 +214,26 @@ def identifiable_dir(output_dir: Path) -> Path:
     return output_dir / IDENTIFIABLE
 
 
+def records_dir(output_dir: Path) -> Path:
+    """The folder of all records: identifiable, as they hold fingerprints of the originals.
+
+    The folder in the shareable dataset, where earlier versions had it, while nobody has moved it
+    (`descriptions.derivatives.move_private_files`).
+    """
+    place, former = identifiable_dir(output_dir) / RECORDS, output_dir / RECORDS
+    return former if former.is_dir() and not place.is_dir() else place
+
+
+def running_dir(output_dir: Path) -> Path:
+    """Where runs that are at work claim what they work on (`files.claimed`)."""
+    return records_dir(output_dir) / "running"
+
+
+def lock_file(output_dir: Path) -> Path:
+    """Held while files of the whole dataset are written."""
+    return records_dir(output_dir) / "lock"
+
+
 def default_work_dir(output_dir: Path) -> Path:
     """The default folder of intermediate images: inside the identifiable dataset, as they show faces."""
     return identifiable_dir(output_dir) / "work"
@@ -223,5 +255,5 @@ def participant_page(output_dir: Path, participant: str) -> Path:
 
 
 def log_dir(output_dir: Path, run_uuid: str) -> Path:
-    """The folder of one run's log (``run.log``) and settings (``settings.toml``)."""
-    return output_dir / "logs" / run_uuid
+    """The folder of one run's log (``run.log``) and settings (``settings.toml``); identifiable, as they name paths."""
+    return identifiable_dir(output_dir) / LOGS / run_uuid

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.names import IDENTIFIABLE, RECORDS
+from bids_refacer.dataset.names import IDENTIFIABLE, records_dir
 from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
+from bids_refacer.dataset.rows.checked import OutsideError, check_cells, is_inside, output_of
 from bids_refacer.dataset.rows.table import row_from
 
 T = TypeVar("T")
@@ -190,7 +191,7 @@ def read_details(path: Path) -> DefaceDetails | None:
 
 def all_records(output_dir: Path) -> Iterator[Record]:
     """Every readable record of an audited image in the output dataset, sorted by path."""
-    for path in sorted((output_dir / RECORDS).rglob("*.json")):
+    for path in sorted(records_dir(output_dir).glob("sub-*/**/*.json")):
         record = read_record(path)
         if record is not None:
             yield record
@@ -198,7 +199,7 @@ def all_records(output_dir: Path) -> Iterator[Record]:
 
 def any_other(output_dir: Path) -> bool:
     """Whether any image got the mask of another one of its session (see `OutputNames.other_record`)."""
-    return any((output_dir / RECORDS).rglob("*_other.json"))
+    return any(records_dir(output_dir).rglob("*_other.json"))
 
 
 def is_current(
@@ -211,19 +212,24 @@ def is_current(
     if record is None or record.key != key or (keep_refaced and not record.kept_refaced):
         return False
     for name, size in record.outputs.items():
-        path = output_dir / name
-        if not keep_refaced and Path(name).parts[0] == IDENTIFIABLE:
+        path = output_of(output_dir, name)
+        if path and not keep_refaced and Path(name).parts[0] == IDENTIFIABLE:
             continue
-        if not path.is_file() or path.stat().st_size != size:
+        if not path or not path.is_file() or path.stat().st_size != size:
             return False
     return _same_input(record.input, image.path)
 
 
 def discard(path: Path, output_dir: Path, *, keep: frozenset[str] = frozenset()) -> None:
-    """Remove a record and the outputs that it lists, but for those named in `keep` (relative to the output)."""
-    for name in _read(path, lambda content: tuple(member(content, "Outputs", dict))) or ():
-        if name not in keep:
-            (output_dir / name).unlink(missing_ok=True)
+    """Remove a record and the outputs that it lists, but for those named in `keep` (relative to the output).
+
+    Nothing is removed for a record that names a file outside of the output folder: it is not ours.
+    """
+    names = _read(path, lambda content: tuple(member(content, "Outputs", dict))) or ()
+    outputs = {name: output_of(output_dir, name) for name in names}
+    for name, output in outputs.items():
+        if name not in keep and output and None not in outputs.values():
+            output.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
@@ -231,18 +237,23 @@ def _read(path: Path, read: Callable[[Json], T]) -> T | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return read(content) if isinstance(content, dict) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
 def _shared(content: Json) -> dict[str, Any]:
     """Fields of `DefacedRecord`, by their names."""
     outputs = member(content, "Outputs", dict)
+    image, tool = member(content, "Image", str), member(content, "Tool", str)
+    key = ImageKey.of(image)
+    check_cells("The record", columns_of(key, image, tool), "it is passed over.")
+    if not all(map(is_inside, outputs)):
+        raise OutsideError("The record names files outside of the output folder: it is passed over.")
     return {
         "key": member(content, "Key", dict),
         "input": Fingerprint.from_json(member(content, "Input", dict)),
-        "image": member(content, "Image", str),
-        "tool": member(content, "Tool", str),
+        "image": image,
+        "tool": tool,
         "kept_refaced": member(content, "KeptRefaced", bool),
         "outputs": {name: int(number(outputs, name)) for name in outputs},
         "deface": DefaceDetails.from_json(member(content, "Deface", dict)),

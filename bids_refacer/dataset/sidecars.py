@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_refacer import __version__
+from bids_refacer.dataset.descriptions.shareable_text import shareable_json
 from bids_refacer.dataset.details import Json, number
 from bids_refacer.dataset.images import HeadImage
 
@@ -15,6 +16,9 @@ _PACKAGES = (
     "numpy scipy nibabel nipype pybids torch scikit-image trimesh libigl safetensors deepbet quickshear pydeface "
     "niimath"
 ).split()
+
+HEADER_TEXT_BLANKED, HEADER_TEXT_KEPT = "blanked", "kept"
+"""Values of ``HeaderText``: what became of the texts and extensions of the original's NIfTI header."""
 
 
 def software_versions() -> dict[str, str]:
@@ -50,7 +54,7 @@ class Sidecar:
     def _completed(self, members: Json, report: Json) -> Json:
         known = {"Description": self.description, "Sources": list(self.sources), **members}
         own = {name: value for name, value in report.items() if name != "RunTime"}
-        return {**known, **_provenance(report), **own}
+        return {**known, **_provenance(report), **shareable_json(own)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +75,17 @@ class RefacedSidecar(Sidecar):
             "WeightsSHA256": report["WeightsSHA256"] if self.seeds else {},
         }
         rest = {name: value for name, value in report.items() if name not in drawn}
-        return self._completed({**self.members, **drawn}, rest)
+        return self._completed({**self.members, **shareable_json(drawn)}, rest)
 
 
-def defaced_sidecar(image: HeadImage, tool: str, *, brain_mask_uri: str | None) -> Sidecar:
-    """Of a defaced image."""
+def defaced_sidecar(
+    image: HeadImage, tool: str, *, brain_mask_uri: str | None, header_text: str = HEADER_TEXT_BLANKED
+) -> Sidecar:
+    """Of a defaced image; `header_text` is what became of the texts of the original's header."""
     return Sidecar(
         description=f"Original image defaced with {tool}",
         sources=tuple(uri for uri in (image.bids_uri, brain_mask_uri) if uri),
-        members={"SpatialReference": image.bids_uri, "SkullStripped": tool == "skullstrip", "Defaced": True},
+        members=_defaced_members(image, tool, header_text),
     )
 
 
@@ -93,7 +99,13 @@ def defacemask_sidecar(image: HeadImage, tool: str, *, defaced_uri: str) -> Side
 
 
 def other_defaced_sidecar(
-    image: HeadImage, tool: str, *, mask_uri: str, reference_mask_uri: str, native: bool
+    image: HeadImage,
+    tool: str,
+    *,
+    mask_uri: str,
+    reference_mask_uri: str,
+    native: bool,
+    header_text: str = HEADER_TEXT_BLANKED,
 ) -> Sidecar:
     """Of an image that was defaced as another one of its session was, whose mask is `reference_mask_uri`.
 
@@ -103,7 +115,7 @@ def other_defaced_sidecar(
     return Sidecar(
         description=f"Original image defaced {how}",
         sources=(image.bids_uri, reference_mask_uri, mask_uri),
-        members={"SpatialReference": image.bids_uri, "SkullStripped": tool == "skullstrip", "Defaced": True},
+        members=_defaced_members(image, tool, header_text),
     )
 
 
@@ -129,7 +141,14 @@ def brain_mask_sidecar(image: HeadImage) -> Sidecar:
     )
 
 
-def refaced_sidecar(image: HeadImage, description: str, *, defaced_uri: str, seeds: Sequence[int]) -> RefacedSidecar:
+def refaced_sidecar(
+    image: HeadImage,
+    description: str,
+    *,
+    defaced_uri: str,
+    seeds: Sequence[int],
+    header_text: str = HEADER_TEXT_BLANKED,
+) -> RefacedSidecar:
     """Of a refaced image, of the mean of samples, or of the average face (no seeds)."""
     return RefacedSidecar(
         description=description,
@@ -140,6 +159,7 @@ def refaced_sidecar(image: HeadImage, description: str, *, defaced_uri: str, see
             "SkullStripped": False,
             "Synthetic": True,
             "Identifiable": True,
+            "HeaderText": header_text,
             "Tool": "bids_refacer",
             "Version": __version__,
         },
@@ -150,6 +170,15 @@ def surface_sidecar(description: str, *, sources: Sequence[str], synthetic: bool
     """Of a skin surface, its distance map, or what else was measured of a head; `details` are Units, and the like."""
     members = {"Coordinates": "RAS+ mm, scanner", "Synthetic": synthetic, "Identifiable": True, **details}
     return Sidecar(description=description, sources=tuple(sources), members=members)
+
+
+def _defaced_members(image: HeadImage, tool: str, header_text: str) -> Json:
+    return {
+        "SpatialReference": image.bids_uri,
+        "SkullStripped": tool == "skullstrip",
+        "Defaced": True,
+        "HeaderText": header_text,
+    }
 
 
 def _mask_members(image: HeadImage, kind: str) -> Json:

@@ -78,9 +78,13 @@ def read_table(path: Path) -> list[dict[str, str | None]]:
 
 
 def cell_text(value: Any) -> str:
-    """A value as tables write it: ``n/a`` for None and NaN, numbers with six significant digits, texts in one line."""
+    """A value as tables write it: ``n/a`` for None and NaN, numbers with six significant digits, texts in one line.
+
+    Characters that control a terminal are written as Python escapes them.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
     if isinstance(value, float):
         return f"{value:.6g}"
-    return " ".join(str(value).split()) or NOT_AVAILABLE
+    text = " ".join(str(value).split()) or NOT_AVAILABLE
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

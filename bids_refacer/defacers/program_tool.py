@@ -11,6 +11,7 @@ import numpy as np
 
 from bids_refacer.defacers.changed_region import removed_region, replaced_region
 from bids_refacer.defacers.output_grid import read_output
+from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError, DefaceResult, replace_region, zero_region
 from bids_refacer.volumes.nifti import Scan, write_volume
@@ -72,7 +73,8 @@ def deface_with_program(
     else:
         region, altered = removed_region(scan, output, _read_mask(scan, folder, program))
         result = zero_region(scan, region, brain_mask, details)
-    return replace(result, details={**result.details, "Quirks": quirks + altered})
+    result = replace(result, details={**result.details, "Quirks": quirks + altered})
+    return with_published_mask(scan, result, replaces=program.action == "replaces")
 
 
 def _write_input(scan: Scan, path: Path, *, floats: bool) -> None:

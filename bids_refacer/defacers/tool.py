@@ -26,12 +26,19 @@ class DefaceResult:
     ``stored`` is ``(i, j, k)`` in the dtype and scaling of the input scan, equal to it bit for bit where ``removed``
     ``(i, j, k)`` bool is False. ``removed`` covers the tool's whole region, air as well as tissue. ``details`` is the
     JSON object for the sidecar: Tool, Version, Command, Options, Registration (where there is one), FillValue,
-    QualityControl.
+    QualityControl. ``published`` is the mask to publish, where ``removed`` would draw the face (see `published_mask`);
+    it has every changed voxel, too.
     """
 
     stored: np.ndarray
     removed: np.ndarray
     details: Mapping[str, object]
+    published: np.ndarray | None = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The mask to publish, (i, j, k) bool."""
+        return self.removed if self.published is None else self.published
 
 
 @dataclass(frozen=True, kw_only=True)

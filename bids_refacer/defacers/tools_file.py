@@ -92,7 +92,7 @@ def read_definitions(path: Path) -> dict[str, dict[str, Any]]:
         content = msgspec.toml.decode(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ToolsFileError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ToolsFileError(f"{path} is not a TOML file ({error}): correct it.") from error
     tools = content.get("tool")
     if not isinstance(tools, dict) or not tools or set(content) != {"tool"}:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 
 from bids_refacer.dataset.image_key import ImageKey
+from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.group import GroupImageRow
 from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.surfaces.verdicts import GRADES
 
+_MOST = 3  # names in a sentence
 GATES = ("passed", "all")
 BRAIN_PERCENT = 5.0  # of the brain removed: more is a failure, where the table has no verdict
 FACE_MM = 1.0  # between defaced and true skin: less is a face that was left, where the table has no verdict
@@ -39,11 +41,13 @@ class Cohort:
     suffix : of the images
     gate : of `GATES`
     images : DataFrame, (participant, session, image) x (tool, image_type, part), float, mm; NaN where there is none
+    headline : the part whose distances are told first
     """
 
     suffix: str
     gate: str
     images: pd.DataFrame
+    headline: str
 
 
 def gate(
@@ -91,20 +95,21 @@ def _reason(face_is_left: bool, brain_is_cut: bool) -> str:
 
 
 def image_rows(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> list[GroupImageRow]:
-    """Table group_images: every image and tool, whether it counts, and if not why.
+    """Table group_images: every image and tool, whether it counts, if not why, and what to know of it.
 
     Parameters
     ----------
     outputs : ParticipantOutputs
     reasons : DataFrame of `gate`
     """
+    known = {(row.image, row.tool): row.message for row in outputs.status if row.status == "ok"}
     rows = [
         GroupImageRow(
             participant_id=participant,
             image=image,
             tool=tool,
             state="excluded" if reason else "used",
-            reason=reason or None,
+            reason=reason or known.get((image, tool)),
         )
         for participant, image, tool, reason in reasons.itertuples(index=False)
     ]
@@ -163,7 +168,7 @@ def cohorts(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> Iterator[Coho
             if gate == "passed":
                 for tool, failed in kept_out.groupby("tool"):
                     images.loc[images.index.isin(failed["image"], level="image"), tool] = float("nan")
-            yield Cohort(suffix=str(suffix), gate=gate, images=images)
+            yield Cohort(suffix=str(suffix), gate=gate, images=images, headline=outputs.headline)
 
 
 def per_participant(images: pd.DataFrame) -> pd.DataFrame:
@@ -191,7 +196,7 @@ def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:
     path = bids_dir / "participants.tsv"
     if not path.is_file():
         return {}
-    table = read_participants(path)
+    table = read_participants(path, participant_labels(bids_dir))
     people: dict[str, dict[str, str]] = {}
     for row in table.rows():
         if row["participant_id"] in people:
@@ -205,6 +210,38 @@ def read_subgroups(bids_dir: Path) -> dict[str, dict[str, str]]:
         elif column.lower() in _COLUMNS:
             found[column.lower()] = values
     return found
+
+
+def subgroup_notes(bids_dir: Path, known: Sequence[str]) -> list[str]:
+    """Sentences about participants.tsv: labels that are not the dataset's, and columns that divide nobody of `known`.
+
+    Parameters
+    ----------
+    bids_dir : the raw dataset
+    known : participants (with ``sub-``) that have results
+    """
+    path = bids_dir / "participants.tsv"
+    if not path.is_file():
+        return []
+    table = read_participants(path, participant_labels(bids_dir))
+    rows = [row for row in table.rows() if row["participant_id"] in known]
+    notes = list(table.notes)
+    if known and table.cells and not rows:
+        notes += [] if notes else [f"{path.name} names none of the participants that have results: no subgroups."]
+        return notes
+    absent = sorted(set(known) - {row["participant_id"] for row in rows})
+    if absent:
+        some = ", ".join(absent[:_MOST]) + (f" and {len(absent) - _MOST} more" if len(absent) > _MOST else "")
+        notes.append(
+            f"{path.name} does not name {len(absent)} of {len(known)} participants, who are in no subgroup: {some}"
+        )
+    for column in table.columns:
+        texts = [row[column] for row in rows if row[column] not in MISSING]
+        is_age = column.lower() == "age"
+        if (is_age or column.lower() in _COLUMNS) and not any(not is_age or age_band(text) for text in texts):
+            said = f", such as {texts[0]!r}," if texts else ""
+            notes.append(f"{path.name}: the column {column} has no value{said} that makes subgroups.")
+    return notes
 
 
 def age_band(text: str) -> str | None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames, identifiable_dir
-from bids_refacer.group.outputs import GroupError, ParticipantOutputs
+from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.surfaces.face_map import halved, read_face_map
 from bids_refacer.volumes.nifti import ImageError
 
+Face = TypeVar("Face", "Member", "Probe")
 PROBES = ("defaced", "average", "refaced", "refaced_mean")
 
 
@@ -76,7 +78,7 @@ def find_rescans(outputs: ParticipantOutputs, gallery: Sequence[Member], suffix:
     return [
         Probe(participant=face.person, image=face.path.name, path=face.path, own=own[face.person], scan="other")
         for face in _true_faces(outputs, suffix)
-        if face.scan != gallery[own[face.person]].scan
+        if face.person in own and face.scan != gallery[own[face.person]].scan
     ]
 
 
@@ -102,18 +104,22 @@ def find_probes(
     return probes, len(missing)
 
 
-def load_maps(paths: Sequence[Path]) -> np.ndarray:
-    """Face maps at half their resolution, enough to search by: (n, rows, columns) float32, mm.
+def load_faces(faces: Sequence[Face], say: Callable[[str], None]) -> tuple[list[Face], np.ndarray]:
+    """Face maps at half their resolution, enough to search by, without those that cannot be read, which are named.
 
-    Raises
-    ------
-    GroupError
-        When a file cannot be read or is of another version.
+    Returns
+    -------
+    faces : those that could be read
+    maps : (n, rows, columns) float32, mm, in the same order
     """
-    try:
-        return np.stack([halved(read_face_map(path).depth) for path in paths])
-    except ImageError as error:
-        raise GroupError(str(error)) from error
+    kept, maps = [], []
+    for face in faces:
+        try:
+            maps.append(halved(read_face_map(face.path).depth))
+            kept.append(face)
+        except ImageError as error:
+            say(f"{error} Its face is left out.")
+    return kept, np.stack(maps) if maps else np.zeros((0, 0, 0), dtype=np.float32)
 
 
 def surface_of(face_map: Path) -> Path:
@@ -148,5 +154,5 @@ def _source(folder: Path) -> str:
     try:
         description = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
         return json.dumps(description["SourceDatasets"], sort_keys=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return str(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from bids_refacer.dataset.rows.group_people import CmcRow, IdentificationRow, RocRow
 from bids_refacer.group.cohorts import GATES
-from bids_refacer.group.faces import PROBES, Probe, find_gallery, find_probes, find_rescans
+from bids_refacer.group.faces import PROBES, Probe, find_gallery, find_probes, find_rescans, load_faces
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.search import (
     FaceGallery,
@@ -58,17 +59,19 @@ def identification_tables(
     """
     searches: list[IdentityTables] = []
     for suffix in sorted(outputs.distances["suffix"].unique()):
-        members = find_gallery(outputs, fillers, suffix)
+        members, maps = load_faces(find_gallery(outputs, fillers, suffix), say)
         if len(members) < 2:
             say(
                 f"Identification of {suffix}: {len(members)} true faces are stored (identifiable/*_facemap.npz), and "
                 "it needs two or more: run the participant level again with --keep-refaced, or add --filler-dataset."
             )
             continue
-        gallery = open_gallery(members)
+        gallery = open_gallery(members, maps)
         checks = check_searches(gallery, suffix, outputs.participants, seed)
         searches += [search_tables(*found, seed) for found in checks]
-        searches += [search_tables(*found, seed) for found in _face_searches(outputs, reasons, gallery, suffix, rerank)]
+        look_up = partial(_probe_searches, gallery, rerank=rerank, say=say)
+        faces = _face_searches(outputs, reasons, gallery, suffix, look_up)
+        searches += [search_tables(*found, seed) for found in faces]
     return IdentityTables(
         identification=[row for tables in searches for row in tables.identification],
         cmc=[row for tables in searches for row in tables.cmc],
@@ -86,13 +89,20 @@ def check_searches(gallery: FaceGallery, suffix: str, participants: Sequence[str
 
 
 def _face_searches(
-    outputs: ParticipantOutputs, reasons: pd.DataFrame, gallery: FaceGallery, suffix: str, rerank: int
+    outputs: ParticipantOutputs,
+    reasons: pd.DataFrame,
+    gallery: FaceGallery,
+    suffix: str,
+    look_up: Callable[..., Iterator[Search]],
 ) -> Iterator[Search]:
-    """Other scans of the participants, then what each tool left and what was recovered from it."""
+    """Other scans of the participants, then what each tool left and what was recovered from it.
+
+    `look_up` is `_probe_searches` with the gallery.
+    """
     rescans = find_rescans(outputs, gallery.members, suffix)
     if rescans:
         about = IdentificationRow(suffix=suffix, image_type="original")
-        yield from _probe_searches(gallery, about, rescans, rerank)
+        yield from look_up(about, rescans)
     failed = {tool: frozenset(rows["image"]) for tool, rows in reasons[reasons["reason"] != ""].groupby("tool")}
     of_kind = outputs.distances[outputs.distances["suffix"] == suffix]
     for tool in sorted(of_kind["tool"].unique()):
@@ -100,21 +110,28 @@ def _face_searches(
         for image_type in [name for name in PROBES if name in types]:
             probes, missing = find_probes(outputs, gallery.members, suffix, tool, image_type)
             about = IdentificationRow(suffix=suffix, tool=tool, image_type=image_type, n_missing=missing)
-            yield from _probe_searches(gallery, about, probes, rerank, failed.get(tool, frozenset()))
+            yield from look_up(about, probes, failed.get(tool, frozenset()))
 
 
 def _probe_searches(
     gallery: FaceGallery,
     about: IdentificationRow,
     probes: Sequence[Probe],
-    rerank: int,
     failed: frozenset[str] = frozenset(),
+    *,
+    rerank: int,
+    say: Callable[[str], None],
 ) -> Iterator[Search]:
-    """Look probes up, those of the same scan and of other scans by themselves; `failed` images do not pass the gate."""
-    missing = about.n_missing or 0
+    """Look probes up, those of the same scan and of other scans by themselves; `failed` images do not pass the gate.
+
+    Faces that cannot be read are named, and count as missing.
+    """
+    found, maps = load_faces(probes, say)
+    missing = (about.n_missing or 0) + len({probe.image for probe in probes} - {probe.image for probe in found})
+    probes, scans = found, np.array([probe.scan for probe in found])
     for scan in ("same", "other"):
         chosen = [probe for probe in probes if probe.scan == scan]
-        result = search(gallery, chosen, rerank) if chosen else None
+        result = search(gallery, chosen, maps[scans == scan], rerank) if chosen else None
         passed = np.array([probe.image not in failed for probe in chosen])
         lost = len({probe.image for probe in chosen} & failed)
         if result is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import pandas as pd
 
 from bids_refacer.diffusion.device import choose_device
 from bids_refacer.group.faces import names_of
-from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
+from bids_refacer.group.outputs import SUBJECT, ParticipantOutputs
 from bids_refacer.group.phenotype_tables import PhenotypeError
 from bids_refacer.phenotypes.cross_validation import OUTER
 from bids_refacer.phenotypes.models import MODELS, Learner, Linear, linear_kernel
@@ -67,22 +67,26 @@ def _order(kind: ImageKind) -> tuple[str, int]:
     return kind.tool or "", IMAGE_TYPES.index(kind.image_type) if kind.tool else 0
 
 
-def load_voxels(paths: Mapping[str, Sequence[Path]]) -> np.ndarray:
-    """Voxels of each participant, the mean where there are several images: (participants, voxels) uint8.
+def load_voxels(paths: Paths, say: Callable[[str], None]) -> tuple[list[str], np.ndarray]:
+    """Voxels of each participant, the mean where there are several images.
 
-    Raises
-    ------
-    GroupError
-        When a file cannot be read or is of another version.
+    A participant with a file that cannot be read is left out, and named.
+
+    Returns
+    -------
+    participants : those whose files could be read
+    voxels : (participants, voxels) uint8
     """
-    try:
-        rows = []
-        for files in paths.values():
+    names, rows = [], []
+    for name, files in paths.items():
+        try:
             total = sum(read_voxels(path).astype(np.float32) for path in files)
-            rows.append(np.rint(total / np.float32(len(files))).astype(np.uint8))
-    except ImageError as error:
-        raise GroupError(str(error)) from error
-    return np.stack(rows)
+        except ImageError as error:
+            say(f"{error} For this type of image, {name} is left out.")
+            continue
+        names.append(name)
+        rows.append(np.rint(total / np.float32(len(files))).astype(np.uint8))
+    return names, np.stack(rows) if rows else np.zeros((0, 0), dtype=np.uint8)
 
 
 def model_names(settings: RunSettings) -> tuple[str, ...]:

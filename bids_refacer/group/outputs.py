@@ -18,8 +18,10 @@ from bids_refacer.dataset.image_key import suffix_of
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.records import all_records
 from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
+from bids_refacer.dataset.rows.checked import check_cells
 from bids_refacer.dataset.rows.table import RowType, columns_of
 from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.surfaces.region import PARTS, REMOVED
 
 SUBJECT = ["participant_id", "image", "tool"]
 _DISTANCE_KEY = [*SUBJECT, "image_type", "sample", "part"]
@@ -55,6 +57,12 @@ class ParticipantOutputs:
     defacing: tuple[DefacingRow, ...]
     status: tuple[StatusRow, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The part of the face whose distances are told first: removed skin, where it was measured in every image."""
+        measured = without_removed_skin(self.distances).empty and len(self.distances)
+        return REMOVED if measured else PARTS[0]
 
     @property
     def participants(self) -> list[str]:
@@ -94,8 +102,29 @@ def read_outputs(folders: Sequence[Path], *, allow_mixed: bool = False) -> Parti
         calibration=calibration,
         defacing=judged,
         status=tuple(_rows(status.drop_duplicates(ignore_index=True), StatusRow)),
-        notes=tuple(_check_settings(folders, judged, allow_mixed)),
+        notes=(*_check_settings(folders, judged, allow_mixed), *_removed_skin_notes(distances)),
     )
+
+
+def without_removed_skin(distances: pd.DataFrame) -> pd.DataFrame:
+    """Images and tools (`SUBJECT`) whose distances have no row of removed skin: they are of an older version."""
+    rows = distances[SUBJECT].astype(str)
+    known = set(rows[distances["part"] == REMOVED].itertuples(index=False, name=None))
+    every = rows.drop_duplicates()
+    return every[[subject not in known for subject in every.itertuples(index=False, name=None)]]
+
+
+def _removed_skin_notes(distances: pd.DataFrame) -> list[str]:
+    """A sentence where not every image was measured on the skin that was removed."""
+    lacking = without_removed_skin(distances)
+    if lacking.empty:
+        return []
+    named = " ".join(lacking.iloc[0][["image", "tool"]]) + (" and others" if len(lacking) > 1 else "")
+    return [
+        f"{len(lacking)} image x tool ({named}) were scored by a version that did not measure the removed skin alone: "
+        "the headline distances are of the whole face, with the skin that tools left. Run the participant level again "
+        "with this version for those of the removed skin."
+    ]
 
 
 def _distances(folder: Path) -> pd.DataFrame:
@@ -120,6 +149,9 @@ def _table(
     for name in [*texts, *numbers, *optional]:
         if name not in rows:
             raise GroupError(f"{path} has no column '{name}', as tables of this version have: {_AGAIN}")
+    for name in rows:
+        for text in rows[name].dropna().unique() if name in (*SUBJECT, "session_id") else ():
+            check_cells(f"{path}, line {_line(rows[name] == text)}:", {str(name): text}, _AGAIN)
     for name in texts:
         if rows[name].isna().any():
             raise GroupError(f"{path} lacks the {name} in line {_line(rows[name].isna())}: {_AGAIN}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.participants import MISSING, read_participants
 from bids_refacer.group.outputs import GroupError
 
@@ -39,6 +40,7 @@ class Phenotypes:
     names : columns that the covariates were made from
     units : of each target, as the table's JSON dictionary says; empty when it does not
     notes : sentences about what was used and what was left out
+    unmatched : sentences about labels of tables that are not the dataset's, and covariates that nobody has
     """
 
     targets: pd.DataFrame
@@ -46,6 +48,7 @@ class Phenotypes:
     names: tuple[str, ...]
     units: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    unmatched: tuple[str, ...] = ()
 
 
 def read_phenotypes(
@@ -64,7 +67,7 @@ def read_phenotypes(
     PhenotypeError
         When a column that was asked for is missing, not numeric, or has too many texts.
     """
-    tables = _tables(bids_dir, phenotype)
+    tables, said = _tables(bids_dir, phenotype)
     of_targets = _target_paths(tables, targets, phenotype, bids_dir)
     if not of_targets:
         return None
@@ -75,15 +78,30 @@ def read_phenotypes(
     origin = [f"{name} ({path.name})" for name, path in {**of_targets, **of_covariates}.items()]
     notes = [f"Phenotypes and covariates: {', '.join(origin)}."]
     units = {name: _units(path, name) for name, path in of_targets.items()}
-    return Phenotypes(targets=values, covariates=coded, names=tuple(of_covariates), units=units, notes=notes)
+    unmatched = [note for path in {**of_targets, **of_covariates}.values() for note in said[path]]
+    has_target = values.notna().any(axis=1)
+    for (name, path), column in zip(of_covariates.items(), columns, strict=True):
+        if has_target.any() and column.reindex(values.index[has_target]).isna().all(axis=None):
+            unmatched.append(f"The covariate {name} ({path.name}) has no value for anyone who has a target.")
+    return Phenotypes(
+        targets=values,
+        covariates=coded,
+        names=tuple(of_covariates),
+        units=units,
+        notes=notes,
+        unmatched=tuple(dict.fromkeys(unmatched)),
+    )
 
 
-def _tables(bids_dir: Path, phenotype: Path | None) -> Tables:
-    """The tables in the order in which they are searched."""
+def _tables(bids_dir: Path, phenotype: Path | None) -> tuple[Tables, dict[Path, tuple[str, ...]]]:
+    """The tables in the order in which they are searched, and what should be known of the labels in each."""
     paths = [phenotype] if phenotype is not None else []
     own = [bids_dir / "participants.tsv", *sorted((bids_dir / "phenotype").glob("*.tsv"))]
     paths += [path for path in own if path.is_file() and path not in paths]
-    return {path: read_participants(path).frame(missing=MISSING).set_index("participant_id") for path in paths}
+    people = participant_labels(bids_dir)
+    read = {path: read_participants(path, people) for path in paths}
+    tables = {path: table.frame(missing=MISSING).set_index("participant_id") for path, table in read.items()}
+    return tables, {path: table.notes for path, table in read.items()}
 
 
 def _target_paths(tables: Tables, targets: Sequence[str], phenotype: Path | None, bids_dir: Path) -> dict[str, Path]:
@@ -173,5 +191,5 @@ def _units(path: Path, column: str) -> str:
     try:
         content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return str(content[column]["Units"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "HU" if column in DEFAULT_TARGETS else ""

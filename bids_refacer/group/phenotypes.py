@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from bids_refacer.group.models import (
     CNN,
     ORIGINAL,
     ImageKind,
+    Paths,
     RegionVoxels,
     load_voxels,
     model_names,
@@ -28,6 +28,7 @@ from bids_refacer.phenotypes.assessment import PERMUTATIONS, assess, permute
 from bids_refacer.phenotypes.cross_validation import draw_folds, left_by_covariates
 from bids_refacer.phenotypes.voxels import ROIS
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 LEAST = 10  # participants: fewer leave training sets in which any voxel fits
 
@@ -132,6 +133,8 @@ def _joined(parts: Sequence[PhenotypeTables]) -> PhenotypeTables:
 def _suffix_tables(run: PhenotypeRun, suffix: str, say: Callable[[str], None]) -> PhenotypeTables:
     """The tables of one kind of image."""
     paths = voxel_paths(run.outputs, run.reasons, suffix)
+    readable, _ = load_voxels(paths[ORIGINAL], say)  # whose original is damaged is in no comparison
+    paths[ORIGINAL] = {name: files for name, files in paths[ORIGINAL].items() if name in readable}
     problems = _problems(run, suffix, set(paths[ORIGINAL]))
     tables = PhenotypeTables(notes=problems.notes, refusals=problems.refusals)
     if not problems.by_target:
@@ -140,7 +143,7 @@ def _suffix_tables(run: PhenotypeRun, suffix: str, say: Callable[[str], None]) -
     for kind, files in paths.items():
         words = " ".join(filter(None, (suffix, *kind)))
         say(f"{words}: predicting {', '.join(problems.by_target)}")
-        results[kind] = _assess_kind(run, problems.by_target, files)
+        results[kind] = _assess_kind(run, problems.by_target, files, say)
     rows: list[PhenotypeRow] = []
     predictions: list[PredictionRow] = []
     for prediction in results[ORIGINAL]:
@@ -190,8 +193,8 @@ def _participants_note(phenotypes: Phenotypes, suffix: str, name: str, imaged: s
     absent = sorted(set(complete.index) - imaged)
     names = f" ({', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''})" if absent else ""
     return (
-        f"{suffix} {name}: {len(_people(phenotypes, name, imaged))} participants; with a value but without facial "
-        f"voxels: {len(absent)}{names}, without all covariates: {int((~complete).sum())}."
+        f"{suffix} {name}: {counted(len(_people(phenotypes, name, imaged)), 'participant')}; with a value but without "
+        f"facial voxels: {len(absent)}{names}, without all covariates: {int((~complete).sum())}."
     )
 
 
@@ -208,14 +211,15 @@ def _problem(run: PhenotypeRun, suffix: str, name: str, imaged: set[str]) -> Pro
     if len(people) < LEAST:
         count = len(phenotypes.targets[name].dropna())
         raise PhenotypeError(
-            f"Only {len(people)} participants have a value in the column '{name}', all covariates and a {suffix} image "
-            f"with results ({count} have a value): at least {LEAST} are needed; run the participant level for "
+            f"Only {counted(len(people), 'participant')} {'has' if len(people) == 1 else 'have'} a value in the column "
+            f"'{name}', all covariates and a {suffix} image "
+            f"with results ({count} with a value): at least {LEAST} are needed; run the participant level for "
             "more, or choose another --target."
         )
     target = phenotypes.targets[name][people].to_numpy(dtype=np.float64)
     if np.ptp(target) == 0:
         raise PhenotypeError(
-            f"The column '{name}' is {target[0]:g} for all {len(people)} participants with a {suffix} "
+            f"The column '{name}' is {target[0]:g} for all {counted(len(people), 'participant')} with a {suffix} "
             "image: nothing can be predicted; choose another --target."
         )
     covariates = phenotypes.covariates.reindex(people).to_numpy(dtype=np.float64)
@@ -230,16 +234,15 @@ def _problem(run: PhenotypeRun, suffix: str, name: str, imaged: set[str]) -> Pro
 
 
 def _assess_kind(
-    run: PhenotypeRun, problems: Mapping[str, Problem], files: Mapping[str, Sequence[Path]]
+    run: PhenotypeRun, problems: Mapping[str, Problem], files: Paths, say: Callable[[str], None]
 ) -> dict[Prediction, Result]:
     """Every target, region and model on one type of image; its voxels are in memory only here.
 
     `files` are the facial voxels of each participant.
     """
     wanted = {name for problem in problems.values() for name in problem.people}
-    files = {name: paths for name, paths in files.items() if name in wanted}
-    place = {name: number for number, name in enumerate(files)}
-    voxels = load_voxels(files) if files else np.zeros((0, 0), dtype=np.uint8)
+    names, voxels = load_voxels({name: paths for name, paths in files.items() if name in wanted}, say)
+    place = {name: number for number, name in enumerate(names)}
     results: dict[Prediction, Result] = {}
     for region in ROIS:
         own = RegionVoxels(voxels, region)

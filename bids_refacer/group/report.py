@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_refacer import __version__
+from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.group import ComparisonRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
+from bids_refacer.reports.answer import answer_lines
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.region import PLACES, headline
+from bids_refacer.wording import counted
 
 _MOST = 5  # names in a sentence
 
@@ -33,12 +37,12 @@ _RULES = (
 
 def summary_lines(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> list[str]:
     """The end of a run, for the terminal: what counts, what is missing, and the figures people came for."""
-    lines = [f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}"]
+    lines = [f"{counted(len(outputs.participants), 'participant')} in {', '.join(map(str, outputs.folders))}"]
     return lines + _findings(outputs, tables, absent)
 
 
 def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> list[str]:
-    lines = list(outputs.notes)
+    lines = [*_answers(tables), *outputs.notes]
     for state, words in (
         ("failed", "failed at the participant level"),
         ("missing", "have no result with a tool that others have"),
@@ -49,19 +53,29 @@ def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence
             subjects = [f"{row.image or row.participant_id} {row.tool or ''}".strip() for row in some]
             lines.append(f"{len(some)} image x tool {words}: {_some(subjects)}")
     if absent:
-        lines.append(f"{len(absent)} participants of the raw dataset have no result yet: {_some(absent)}")
+        lines.append(f"{counted(len(absent), 'participant')} of the raw dataset without result yet: {_some(absent)}")
     lines += [_distance_line(row) for row in _main_comparisons(tables.comparisons)]
     lines += [_identity_line(row) for row in _main_identities(tables.identification)]
     lines += phenotype_lines(tables.phenotypes)
     return lines
 
 
+def _answers(tables: GroupTables) -> list[str]:
+    """The first answer, for each kind of image."""
+    lines: list[str] = []
+    for suffix in sorted({row.suffix for row in tables.summary}):
+        own = [row for row in tables.summary if row.suffix == suffix]
+        answer = answer_lines(own, [row for row in tables.tools if row.suffix == suffix])
+        lines += [f"{suffix}: {line}" for line in answer]
+    return lines
+
+
 def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> str:
     """group.md: the same, with how to read it. It may be shared, so it names folders without where they lie."""
     first = f"# Group level of bids_refacer {__version__}\n\n{_RULES}\n\n{THREAT_MODEL}\n"
-    people = f"{len(outputs.participants)} participants"
+    people = counted(len(outputs.participants), "participant")
     if len(outputs.folders) > 1:
-        people += f" in {len(outputs.folders)} outputs: {', '.join(path.name for path in outputs.folders)}"
+        people += f" in {counted(len(outputs.folders), 'output')}: {', '.join(path.name for path in outputs.folders)}"
     listed = "\n".join(f"- {line}" for line in [people, *_findings(outputs, tables, absent)])
     made = ["", "## Made with", "", f"- seed: {settings.seed}", f"- re-ranked by surface: {settings.rerank}"]
     made += [f"- gallery filled with: {path.name}" for path in settings.filler_dataset]
@@ -70,16 +84,17 @@ def report_text(settings: RunSettings, outputs: ParticipantOutputs, tables: Grou
 
 
 def _main_comparisons(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Whole face, passed, everyone, against the average; the mean image where there is one."""
-    wanted = ("passed", "face", "all", "average")
+    """Headline part, passed, everyone, against the average; the mean image where there is one."""
+    wanted = ("passed", headline({row.part for row in rows}), "all", "average")
     some = [row for row in rows if (row.gate, row.part, row.subgroup_column, row.compared_with) == wanted]
     best = {(row.suffix, row.tool): row for row in some}  # refaced_mean comes last
     return [row for row in best.values() if row.p_value is not None]
 
 
 def _distance_line(row: ComparisonRow) -> str:
+    place = PLACES[str(row.part)]
     return (
-        f"{row.suffix} {row.tool}: recovered minus average face {row.mean_difference_mm:+.2f} mm (95 % CI "
+        f"{row.suffix} {row.tool}: recovered minus average face {row.mean_difference_mm:+.2f} mm {place} (95 % CI "
         f"{row.ci_low_mm:.2f} to {row.ci_high_mm:.2f}), nearer in {row.n_closer} of {row.n_pairs}, "
         f"p (Holm) {row.p_holm:.2g}"
     )
@@ -104,7 +119,8 @@ def _some(names: Sequence[str]) -> str:
 
 def make_group_page(output_dir: Path) -> Path:
     """Make ``group.html`` from the tables of the group level; `reports.group_page.PageError` when there are none."""
-    with matplotlib_at_home(output_dir):
+    private = identifiable_dir(output_dir)  # matplotlib's list of fonts names paths of this machine
+    with matplotlib_at_home(private if private.is_dir() else output_dir):
         from bids_refacer.reports.group_page import write_group_page
 
         return write_group_page(output_dir)

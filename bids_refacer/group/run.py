@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.descriptions.derivatives import write_datasets
+from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
-from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.names import dataset_table, lock_file, records_dir
 from bids_refacer.dataset.rows.group import GroupImageRow, ReferenceRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, write_dictionary
-from bids_refacer.files import write_text
+from bids_refacer.files import one_writer, write_text
 from bids_refacer.group.calibration import calibration_group_rows
-from bids_refacer.group.cohorts import Cohort, cohorts, gate, image_rows, read_subgroups, subgroup_members
+from bids_refacer.group.cohorts import (
+    Cohort,
+    cohorts,
+    gate,
+    image_rows,
+    read_subgroups,
+    subgroup_members,
+    subgroup_notes,
+)
 from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
@@ -25,6 +35,7 @@ from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
 from bids_refacer.group.report import make_group_page, report_text, summary_lines
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.settings import RunSettings
+from bids_refacer.wording import counted
 
 
 def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
@@ -40,8 +51,15 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     GroupError
         When the participant outputs cannot be used together.
     """
-    outputs = _read(settings)
+    moved = None if settings.dry_run else move_private_files(settings.output_dir)
+    if moved:
+        say(moved)
+    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
+        outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
+    unmatched = phenotypes.unmatched if phenotypes else ()
+    notes = (*outputs.notes, *subgroup_notes(settings.bids_dir, outputs.participants), *unmatched)
+    outputs = replace(outputs, notes=tuple(dict.fromkeys(notes)))
     if settings.dry_run:
         _say_plan(outputs, say)
         return 0
@@ -55,7 +73,8 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         predictions=predicted.predictions,
         images=[*tables.images, *map(_absent_row, absent)],
     )
-    _write(settings, outputs, tables, absent)
+    with _while_no_tables_are_written(settings.output_dir):
+        _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
@@ -66,10 +85,17 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     return 0
 
 
+def _while_no_tables_are_written(output_dir: Path) -> AbstractContextManager[object]:
+    """Participant levels that end meanwhile wait: their tables must agree with each other."""
+    return one_writer(lock_file(output_dir)) if records_dir(output_dir).is_dir() else nullcontext()
+
+
 def _read(settings: RunSettings) -> ParticipantOutputs:
     own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
     folders = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
     outputs = read_outputs(folders or [settings.output_dir], allow_mixed=settings.allow_mixed)
+    places = _places(settings)  # outputs of earlier versions name whole paths in messages
+    outputs = replace(outputs, status=tuple(map(places.shareable_row, outputs.status)))
     if settings.participant_label:
         outputs = _chosen(outputs, settings.participant_label)
     if not outputs.defacing:
@@ -78,6 +104,11 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
         )
         outputs = replace(outputs, notes=(*outputs.notes, note))
     return outputs
+
+
+def _places(settings: RunSettings) -> Places:
+    """The folders of the run, whose paths are no part of what may be shared."""
+    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
 
 
 def _chosen(outputs: ParticipantOutputs, labels: Sequence[str]) -> ParticipantOutputs:
@@ -104,7 +135,7 @@ def _of(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
 
 
 def _say_plan(outputs: ParticipantOutputs, say: Callable[[str], None]) -> None:
-    say(f"{len(outputs.participants)} participants in {', '.join(map(str, outputs.folders))}. Would write")
+    say(f"{counted(len(outputs.participants), 'participant')} in {', '.join(map(str, outputs.folders))}. Would write")
     for table in GROUP_TABLES:
         say(f"  {table}.tsv")
     say("Nothing was written.")
@@ -170,7 +201,8 @@ def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTabl
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
-    write_text(output_dir / "group.md", report_text(settings, outputs, tables, absent))
+    text = report_text(settings, outputs, tables, absent)
+    write_text(output_dir / "group.md", _places(settings).shareable(text))
 
 
 def _absent_row(participant: str) -> GroupImageRow:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.group.faces import Member, Probe, load_maps, surface_of
+from bids_refacer.group.faces import Member, Probe, surface_of
 from bids_refacer.group.outputs import GroupError
 from bids_refacer.statistics.identification import Identification, Probes, identify
 from bids_refacer.surfaces.face_distance import FaceShape, face_distance
@@ -89,29 +89,21 @@ class SearchResult:
         return identify(Probes(self.ranks, found.genuine, found.counter, self.persons, self.n_gallery), seed)
 
 
-def open_gallery(members: Sequence[Member]) -> FaceGallery:
-    """Read the face maps of a gallery.
-
-    Raises
-    ------
-    GroupError
-        When a face map cannot be read.
-    """
-    maps = load_maps([member.path for member in members])
+def open_gallery(members: Sequence[Member], maps: np.ndarray) -> FaceGallery:
+    """A gallery of two or more members and their face maps, as `group.faces.load_faces` reads them."""
     shape = lru_cache(maxsize=_SHAPES_KEPT)(_read_shape)
     return FaceGallery(members=members, maps=maps, index=Gallery(maps), shape=shape)
 
 
-def search(gallery: FaceGallery, probes: Sequence[Probe], rerank: int) -> SearchResult:
-    """Look faces up; `rerank` of the nearest members are compared again by their surfaces.
+def search(gallery: FaceGallery, probes: Sequence[Probe], maps: np.ndarray, rerank: int) -> SearchResult:
+    """Look faces up by their maps; `rerank` of the nearest members are compared again by their surfaces.
 
     Raises
     ------
     GroupError
-        When a face map or a surface cannot be read.
+        When a surface cannot be read.
     """
     own = np.array([probe.own for probe in probes])
-    maps = load_maps([probe.path for probe in probes])
     found = match(maps, gallery.index, own, nearest=max(rerank, 1))
     exact = _surface_distances(gallery, probes, found.nearest) if rerank > 1 else np.full(found.nearest.shape, np.nan)
     compared = ~np.isnan(exact).any(axis=1)

@@ -95,7 +95,7 @@ def _with_worst(row: GroupParticipantRow, defacing: Sequence[DefacingRow]) -> Gr
         row,
         face_verdict=_worst_grade(known.face_verdict for known in defacing),
         brain_verdict=_worst_grade(known.brain_verdict for known in defacing),
-        face_left_percent=_largest(map(_face_left, defacing)),
+        worst_part_left_percent=_largest(map(_face_left, defacing)),
         brain_removed_percent=_largest(known.brain_removed_percent for known in defacing),
         run_time_s=_mean(known.run_time_s for known in defacing),
     )
@@ -106,27 +106,39 @@ def _worst_grade(verdicts: Iterable[str | None]) -> str | None:
 
 
 def _distance_rows(cohort: Cohort) -> Iterator[GroupParticipantRow]:
-    """Whole-face distances by participant and tool; recovered and average face on the images that have both."""
+    """Distances by participant and tool; recovered and average face on the images that have both."""
     for tool in cohort.images.columns.unique("tool"):
-        of_tool = cohort.images[tool].xs(PARTS[0], axis=1, level="part")
-        columns: dict[str, pd.Series] = {}
-        if "defaced" in of_tool:
-            columns["defaced_mm"] = per_participant(of_tool["defaced"].to_frame())["defaced"]
-        kind = next((name for name in _PROBE if name in of_tool and of_tool[name].notna().any()), None)
-        if kind and "average" in of_tool:
-            pairs = per_participant(of_tool[[kind, "average"]].dropna())
-            columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
+        of_tool = cohort.images[tool]
+        headline = of_tool.xs(cohort.headline, axis=1, level="part")
+        kind = next((name for name in _PROBE if name in headline and headline[name].notna().any()), None)
+        columns = _distances_of(headline, kind, "")
+        columns |= _distances_of(of_tool.xs(PARTS[0], axis=1, level="part"), kind, "face_")
         for participant, values in pd.DataFrame(columns).iterrows():
             known = {str(name): float(value) for name, value in values.items() if not np.isnan(value)}
             yield GroupParticipantRow(
                 participant_id=str(participant),
                 suffix=cohort.suffix,
                 tool=tool,
+                headline_part=cohort.headline,
                 defaced_mm=known.get("defaced_mm"),
                 recovered_type=kind if "recovered_mm" in known else None,
                 recovered_mm=known.get("recovered_mm"),
                 average_mm=known.get("average_mm"),
+                face_defaced_mm=known.get("face_defaced_mm"),
+                face_recovered_mm=known.get("face_recovered_mm"),
+                face_average_mm=known.get("face_average_mm"),
             )
+
+
+def _distances_of(images: pd.DataFrame, kind: str | None, prefix: str) -> dict[str, pd.Series]:
+    """Columns of `GroupParticipantRow` from the distances of images in one part; `kind` is the recovered face."""
+    columns: dict[str, pd.Series] = {}
+    if "defaced" in images:
+        columns["defaced_mm"] = per_participant(images["defaced"].to_frame())["defaced"]
+    if kind and "average" in images:
+        pairs = per_participant(images[[kind, "average"]].dropna())
+        columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
+    return {f"{prefix}{name}": values for name, values in columns.items()}
 
 
 def _with_states(row: SummaryRow, images: Sequence[GroupImageRow]) -> SummaryRow:
@@ -154,7 +166,7 @@ def _with_verdicts(row: SummaryRow, defacing: Sequence[DefacingRow]) -> SummaryR
         n_judged=len(defacing),
         n_face_fail=face.count("fail"),
         n_face_warn=face.count("warn"),
-        face_left_median_percent=_median(map(_face_left, defacing)),
+        worst_part_left_median_percent=_median(map(_face_left, defacing)),
         n_brain_fail=brain.count("fail"),
         n_brain_warn=brain.count("warn"),
         brain_removed_median_percent=_median(removed),
@@ -173,25 +185,34 @@ def _with_distances(
         defaced_mm=_mean(person.defaced_mm for person in people),
         recovered_mm=_mean(person.recovered_mm for person in people),
         average_mm=_mean(person.average_mm for person in people),
+        face_defaced_mm=_mean(person.face_defaced_mm for person in people),
+        face_recovered_mm=_mean(person.face_recovered_mm for person in people),
+        face_average_mm=_mean(person.face_average_mm for person in people),
+        headline_part=next((person.headline_part for person in people if person.headline_part), None),
         recovered_type=next((person.recovered_type for person in people if person.recovered_type), None),
     )
     if row.recovered_type is None:
         return replace(row, n_pairs=0)
-    wanted = (row.suffix, row.tool, row.recovered_type, "average", PARTS[0], "passed", "all")
-    for test in comparisons:
-        kind = (test.suffix, test.tool, test.image_type, test.compared_with)
-        if (*kind, test.part, test.gate, test.subgroup_column) == wanted:
-            return replace(
-                row,
-                n_pairs=test.n_pairs,
-                difference_mm=test.mean_difference_mm,
-                difference_low_mm=test.ci_low_mm,
-                difference_high_mm=test.ci_high_mm,
-                n_closer=test.n_closer,
-                difference_p_holm=test.p_holm,
-                rank_biserial=test.rank_biserial,
-            )
-    return row
+    wanted = (row.suffix, row.tool, row.recovered_type, "average", "passed", "all")
+    tests = {
+        test.part: test
+        for test in reversed(comparisons)
+        if (test.suffix, test.tool, test.image_type, test.compared_with, test.gate, test.subgroup_column) == wanted
+    }
+    whole, test = tests.get(PARTS[0]), tests.get(row.headline_part)
+    row = replace(row, face_difference_mm=whole.mean_difference_mm if whole else None)
+    if test is None:
+        return row
+    return replace(
+        row,
+        n_pairs=test.n_pairs,
+        difference_mm=test.mean_difference_mm,
+        difference_low_mm=test.ci_low_mm,
+        difference_high_mm=test.ci_high_mm,
+        n_closer=test.n_closer,
+        difference_p_holm=test.p_holm,
+        rank_biserial=test.rank_biserial,
+    )
 
 
 def _with_identification(row: SummaryRow, searches: Sequence[IdentificationRow]) -> SummaryRow:

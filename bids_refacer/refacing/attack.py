@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
-from bids_refacer.refacing.range_check import measures, unusual
+from bids_refacer.refacing.range_check import UNLIKE_TRAINING, measures, unusual
 from bids_refacer.refacing.sampling import Cascade, SampleSeed, SamplingSettings
 from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
@@ -151,6 +151,6 @@ def native_intensities(image: DefacedImage, volume: np.ndarray, spacing: int, sc
 def _judged(head: DefacedHead, alignment: Alignment, model: AttackModel) -> dict[str, Any]:
     """Whether the head is like those of training, for the details."""
     measured = measures(head, alignment, model.prior)
-    warnings = unusual(measured, model.ranges)
+    outside = unusual(measured, model.ranges)
     rounded = {name: round(value, 4) for name, value in measured.items()}
-    return {"Measures": rounded, **({"Warnings": warnings} if warnings else {})}
+    return {"Measures": rounded, **({"Warnings": [UNLIKE_TRAINING], "OutsideTraining": outside} if outside else {})}

@@ -13,6 +13,10 @@ from bids_refacer.volumes.grid import Alignment
 Ranges = Mapping[str, tuple[float, float]]
 """Measure -> lowest and highest value among the heads that a model was trained on."""
 
+UNLIKE_TRAINING = (
+    "This head differs from those the attack was trained on; a large distance is no sign of protection here."
+)
+
 WORDS = {
     "brain_scale": "size of the brain",
     "shape": "distance of the linear estimate from the average head",
@@ -48,7 +52,7 @@ def extremes(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
 
 
 def unusual(measured: Mapping[str, float], ranges: Ranges) -> list[str]:
-    """A sentence that names each measure outside its range; none where all are inside, or a model states no range.
+    """Each measure outside its range, in words; none where all are inside, or a model states no range.
 
     ``shape`` and ``misfit`` are judged on the high side alone: no head is too ordinary.
     """
@@ -57,9 +61,4 @@ def unusual(measured: Mapping[str, float], ranges: Ranges) -> list[str]:
         value = measured[name]
         if value > high or (name == "brain_scale" and value < low):
             outside.append(f"{name} {value:.3g}, in training {low:.3g} to {high:.3g} ({WORDS[name]})")
-    if not outside:
-        return []
-    return [
-        f"This head lies outside what the attack model was trained on: {'; '.join(outside)}. Its recovered face may be "
-        "worse than others."
-    ]
+    return outside

@@ -35,6 +35,16 @@ class WeightsError(ValueError):
     """A model is missing, damaged, or not one of ours."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What `model.json` says: name, file stems of the stages, SHA-256 by file name, and `AttackModel.ranges`."""
+
+    name: str
+    stages: list[str]
+    sha256: dict[str, str]
+    ranges: dict[str, tuple[float, float]]
+
+
 @dataclass(frozen=True)
 class AttackModel:
     """Everything learned that an attack needs.
@@ -92,19 +102,41 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     Raises
     ------
     WeightsError
-        When the model is missing or a file does not have the SHA-256 that model.json states.
+        When the model is missing, a file does not have the SHA-256 that model.json states, or what it holds is no part
+        of an attack model.
     """
     folder = model_folder(name)
-    description = json.loads((folder / "model.json").read_text())
-    names = list(_PRIOR_FILES.values()) + ([] if name in BARE else description["stages"])
-    sha256 = {
-        file: verify(folder / file, description["sha256"].get(file)) for file in (f"{n}.safetensors" for n in names)
-    }
+    description = read_description(folder)
+    names = list(_PRIOR_FILES.values()) + ([] if name in BARE else description.stages)
+    sha256 = {file: verify(folder / file, description.sha256.get(file)) for file in (f"{n}.safetensors" for n in names)}
     stages = [load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
-    label = name if name in BARE else description["name"]
-    ranges = {measure: (low, high) for measure, (low, high) in description.get("ranges", {}).items()}
+    label = name if name in BARE else description.name
     estimate: Estimate = "linear" if name == "linear" else "kriged"
-    return AttackModel(label, _load_prior(folder), stages, sha256, estimate, ranges)
+    return AttackModel(label, _load_prior(folder), stages, sha256, estimate, description.ranges)
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """What the `model.json` of a model folder says. Raises WeightsError when it is not that of a model."""
+    path = folder / "model.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        description = ModelDescription(
+            name=content["name"],
+            stages=list(content["stages"]),
+            sha256=dict(content["sha256"]),
+            ranges={measure: (float(low), float(high)) for measure, (low, high) in content.get("ranges", {}).items()},
+        )
+        texts = [description.name, *description.stages, *description.sha256, *description.sha256.values()]
+        if not all(isinstance(text, str) and "/" not in text for text in texts):
+            raise ValueError("names and checksums must be texts without slashes")
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} does not describe an attack model ({type(error).__name__}: {error}); reinstall bids_refacer or "
+            "point --model at a folder that `bids_refacer train` wrote."
+        ) from error
+    return description
 
 
 def verify(path: Path, expected: str | None) -> str:
@@ -120,9 +152,22 @@ def verify(path: Path, expected: str | None) -> str:
 
 
 def load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser]:
-    """One stage from the file that `save_model` wrote for it."""
-    tensors, metadata = _read(path)
-    config = StageConfig.from_dict(json.loads(metadata["config"]))
+    """One stage from the file that `save_model` wrote for it.
+
+    Raises
+    ------
+    WeightsError
+        When the file cannot be read, or does not hold the finite tensors of the network that it describes.
+    """
+    tensors, metadata = read_tensors(path)
+    try:
+        config = StageConfig.from_dict(json.loads(metadata["config"]))
+        with torch.device("meta"):  # without memory: the description may ask for any size
+            wanted = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
+    except Exception as error:  # a network of impossible sizes fails in many ways
+        raise wrong_weights(path, f"{type(error).__name__}: {error}") from error
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise wrong_weights(path, "its tensors do not fit the network that it describes")
     denoiser = build(config)
     denoiser.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     denoiser.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # its stub lacks it
@@ -132,21 +177,47 @@ def load_stage(path: Path, device: torch.device) -> tuple[StageConfig, Denoiser]
 def _load_prior(folder: Path) -> LinearPrior:
     blocks, noise = {}, 0.0
     for name, stem in _PRIOR_FILES.items():
-        tensors, metadata = _read(folder / f"{stem}.safetensors")
-        scale = tensors["mode_scale"].numpy()[:, None]
-        support = np.unpackbits(tensors["support"].numpy()).astype(bool).reshape(tensors["mean"].shape)
-        modes = tensors["modes"].numpy().astype(np.float32) * scale
-        blocks[name] = Block(tensors["mean"].float().numpy(), modes, support)
-        noise = float(json.loads(metadata["config"])["noise"])
+        path = folder / f"{stem}.safetensors"
+        tensors, metadata = read_tensors(path)
+        try:
+            blocks[name] = _block(tensors)
+            noise = float(json.loads(metadata["config"])["noise"])
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise wrong_weights(path, f"{type(error).__name__}: {error}") from error
+        first = next(iter(blocks.values()))
+        if blocks[name].mean.shape != first.mean.shape or len(blocks[name].modes) != len(first.modes) or not noise > 0:
+            raise wrong_weights(path, "it does not fit the other blocks of the linear estimate")
     return LinearPrior(blocks, noise)
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _block(tensors: dict[str, torch.Tensor]) -> Block:
+    """Raises ValueError for tensors that do not fit each other; KeyError for a missing one."""
+    mean, modes, scale = (tensors[name].numpy() for name in ("mean", "modes", "mode_scale"))
+    support = np.unpackbits(tensors["support"].numpy(), count=mean.size).astype(bool).reshape(mean.shape)
+    if mean.ndim != 3 or scale.ndim != 1 or modes.shape != (scale.size, int(support.sum())):
+        raise ValueError("mean, modes, mode_scale and support do not fit each other")
+    return Block(mean.astype(np.float32), modes.astype(np.float32) * scale[:, None], support)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a file and its metadata. Raises WeightsError; also for a tensor that is not finite."""
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    except SafetensorError as error:
+            tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a safetensors file ({error}).") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise wrong_weights(path, f"the tensor {name} holds NaN or infinity")
+    return tensors, metadata or {}
+
+
+def wrong_weights(path: Path, reason: str) -> WeightsError:
+    """What is said of a file that has the right checksum and cannot be used all the same."""
+    return WeightsError(
+        f"{path} holds no part of an attack model that can be used ({reason}); reinstall bids_refacer or point --model "
+        "at a complete model folder."
+    )
 
 
 def save_model(

@@ -7,14 +7,78 @@ is below 0.05; where it is not, the sentence says that none was shown, never tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+from scipy import stats
 
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow, ToolsRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
-from bids_refacer.reports.group_tables import matching
+from bids_refacer.reports.group_tables import headline_part, matching
 from bids_refacer.reports.page import shown
+from bids_refacer.wording import counted, listed
 
 LEVEL = 0.05
-_FEWEST_PAIRS = 6  # the smallest two-sided p of Wilcoxon's test is 2 / 2**n: 0.0625 for five
+
+GAIN_MM = 0.1
+"""A gain over an average face that is smaller counts as none."""
+
+HIGHEST_RATE = 0.1
+"""Share of people found again that must be ruled out before a tool withstood: it takes 36 people with none found."""
+
+_GRADES = {"pass": "yes", "warn": "partly", "fail": "no"}
+_UNJUDGED = "not judged"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Two answers that are never one: ``removed`` yes, partly, no, not judged; ``withstood`` yes, not shown, no."""
+
+    removed: str
+    withstood: str
+
+
+def image_marks(face_verdict: str | None, recovered_mm: float | None, average_mm: float | None) -> Marks:
+    """Marks of one image with one tool. One image shows at most that a tool did not withstand."""
+    known = recovered_mm is not None and average_mm is not None
+    beaten = known and (average_mm or 0) - (recovered_mm or 0) >= GAIN_MM
+    return Marks(_GRADES.get(str(face_verdict), _UNJUDGED), "no" if beaten else "not shown")
+
+
+def tool_marks(row: SummaryRow) -> Marks:
+    """Marks of a tool over all its images."""
+    return Marks(_removed(row), _withstood(row))
+
+
+def _removed(row: SummaryRow) -> str:
+    if not row.n_judged:
+        return _UNJUDGED
+    return "no" if row.n_face_fail else "partly" if row.n_face_warn else "yes"
+
+
+def _withstood(row: SummaryRow) -> str:
+    difference, p_value, low = row.difference_mm, row.difference_p_holm, row.difference_low_mm
+    nearer = difference is not None and difference < 0 and p_value is not None and p_value < LEVEL
+    if is_found(row) or (nearer and (low or 0) <= -GAIN_MM):
+        return "no"
+    gained_nothing = low is not None and low > -GAIN_MM
+    nobody = row.rank1_p_holm is not None and highest_rate(row) <= HIGHEST_RATE
+    return "yes" if gained_nothing and nobody and not failed_images(row) and _removed(row) == "yes" else "not shown"
+
+
+def is_found(row: SummaryRow) -> bool:
+    """Whether people are found again more often than by chance."""
+    return row.rank1_p_holm is not None and row.rank1_p_holm < LEVEL
+
+
+def gains(row: SummaryRow) -> bool:
+    """Whether the interval says that the recovered face is nearer than an average face, whatever a test can confirm."""
+    return row.difference_high_mm is not None and row.difference_high_mm < 0
+
+
+def failed_images(row: SummaryRow) -> int:
+    """Images that the tool failed on: a face that is left, a brain that is cut, no image at all."""
+    return max(row.n_excluded or 0, row.n_face_fail or 0) + (row.n_failed or 0)
 
 
 def face_line(row: SummaryRow) -> str:
@@ -33,38 +97,78 @@ def _verdict_line(judged: int, fail: int, warn: int, failed: str, warned: str) -
     if not judged:
         return "Not judged: defacing.tsv has no row for this tool."
     first = (
-        f"In {fail} of {_counted_images(judged)} {failed}: to do again."
+        f"In {fail} of {counted(judged, 'image')} {failed}: to do again."
         if fail
-        else f"None of {_counted_images(judged)} failed."
+        else f"None of {counted(judged, 'image')} failed."
     )
     if warn:
         return f"{first} In {warn}{' more' if fail else ''} {warned}: to look at."
-    return first if fail else f"None of {_counted_images(judged)} failed or has to be looked at."
+    return first if fail else f"None of {counted(judged, 'image')} failed or has to be looked at."
 
 
-def distance_line(row: SummaryRow) -> str:
-    """Does the attack come nearer to the true face than an average face does?"""
+def distance_line(row: SummaryRow, tests: int) -> str:
+    """Does the attack come nearer to the true face than an average face does? `tests`: tools that are tested."""
     pairs, difference, p_value = row.n_pairs or 0, row.difference_mm, row.difference_p_holm
     if difference is None or p_value is None:
         if row.recovered_mm is not None:
             return "One participant: no test. Look at the figures as at a single case."
         return "Not measured: no participant has a recovered face that counts."
-    interval = f"95 % CI {shown(row.difference_low_mm)} to {shown(row.difference_high_mm)} mm"
     if p_value < LEVEL and difference < 0:
-        closer = f"nearer in {row.n_closer or 0} of {pairs} participants"
-        return (
-            f"The attack comes nearer to the true face than an average face, by {shown(abs(difference))} mm "
-            f"(difference: {interval}; {closer}): the defaced image gives the face away in part."
-        )
+        return f"The attack comes {gain_words(row)}: the defaced image gives the face away in part."
     if p_value < LEVEL:
-        return (
-            f"The attack stays farther from the true face than an average face, by {shown(difference)} mm "
-            f"({interval}). It gained nothing here; a better one may."
-        )
-    line = f"No difference from an average face was shown ({interval}); one inside this interval is not ruled out."
-    if pairs < _FEWEST_PAIRS:
-        line += f" With {_counted_participants(pairs)} this test cannot reach p < {LEVEL}, whatever the difference."
-    return line
+        return f"The attack stays {gain_words(row)}. It gained nothing here; a better one may."
+    away = " The interval excludes 0: take the face as given away in part." if gains(row) else ""
+    if pairs < fewest_participants(tests):
+        return f"{few_words(pairs, tests)} The estimate: {gain_words(row)}.{away}"
+    if away:
+        return f"The attack comes {gain_words(row)}; the test does not confirm it (p {shown(p_value, 3)}, Holm).{away}"
+    interval = _interval(row)
+    return f"No difference from an average face was shown ({interval}); one inside this interval is not ruled out."
+
+
+def gain_words(row: SummaryRow) -> str:
+    """``0.55 mm nearer to the true face than an average face (95 % CI ...; nearer in 6 of 6 participants)``."""
+    difference, people = row.difference_mm or 0.0, counted(row.n_pairs or 0, "participant")
+    how = "nearer to" if difference < 0 else "farther from"
+    return (
+        f"{shown(abs(difference))} mm {how} the true face than an average face (difference: {_interval(row)}; "
+        f"nearer in {row.n_closer or 0} of {people})"
+    )
+
+
+def _interval(row: SummaryRow) -> str:
+    return f"95 % CI {shown(row.difference_low_mm)} to {shown(row.difference_high_mm)} mm"
+
+
+def fewest_participants(tests: int) -> int:
+    """The fewest pairs with which one of several tests can reach p < 0.05.
+
+    The smallest two-sided p value of Wilcoxon's test is 2 / 2**n, and Holm multiplies the smallest of them by their
+    number.
+    """
+    number = 1
+    while 2 / 2**number * max(tests, 1) >= LEVEL:
+        number += 1
+    return number
+
+
+def few_words(pairs: int, tests: int) -> str:
+    """That there are too few participants for any test, and how many are needed."""
+    among = f" and {tests} tools" if tests > 1 else ""
+    after = " after Holm's correction" if tests > 1 else ""
+    return (
+        f"With {counted(pairs, 'participant')}{among} this test cannot reach p < {LEVEL}{after}, whatever the "
+        f"difference: {fewest_participants(tests)} participants are needed."
+    )
+
+
+def highest_rate(row: SummaryRow) -> float:
+    """The largest share of people found again that is not ruled out (exact 97.5 % bound of Clopper and Pearson)."""
+    people = row.n_looked_up or 0
+    if not people:
+        return 1.0
+    found = int((row.rank1 or 0.0) * people + 1e-9)
+    return float(stats.binomtest(found, people).proportion_ci(0.95).high)
 
 
 def identity_line(row: SummaryRow) -> str:
@@ -75,9 +179,7 @@ def identity_line(row: SummaryRow) -> str:
     found = f"{_percent(rate, 0)} of {people} people were found at rank 1 (chance {_percent(row.rank1_chance, 1)})"
     if p_value < LEVEL:
         return f"{found}: more than by chance. After this tool, people can be found again by the shape of their face."
-    largest_rate = 1 - 0.025 ** (1 / people)
-    not_ruled_out = f" A rate up to {_percent(largest_rate, 0)} is not ruled out." if rate == 0 else ""
-    return f"{found}: more than chance was not shown.{not_ruled_out}"
+    return f"{found}: more than chance was not shown. A rate up to {_percent(highest_rate(row), 0)} is not ruled out."
 
 
 def phenotype_line(original: PhenotypeRow | None, defaced: PhenotypeRow | None) -> str:
@@ -99,59 +201,26 @@ def phenotype_line(original: PhenotypeRow | None, defaced: PhenotypeRow | None) 
     return f"No loss was shown: {change}; one inside this interval is not ruled out."
 
 
-def choice_lines(summary: Sequence[SummaryRow], tools: Sequence[ToolsRow], reference: str = "skullstrip") -> list[str]:
-    """Which tool leaves the attack least, and which others cannot be told apart from it.
-
-    Parameters
-    ----------
-    summary : rows of one kind of image
-    tools : rows of the same kind of image
-    reference : the tool that keeps the brain alone, which is no choice for those who share heads
-    """
-    measured = [row for row in summary if row.recovered_mm is not None]
-    if not measured:
-        return ["No tool has a recovered face that counts, so none can be recommended."]
-    ranked = sorted(measured, key=lambda row: -(row.recovered_mm or 0))
-    heads = [row for row in ranked if row.tool != reference] or ranked
-    without = [str(row.tool) for row in summary if row.tool not in {other.tool for other in ranked}]
-    lines = [_best_line(heads, tools, without)]
-    bare = matching(ranked, tool=reference)
-    if bare and heads is not ranked:
-        distance = shown(bare[0].recovered_mm)
-        lines.append(f"{reference} keeps the brain alone and is here for comparison: {distance} mm on average.")
-    lines.append(_found_line(measured))
-    lines.append(_again_line(summary))
-    return lines
-
-
-def _again_line(summary: Sequence[SummaryRow]) -> str:
-    """Images that have to be done again, by tool, the fewest first."""
-    ranked = sorted(summary, key=lambda row: _images_to_redo(row) / max(row.n_images or 0, 1))
-    if not any(map(_images_to_redo, ranked)):
-        return "No tool left an image to do again."
-    named = [f"{row.tool} {_images_to_redo(row)} of {row.n_images or 0}" for row in ranked]
-    return f"Images to do again: {', '.join(named)}."
-
-
 def sure_lines(summary: Sequence[SummaryRow], tools: Sequence[ToolsRow]) -> list[str]:
     """On how many people the choice rests, and whether the tools differ at all."""
-    pairs = [row.n_pairs or 0 for row in summary]
-    if not any(pairs):
+    people_of = [row.n_pairs or 0 for row in summary]
+    if not any(people_of):
         return ["Not sure at all: nothing could be compared."]
-    few, many = min(pairs), max(pairs)
-    people_compared = _counted_participants(many) if few == many else f"{few} to {many} participants"
+    few, many = min(people_of), max(people_of)
+    people_compared = counted(many, "participant") if few == many else f"{few} to {many} participants"
     lines = [f"The figures rest on {people_compared} for each tool."]
     recovered_type = next((row.recovered_type for row in summary if row.recovered_type), None)
-    tests = matching(tools, test="friedman", part="face", gate="passed", image_type=recovered_type)
+    tests = matching(tools, test="friedman", part=headline_part(summary), gate="passed", image_type=recovered_type)
     if tests and tests[0].p_value is not None:
         p_value, people = tests[0].p_value, tests[0].n_participants or 0
         differ = "differ in how near the attack comes" if p_value < LEVEL else "were not shown to differ"
         p_words = f"Friedman p {shown(p_value, 3)}"
-        lines.append(f"Over {people} participants who have every tool, the tools {differ} ({p_words}).")
+        lines.append(f"Over {counted(people, 'participant')} with every tool, the tools {differ} ({p_words}).")
     elif len(summary) > 1:
         lines.append("Tools could not be tested against each other: too few participants have every tool.")
-    if many < _FEWEST_PAIRS:
-        lines.append(f"With fewer than {_FEWEST_PAIRS} participants no paired test can reach p < {LEVEL}.")
+    pairs = comb(sum(map(bool, people_of)), 2)
+    if pairs and many < (needed := fewest_participants(pairs)):
+        lines.append(f"No test can tell one tool from another with fewer than {needed} participants.")
     lines.append("Another dataset, scanner or model can turn the order round; nothing here says how it would be there.")
     return lines
 
@@ -169,11 +238,24 @@ def redo_line(people: Sequence[GroupParticipantRow], nameless: Sequence[GroupIma
     again |= {row.participant_id for row in nameless if row.state != "used"}
     look = {row.participant_id for row in people if to_look_at(row)}
     if not again:
-        first = f"Nobody, of {_counted_participants(len(everyone))}."
+        first = f"Nobody, of {counted(len(everyone), 'participant')}."
     else:
         names = ", ".join(sorted(again)[:8]) + (" and others" if len(again) > 8 else "")
-        first = f"{len(again)} of {_counted_participants(len(everyone))}, with one tool or more: {names}."
+        first = f"{len(again)} of {counted(len(everyone), 'participant')}, with one tool or more: {names}."
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
+
+
+def warned_lines(people: Sequence[GroupParticipantRow]) -> list[str]:
+    """What to know of the figures of participants that count, each sentence once."""
+    everyone = {row.participant_id for row in people}
+    warned: dict[str, set[str]] = {}
+    for row in people:
+        if row.state == "used" and row.reason:
+            warned.setdefault(row.reason, set()).add(row.participant_id)
+    return [
+        f"{len(names)} of {counted(len(everyone), 'participant')} ({listed(sorted(names), 3)}): {reason}"
+        for reason, names in warned.items()
+    ]
 
 
 def to_look_at(row: GroupParticipantRow) -> bool:
@@ -181,58 +263,5 @@ def to_look_at(row: GroupParticipantRow) -> bool:
     return row.state == "used" and "warn" in (row.face_verdict, row.brain_verdict)
 
 
-def _counted_participants(number: int) -> str:
-    return f"{number} participant{'' if number == 1 else 's'}"
-
-
-def _counted_images(number: int) -> str:
-    return f"{number} image{'' if number == 1 else 's'}"
-
-
 def _percent(share: float | None, digits: int) -> str:
     return shown(share, digits, percent=True)
-
-
-def _best_line(ranked: Sequence[SummaryRow], tools: Sequence[ToolsRow], without: Sequence[str]) -> str:
-    """`ranked` are tools, the best first; `without` are tools of which no image counts."""
-    best, *others = ranked
-    first = (
-        f"The recovered face stays farthest from the true one after {best.tool}: {shown(best.recovered_mm)} mm on "
-        f"average over {_counted_participants(best.n_pairs or 0)} (an average face: {shown(best.average_mm)} mm)."
-    )
-    if not others:
-        alone = f"The others ({', '.join(without)}) have no image that counts" if without else "It is the only tool"
-        return f"{first} {alone}, so nothing can be said of which is better."
-    tied = [str(row.tool) for row in others if not _differ(best, row, tools)]
-    worse = [str(row.tool) for row in others if row.tool not in tied]
-    if tied:
-        first += f" Not shown to differ from it: {', '.join(tied)}; between these, brain cut, phenotype signal and run "
-        first += "time decide (table below)."
-    if worse:
-        first += f" The attack comes nearer, by more than chance explains (p < {LEVEL}, Holm), after: "
-        first += f"{', '.join(worse)}."
-    return first
-
-
-def _differ(first: SummaryRow, second: SummaryRow, tools: Sequence[ToolsRow]) -> bool:
-    """Whether the test of two tools against each other showed a difference."""
-    tests = matching(tools, test="wilcoxon", image_type=first.recovered_type, part="face", gate="passed")
-    pair = {first.tool, second.tool}
-    p_values = [row.p_holm for row in tests if {row.tool, row.other_tool} == pair]
-    return bool(p_values) and p_values[0] is not None and p_values[0] < LEVEL
-
-
-def _found_line(rows: Sequence[SummaryRow]) -> str:
-    tested = [row for row in rows if row.rank1_p_holm is not None]
-    found = [str(row.tool) for row in tested if (row.rank1_p_holm or 0) < LEVEL]
-    if not tested:
-        return "Whether people can be found again by the recovered face was not measured."
-    if len(found) == len(tested):
-        return "After every tool, people were found by the recovered face more often than by chance: none withstands."
-    if not found:
-        return "After no tool was it shown that people are found by the recovered face more often than by chance."
-    return f"People were found by the recovered face more often than by chance after: {', '.join(found)}."
-
-
-def _images_to_redo(row: SummaryRow) -> int:
-    return (row.n_excluded or 0) + (row.n_failed or 0) + (row.n_missing or 0)

@@ -14,11 +14,20 @@ from bids_refacer.dataset.names import dataset_table, group_page, participant_pa
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
-from bids_refacer.reports import findings
+from bids_refacer.reports import answer, findings
 from bids_refacer.reports.group_plots import group_plots
-from bids_refacer.reports.group_tables import GroupTables, matching, of_suffix, read_group_tables, shown_phenotypes
+from bids_refacer.reports.group_tables import (
+    GroupTables,
+    headline_part,
+    matching,
+    of_suffix,
+    read_group_tables,
+    shown_phenotypes,
+)
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
+from bids_refacer.surfaces.region import PLACES
+from bids_refacer.wording import counted
 
 _SECTIONS = (  # id of the section, words of the link that leads there
     ("answer", "The answer"),
@@ -87,6 +96,7 @@ class ToolLine:
     """A line of the table of tools: its figures, and a sentence for each question."""
 
     row: SummaryRow
+    marks: findings.Marks
     face: str
     distance: str
     identity: str
@@ -96,9 +106,21 @@ class ToolLine:
 
 @dataclass(frozen=True)
 class ImageKind:
-    """Everything about one kind of image, such as T1w; each plot with its figures as SVG."""
+    """Everything about one kind of image, such as T1w.
+
+    Attributes
+    ----------
+    suffix : of the images
+    headline : the part of the face that distances are of
+    place : the same in words
+    choice, sure, redo : sentences of the first answer
+    tools : lines of the table of tools
+    plots : each with its figures as SVG
+    """
 
     suffix: str
+    headline: str
+    place: str
     choice: Sequence[str]
     sure: Sequence[str]
     redo: str
@@ -127,7 +149,7 @@ def write_group_page(output_dir: Path) -> Path:
         path,
         "group.html.j2",
         {
-            "title": f"Which defacing tool? {_dataset_name(output_dir)}",
+            "title": f"Which defacing tool for the dataset '{_dataset_name(output_dir)}'?",
             "private": False,
             "sections": _SECTIONS,
             "kinds": [_image_kind(tables, suffix) for suffix in suffixes],
@@ -145,23 +167,27 @@ def write_group_page(output_dir: Path) -> Path:
 
 def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
     own = of_suffix(tables, suffix)
-    phenotypes = shown_phenotypes(own.phenotypes)
+    phenotypes, headline = shown_phenotypes(own.phenotypes), headline_part(own.summary)
+    tests = answer.number_of_tests(own.summary)
     return ImageKind(
         suffix=suffix,
-        choice=findings.choice_lines(own.summary, own.tools),
-        sure=findings.sure_lines(own.summary, own.tools),
+        headline=headline,
+        place=PLACES[headline],
+        choice=answer.answer_lines(own.summary, own.tools),
+        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
         redo=findings.redo_line(own.participants, _without_tool(tables)),
-        tools=[_tool_line(row, phenotypes) for row in own.summary],
+        tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
         plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],
     )
 
 
-def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow]) -> ToolLine:
+def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int) -> ToolLine:
     targets = dict.fromkeys(str(row.target) for row in phenotypes)
     return ToolLine(
         row=row,
+        marks=findings.tool_marks(row),
         face=findings.face_line(row),
-        distance=findings.distance_line(row),
+        distance=findings.distance_line(row, tests),
         identity=findings.identity_line(row),
         brain=findings.brain_line(row),
         phenotypes=[_phenotype_kept(matching(phenotypes, target=target), target, row.tool) for target in targets],
@@ -204,7 +230,7 @@ def _files(output_dir: Path) -> list[tuple[str, str]]:
     for name in (*GROUP_TABLES, *TABLES):
         path = dataset_table(output_dir, name)
         if path.is_file():
-            found.append((path.name, f"{len(data_dictionary(name))} columns"))
+            found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
     texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}

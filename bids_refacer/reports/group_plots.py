@@ -8,9 +8,19 @@ from typing import Generic, TypeVar
 
 from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
 from bids_refacer.reports import group_figures as draw
-from bids_refacer.reports.group_tables import GroupTables, by_tool, column, matching, of_suffix, shown_phenotypes
+from bids_refacer.reports.group_tables import (
+    GroupTables,
+    by_tool,
+    column,
+    headline_part,
+    matching,
+    of_suffix,
+    shown_phenotypes,
+)
 from bids_refacer.reports.page import shown
 from bids_refacer.reports.theme import Panel, Plot
+from bids_refacer.surfaces.region import PLACES
+from bids_refacer.wording import counted
 
 BRAIN_LIMITS = (0.1, 5.0)  # percent: the verdict's, by default
 _KIND_OF_FACE = {"defaced": "defaced", "average": "average", "refaced": "recovered", "refaced_mean": "recovered"}
@@ -36,6 +46,11 @@ def group_plots(tables: GroupTables, suffix: str) -> list[Plot]:
     return [make(of_suffix(tables, suffix)) for make in makers]
 
 
+def _place(tables: GroupTables) -> str:
+    """Where the distances of a summary were measured, in words."""
+    return PLACES[headline_part(tables.summary)]
+
+
 def _differences(tables: GroupTables) -> Plot:
     panels: list[Panel] = []
     rows = [row for row in tables.summary if row.difference_mm is not None]
@@ -55,8 +70,8 @@ def _differences(tables: GroupTables) -> Plot:
         name="differences",
         title="Does the attack beat an average face?",
         table="group_summary",
-        caption="Distance of the recovered face to the true one minus that of an average face in its place, mean over "
-        "participants with 95 % bootstrap interval. Left of 0: the attack comes nearer.",
+        caption="Distance of the recovered face to the true one minus that of an average face in its place, "
+        f"{_place(tables)}, mean over participants with 95 % bootstrap interval. Left of 0: the attack comes nearer.",
         panels=panels,
         if_none="There is no test: fewer than two participants have a recovered face that counts.",
     )
@@ -69,16 +84,17 @@ def _paired(tables: GroupTables) -> Plot:
     for tool, people in by_tool(rows):
         average, recovered = column(row.average_mm for row in people), column(row.recovered_mm for row in people)
         alt = (
-            f"{tool}: {len(people)} participants. Mean distance of the average face {average.mean():.2f} mm, of the "
-            f"recovered face {recovered.mean():.2f} mm."
+            f"{tool}: {counted(len(people), 'participant')}. Mean distance of the average face {average.mean():.2f} "
+            f"mm, of the recovered face {recovered.mean():.2f} mm."
         )
         panels.append(Panel(draw.paired_figure(tool, average, recovered, limit), alt))
     return Plot(
         name="paired",
         title="Distances, participant by participant",
         table="group_participants",
-        caption="Mean absolute surface distance to the true face. Each line is a participant, the bold one the mean; "
-        "lines that fall show a face that the attack recovered better than an average does.",
+        caption=f"Mean absolute surface distance to the true face, {_place(tables)}. Each line is a "
+        "participant, the bold one the mean; lines that fall show a face that the attack recovered better than an "
+        "average does.",
         panels=panels,
         if_none="No participant has a recovered and an average face that count.",
         kinds=("average", "recovered"),
@@ -248,7 +264,8 @@ def _trade(tables: GroupTables) -> Plot:
         name="trade",
         title="Privacy against utility",
         table="group_summary",
-        caption=f"One point for each tool. Up: the recovered face stays farther from the true one. {right}",
+        caption=f"One point for each tool. Up: the recovered face stays farther from the true one, {_place(tables)}. "
+        f"{right}",
         panels=panels,
         if_none="No tool has figures of both privacy and utility.",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.rows.group import (
     GroupCalibrationRow,
     GroupImageRow,
@@ -18,6 +19,7 @@ from bids_refacer.dataset.rows.group import (
 )
 from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.surfaces.region import PARTS
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ def read_group_tables(output_dir: Path) -> GroupTables:
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
+    places = Places(output_dir=output_dir)  # tables of earlier versions name whole paths
     return GroupTables(
         summary=rows_of(output_dir, SummaryRow),
-        participants=rows_of(output_dir, GroupParticipantRow),
-        images=rows_of(output_dir, GroupImageRow),
+        participants=[places.shareable_row(row) for row in rows_of(output_dir, GroupParticipantRow)],
+        images=[places.shareable_row(row) for row in rows_of(output_dir, GroupImageRow)],
         tools=rows_of(output_dir, ToolsRow),
         calibration=rows_of(output_dir, GroupCalibrationRow),
         cmc=rows_of(output_dir, CmcRow),
@@ -83,6 +86,11 @@ def shown_phenotypes(rows: Sequence[PhenotypeRow]) -> list[PhenotypeRow]:
     """Rows that pages show: facial voxels by ridge regression, by the network where it is alone."""
     from_faces = matching(rows, roi="face")
     return matching(from_faces, model="ridge") or matching(from_faces, model="cnn")
+
+
+def headline_part(summary: Iterable[SummaryRow]) -> str:
+    """The part of the face that the distances of a summary are of; the whole face in tables of an older version."""
+    return next((row.headline_part for row in summary if row.headline_part), PARTS[0])
 
 
 def column(values: Iterable[float | None]) -> np.ndarray:

@@ -18,6 +18,7 @@ from bids_refacer import __version__
 from bids_refacer.dataset.rows.table import Row
 from bids_refacer.dataset.tables import cell_text
 from bids_refacer.files import write_text
+from bids_refacer.wording import counted
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content Security Policy of every page: nothing is loaded from anywhere."""
@@ -97,7 +98,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"number": number, "cell_text": cell_text}
+    environment.globals |= {"number": number, "cell_text": cell_text, "counted": counted}
     return environment
 
 

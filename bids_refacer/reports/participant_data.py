@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.surfaces.region import headline
 
 _SUBJECT = attrgetter("image", "tool")  # of a row of any of the tables
 
@@ -47,15 +49,21 @@ class ToolResult:
         """Numbers of the refaced samples, from 1."""
         return sorted({row.sample or 0 for row in self.distances if row.image_type == "refaced"})
 
+    @property
+    def headline(self) -> str:
+        """The part whose distances are told first: the whole face where removed skin was not measured."""
+        return headline(row.part for row in self.distances)
+
     def distance(self, image_type: str, sample: int | None = None) -> DistanceRow | None:
-        """The row of the whole face of one type of image; None when there is none."""
+        """The row of the headline part of one type of image; None when there is none."""
+        part = self.headline
         for row in self.distances:
-            if row.image_type == image_type and row.part == "face" and sample in (None, row.sample or 0):
+            if row.image_type == image_type and row.part == part and sample in (None, row.sample or 0):
                 return row
         return None
 
     def masd_mm(self, image_type: str, sample: int | None = None) -> float | None:
-        """Mean absolute surface distance of the whole face, mm; None when it was not measured."""
+        """Mean absolute surface distance of the headline part, mm; None when it was not measured."""
         row = self.distance(image_type, sample)
         return None if row is None else row.masd_mm
 
@@ -78,8 +86,8 @@ class ParticipantResult:
     problems: list[StatusRow]
 
 
-def read_tables(output_dir: Path) -> AuditTables:
-    """Read the tables of the participant level.
+def read_tables(output_dir: Path, places: Places) -> AuditTables:
+    """Read the tables of the participant level, whose messages lose the paths that earlier versions left in them.
 
     Raises
     ------
@@ -87,8 +95,8 @@ def read_tables(output_dir: Path) -> AuditTables:
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
     return AuditTables(
-        status=_by_participant(rows_of(output_dir, StatusRow)),
-        defacing=_by_participant(rows_of(output_dir, DefacingRow)),
+        status=_by_participant(map(places.shareable_row, rows_of(output_dir, StatusRow))),
+        defacing=_by_participant(map(places.shareable_row, rows_of(output_dir, DefacingRow))),
         distances=_by_participant(rows_of(output_dir, DistanceRow)),
         calibration=_by_participant(rows_of(output_dir, CalibrationRow)),
     )

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.reports.findings import Marks, image_marks
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -23,9 +25,10 @@ from bids_refacer.reports.participant_pictures import (
 )
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
-from bids_refacer.surfaces.region import PARTS
+from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.verdicts import MEASURED
 from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.wording import listed
 
 TYPES = {
     "defaced": "defaced image",
@@ -50,17 +53,23 @@ class DistanceLine:
 
 @dataclass(frozen=True)
 class ToolSection:
-    """What the template shows of one tool; `table` is the file with all distances, `provenance` names and facts."""
+    """What the template shows of one tool.
+
+    `table` is the file with all distances, `place` says where the headline distances are measured, `provenance` has
+    names and facts.
+    """
 
     tool: str
     status: StatusRow
     defacing: DefacingRow
+    marks: Marks
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
     pictures: ToolPictures
     provenance: Sequence[tuple[str, str]]
     table: str
+    place: str
     line: str
 
 
@@ -74,6 +83,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
+    notices : what to know of the attack on this head, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -83,6 +93,7 @@ class ImageSection:
     path: str
     tools: Sequence[ToolSection]
     missing: Sequence[str]
+    notices: Sequence[str]
     truth: Sequence[View]
     limit: float
     viewer: Viewer | None
@@ -102,7 +113,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(output_dir)
+    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir))
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -128,7 +139,8 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
-        "parts": PARTS,
+        "parts": (REMOVED, *PARTS),
+        "places": PLACES,
         "measured": MEASURED,
         "group": ("../" if private else "") + group_page(output_dir).name,
         "group_is_there": group_page(output_dir).is_file(),
@@ -160,10 +172,23 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
+        notices=_notices(image.tools),
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
+
+
+def _notices(tools: Sequence[ToolResult]) -> list[str]:
+    """What the attack warns of, each sentence once, with the tools where it is not of all."""
+    of_tool: dict[str, list[str]] = {}
+    for tool in tools:
+        for sentence in tool.record.reface.warnings if tool.record else ():
+            of_tool.setdefault(sentence, []).append(tool.tool)
+    return [
+        sentence if len(names) == len(tools) else f"After {listed(names)}: {sentence}"
+        for sentence, names in of_tool.items()
+    ]
 
 
 def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
@@ -182,12 +207,14 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
+        marks=image_marks(tool.defacing.face_verdict, _recovered(tool), tool.masd_mm("average")),
         distances=_distance_lines(tool),
         spread=_spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
         pictures=pictures,
         provenance=_provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
+        place=PLACES[tool.headline],
         line=_line(tool),
     )
 
@@ -209,24 +236,29 @@ def _spread(tool: ToolResult) -> str:
     if len(measured) < 2:
         return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
     return (
-        f"{len(measured)} samples: the whole face lies {min(measured):.2f} to {max(measured):.2f} mm from the true "
-        "one. Where samples differ, the defaced image says little of the face."
+        f"{len(measured)} samples: they lie {min(measured):.2f} to {max(measured):.2f} mm from the true face "
+        f"{PLACES[tool.headline]}. Where samples differ, the defaced image says little of the face."
     )
+
+
+def _recovered(tool: ToolResult) -> float | None:
+    """Distance of the recovered face, mm: of the mean image, or else the mean of the samples' distances."""
+    mean = tool.masd_mm("refaced_mean")
+    return tool.masd_mm("refaced_sample_mean") if mean is None else mean
 
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
-    recovered, average = tool.masd_mm("refaced_mean"), tool.masd_mm("average")
-    if recovered is None:
-        recovered = tool.masd_mm("refaced_sample_mean")
+    recovered, average = _recovered(tool), tool.masd_mm("average")
     if recovered is None or average is None:
         return "There is no recovered face to compare with the average one."
     nearer = "nearer to" if recovered < average else "not nearer to"
     return (
-        f"The recovered face lies {recovered:.2f} mm from the true one, an average face {average:.2f} mm: here "
-        f"the attack comes {nearer} the true face than an average face does. One image proves nothing of the tool."
+        f"The recovered face lies {recovered:.2f} mm from the true one {PLACES[tool.headline]}, an average face "
+        f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
+        "nothing of the tool."
     )
 
 
@@ -241,7 +273,8 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Version of the tool": deface.version,
         "Options of the tool": deface.content.get("Options"),
         "Registration": deface.registration,
-        "Warnings": [*deface.warnings, *reface.warnings],
+        "Warnings": " ".join([*deface.warnings, *reface.warnings]) or None,
+        "Outside the range of training": "; ".join(reface.outside_training) or None,
         "Model of the attack": key.get("Model"),
         "Options of the attack": reface.content.get("Options"),
         "Seed of the run": key.get("Seed"),
@@ -249,4 +282,5 @@ def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
         "Run time, s": tool.record.run_time_s,
     }
     shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown.items()]
+    texts = shareable_json(shown)
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in texts.items()]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.rows.audit import DistanceRow
 from bids_refacer.reports import faces, slices
@@ -75,7 +76,7 @@ def brain_pictures(image: ImageResult, tool: ToolResult) -> ToolPictures:
         defaced = read_scan(image.names.defaced(tool.tool)).values
         removed = read_scan(image.names.defacemask(tool.tool)).values > 0
     except ImageError as error:
-        return ToolPictures(missing=[str(error)])
+        return ToolPictures(missing=[Places(output_dir=image.names.output_dir).shareable(str(error))])
     inside = brain.values > 0
     rigid, centre = _upright(brain, inside)
     white = slices.window(defaced, inside)
@@ -208,7 +209,7 @@ class ToolFace:
 
     @property
     def row(self) -> DistanceRow | None:
-        """Its distances over the whole face."""
+        """Its distances in the headline part."""
         return self.tool.distance(self.kind, self.sample)
 
 

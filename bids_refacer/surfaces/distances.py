@@ -12,8 +12,9 @@ from typing import Any
 import igl
 import numpy as np
 import trimesh
+from scipy.spatial import cKDTree
 
-from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of, vertex_areas
+from bids_refacer.surfaces.region import PARTS, REMOVED, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.volumes.grid import Alignment, Grid
 
 Row = dict[str, Any]
@@ -121,6 +122,33 @@ def part_rows(recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, t
         out = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
         rows.append({"part": part, **out, "n_vertices": int(ours.sum() + theirs.sum())})
     return rows
+
+
+def removed_row(
+    recovered: FaceSurface, truth: FaceSurface, distances: tuple[np.ndarray, np.ndarray], removed: np.ndarray
+) -> Row:
+    """Compare the surfaces where a tool took the true skin: the row of the part `region.REMOVED`.
+
+    A vertex of the recovered face belongs to the part when the nearest vertex of the true face does. So both surfaces
+    are divided whole: each vertex of a face is of removed or of kept skin, and none is of both.
+
+    Parameters
+    ----------
+    recovered, truth : FaceSurface, in the same native world, RAS+ mm
+    distances : of `face_distances`
+    removed : (n_truth,) bool, vertices of the true face whose skin was removed or replaced
+
+    Returns
+    -------
+    dict
+        The columns of `part_rows`. Every figure is NaN where no skin was removed.
+    """
+    ours = np.zeros(len(recovered.where), dtype=bool)
+    if removed.any():
+        ours = removed[cKDTree(truth.points).query(recovered.points)[1]]
+    to_true, to_recovered = distances
+    out = _figures(to_true[ours], recovered.areas[ours], to_recovered[removed], truth.areas[removed])
+    return {"part": REMOVED, **out, "n_vertices": int(ours.sum() + removed.sum())}
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, q: float) -> float:

@@ -1,5 +1,7 @@
 """The face region and its parts, fixed in the canonical frame: the same places whatever the tool and the recovery."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import trimesh
 from nibabel.affines import apply_affine
@@ -9,6 +11,12 @@ from bids_refacer.volumes.templates import asset
 
 PARTS = ("face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead")
 """The whole region, then its parts; `part_of` labels a point with the place in this tuple plus one."""
+
+REMOVED = "removed"
+"""The true skin that a tool took, of any of the parts: not fixed in the frame, as it depends on the image."""
+
+PLACES = {REMOVED: "where the skin was removed", PARTS[0]: "over the whole face"}
+"""A headline part in a sentence about a distance."""
 
 ASSET = "face_parts.nii.gz"
 """Labels on the 2 mm canonical grid, made by benchmarks/make_face_parts.py from the average head."""
@@ -48,6 +56,11 @@ def part_of(points_mm: np.ndarray, alignment: Alignment) -> np.ndarray:
 def in_part(labels: np.ndarray, part: str) -> np.ndarray:
     """Which labels of `part_of` belong to a part of ``PARTS``: (n,) bool; the face is all of them."""
     return labels > 0 if part == PARTS[0] else labels == PARTS.index(part) + 1
+
+
+def headline(parts: Iterable[str | None]) -> str:
+    """The part whose figures are told first: removed skin where it was measured, otherwise the whole face."""
+    return REMOVED if REMOVED in parts else PARTS[0]
 
 
 def inside_view(points_mm: np.ndarray, view: Grid) -> np.ndarray:

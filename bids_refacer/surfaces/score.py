@@ -7,9 +7,18 @@ import numpy as np
 import trimesh
 
 from bids_refacer.statistics.calibration import EDGES, LEVELS, calibration_bins
-from bids_refacer.surfaces.distances import FIGURES, FaceSurface, Row, face_distances, mark_face, part_rows
-from bids_refacer.surfaces.region import PARTS, face_patch, in_part
+from bids_refacer.surfaces.distances import (
+    FIGURES,
+    FaceSurface,
+    Row,
+    face_distances,
+    mark_face,
+    part_rows,
+    removed_row,
+)
+from bids_refacer.surfaces.region import PARTS, REMOVED, face_patch, in_part
 from bids_refacer.surfaces.skin import Skin, SkinError, find_skin, skin_surface
+from bids_refacer.surfaces.skin_left import Defacing, skin_left
 from bids_refacer.volumes.grid import Alignment, Grid
 
 Key = tuple[str, int | None]
@@ -45,10 +54,14 @@ class Scores:
 
 
 def score_images(
-    original: np.ndarray, candidates: Mapping[Key, np.ndarray], affine: np.ndarray, alignment: Alignment
+    original: np.ndarray,
+    candidates: Mapping[Key, np.ndarray],
+    affine: np.ndarray,
+    alignment: Alignment,
+    defacing: Defacing | None = None,
 ) -> Scores:
     """`score_candidates` against an original (i, j, k) whose skin is yet to be found; see there."""
-    return score_candidates(original_skin(original, affine), candidates, affine, alignment)
+    return score_candidates(original_skin(original, affine), candidates, affine, alignment, defacing)
 
 
 def original_skin(original: np.ndarray, affine: np.ndarray) -> Skin:
@@ -83,9 +96,13 @@ def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
 
 
 def score_candidates(
-    skin: Skin, candidates: Mapping[Key, np.ndarray], affine: np.ndarray, alignment: Alignment
+    skin: Skin,
+    candidates: Mapping[Key, np.ndarray],
+    affine: np.ndarray,
+    alignment: Alignment,
+    defacing: Defacing | None = None,
 ) -> Scores:
-    """Compare the skin of candidate images with the original's, in the face and its parts.
+    """Compare the skin of candidate images with the original's, in the face and its parts, and where it was removed.
 
     The skin level is estimated once, on the original, and used for every candidate: a distance is a difference of faces
     and never of thresholds. The border of the field of view is no skin and left out.
@@ -97,12 +114,14 @@ def score_candidates(
         Taken one at a time, so that a mapping may load them lazily.
     affine : (4, 4) float, voxel -> native world, RAS+ mm
     alignment : Alignment of the original into the canonical frame
+    defacing : Defacing, optional
+        What the tool did to the original: the same for every candidate. Without it there is no part `region.REMOVED`.
 
     Returns
     -------
     Scores
         With samples among the candidates also rows ``refaced_sample_mean`` (every figure averaged over the samples) and
-        ``refaced_best`` (all figures of the sample with the lowest MASD of the whole face).
+        ``refaced_best`` (all figures of the nearest sample: see `summary_rows`).
 
     Raises
     ------
@@ -112,12 +131,16 @@ def score_candidates(
         If a candidate lies on another grid.
     """
     truth = true_face(skin, affine, alignment)
+    removed = None if defacing is None else ~skin_left(skin, defacing, affine, truth.surface.where)
     scores, samples = Scores([], truth.patch, {}, {}), []
     for key in candidates:
         mesh = _candidate_surface(key, candidates[key], affine, skin.level)
         recovered = mark_face(mesh, alignment, _view(skin, affine))
         to_true, to_recovered = face_distances(recovered, truth.surface)
         scores.rows.extend(_labelled(key, part_rows(recovered, truth.surface, to_true, to_recovered)))
+        if removed is not None:
+            row = removed_row(recovered, truth.surface, (to_true, to_recovered), removed)
+            scores.rows.extend(_labelled(key, [row]))
         scores.faces[key] = _face_of(recovered)[0]
         on_patch = to_recovered[truth.on_surface]
         scores.maps[key] = np.abs(on_patch).astype(np.float32)
@@ -180,22 +203,29 @@ def summary_rows(rows: list[Row]) -> list[Row]:
     """Rows ``refaced_sample_mean`` and ``refaced_best`` from the rows of the samples; none without samples.
 
     The mean is taken of every figure by itself, over the samples that have it; NaN where none has. The best sample is
-    the one with the lowest MASD of the whole face; its rows are repeated with its number.
+    the one with the lowest MASD of the removed skin, or of the whole face where no skin was removed or it was not
+    measured; its rows are repeated with its number.
     """
     samples = [row for row in rows if row["image_type"] == SAMPLE]
     if not samples:
         return []
     means: list[Row] = []
-    for part in PARTS:
+    for part in dict.fromkeys(row["part"] for row in samples):
         of_part = [row for row in samples if row["part"] == part]
         means.append(
             {"image_type": f"{SAMPLE}_sample_mean", "sample": None, "part": part}
             | {figure: _mean([row[figure] for row in of_part]) for figure in FIGURES}
             | {"n_vertices": round(_mean([row["n_vertices"] for row in of_part]))}
         )
-    whole = [row for row in samples if row["part"] == PARTS[0]]
-    best = min(whole, key=lambda row: np.inf if np.isnan(row["masd_mm"]) else row["masd_mm"])["sample"]
+    best = _nearest_sample(samples)
     return means + [row | {"image_type": f"{SAMPLE}_best"} for row in samples if row["sample"] == best]
+
+
+def _nearest_sample(rows: list[Row]) -> int:
+    """Number of the sample with the lowest MASD of removed skin; the whole face decides where that is not known."""
+    masd = {(row["sample"], row["part"]): row["masd_mm"] for row in rows if not np.isnan(row["masd_mm"])}
+    numbers = dict.fromkeys(row["sample"] for row in rows)
+    return min(numbers, key=lambda number: [masd.get((number, part), np.inf) for part in (REMOVED, PARTS[0])])
 
 
 def _candidate_surface(key: Key, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:

@@ -17,6 +17,7 @@ from skimage.filters import threshold_multiotsu
 
 from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.surfaces.skin import Skin, find_skin
+from bids_refacer.surfaces.skin_left import Defacing, skin_left
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_volume
 
@@ -30,10 +31,6 @@ EARS_MM = ((60.0, 110.0), (-45.0, 10.0), (-85.0, -15.0))
 EYE_MM, EYE_RADII_MM = (30.0, -37.0), (17.0, 10.0)
 """Ellipse of an eye with its lids in the canonical frame: distance from the midplane, and z. The part of `region` is
 wider: it has the brow and the temple, which tools that remove the eyes may leave."""
-
-DEPTHS_MM = (0.5, 1.0, 1.5, 2.0)
-UNCHANGED = 0.1
-"""Largest change of an intensity, over the intensity, that still shows the same tissue."""
 
 GRADES = ("pass", "warn", "fail")
 
@@ -68,8 +65,7 @@ def face_left(
     seen = inside_view(points, Grid(original.shape, affine)) & ((parts > 0) | ears)
     where = np.nonzero(seen)[0]
     areas = vertex_areas(mesh)[where]
-    images = (original, np.where(removed, np.nan, defaced), skin.level)
-    left = _tissue_left(images, affine, points[where], np.asarray(mesh.vertex_normals)[where])
+    left = skin_left(skin, Defacing(original, defaced, removed), affine, where)
     chosen = {part: in_part(parts[where], part) for part in PARTS}
     chosen |= {"eyes": eyes[where] & chosen["face"], "ears": ears[where]}
     return {part: _percent(float(areas[on & left].sum()), float(areas[on].sum())) for part, on in chosen.items()}
@@ -129,24 +125,6 @@ def worse(*grades: str | None) -> str | None:
     """The worst of several grades; None when there is none."""
     given = [word for word in grades if word is not None]
     return max(given, key=GRADES.index) if given else None
-
-
-def _tissue_left(
-    images: tuple[np.ndarray, np.ndarray, np.ndarray], affine: np.ndarray, points: np.ndarray, normals: np.ndarray
-) -> np.ndarray:
-    """(n,) bool: at some depth under the point, the original has tissue and the defaced image has the same.
-
-    ``images`` are the original, the defaced one (NaN where removed) and the level of the skin.
-    """
-    to_voxel = np.linalg.inv(affine)
-    left = np.zeros(len(points), dtype=bool)
-    for depth in DEPTHS_MM:
-        under = apply_affine(to_voxel, points - depth * normals)
-        before, after, skin = (
-            ndimage.map_coordinates(image, under.T, order=1, mode="nearest", output=np.float32) for image in images
-        )
-        left |= (before > skin) & (np.abs(after - before) <= UNCHANGED * np.abs(before))
-    return left
 
 
 def _on_eyes_and_ears(points: np.ndarray, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import gzip
 import io
 import logging
 import math
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +19,11 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
-from bids_refacer.problems import AuditProblem
+from bids_refacer.volumes.content.useless import useless_values
+from bids_refacer.volumes.header_texts import without_texts
+from bids_refacer.volumes.image_file import ImageError as ImageError
+from bids_refacer.volumes.image_file import opened, read_header_bytes, read_voxels, truncated
 from bids_refacer.volumes.scan import Scan, to_stored
-from bids_refacer.volumes.useless import useless_values
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -30,36 +31,29 @@ _QUIET = logging.getLogger(
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ANNEX_POINTER = b"/annex/objects/"  # how an unlocked git-annex file starts when its content is absent
-_LFS_POINTER = b"version https://git-lfs"
-
 
 __all__ = ["ImageError", "Scan", "read_mask", "read_scan", "to_stored", "write_scan", "write_volume"]
-
-
-class ImageError(AuditProblem):
-    """An image that cannot be used. The message is one sentence: which file, what is wrong, what to do."""
 
 
 def read_scan(path: str | Path) -> Scan:
     """Read one 3-D NIfTI image (``.nii`` or ``.nii.gz``; a fourth axis of length one is dropped).
 
     Raises ImageError when the file is missing, a git-annex link without content, truncated, not NIfTI, 2-D, a series,
-    complex or RGB, without a usable affine, constant, or holds NaN, infinite, huge or tiny values.
+    complex or RGB, without a usable affine, constant, or holds NaN, infinite, huge or tiny values, or when
+    its header asks for more voxels than are read. No more is kept in memory than the header asks for.
     """
     path = Path(path)
-    content = _read_bytes(path)
-    header = _read_header(path, content)
-    shape = _three_axes(path, header.get_data_shape())
-    dtype = _scalar_dtype(path, header)
-    slope, inter = _scaling(path, header)
-    affine = _affine(path, header)
-    offset = int(header["vox_offset"])
-    count = math.prod(shape)
-    if len(content) < offset + count * dtype.itemsize:
-        raise _truncated(path)
-    stored = np.frombuffer(content, dtype=dtype, count=count, offset=offset).reshape(shape, order="F")
+    with opened(path) as stream:
+        start = read_header_bytes(path, stream)
+        header = _read_header(path, start)
+        shape = _three_axes(path, header.get_data_shape())
+        dtype = _scalar_dtype(path, header)
+        slope, inter = _scaling(path, header)
+        affine = _affine(path, header)
+        size = math.prod(shape) * dtype.itemsize
+        content = read_voxels(path, stream, start, int(header["vox_offset"]), size)
+    stored = np.frombuffer(content, dtype=dtype).reshape(shape, order="F")
+    stored.flags.writeable = False
     scan = Scan(path=path, stored=stored, slope=slope, inter=inter, affine=affine, header=header)
     if sentence := useless_values(stored, slope, inter):
         raise ImageError(f"{path} {sentence}")
@@ -72,18 +66,19 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj) > 0, image.affine
 
 
-def write_scan(path: str | Path, scan: Scan, stored: np.ndarray) -> None:
-    """Write ``stored`` ``(i, j, k)`` with the header of ``scan``: dtype, scaling, orientation, extensions and shape.
+def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
+    """Write ``stored`` ``(i, j, k)`` with the header of ``scan``: dtype, scaling, orientation and shape.
 
-    The bytes depend on the arguments alone (gzip without time or name), and the file appears under its name only when
-    it is complete. Raises ValueError when shape or dtype differ from those of ``scan``.
+    Texts and extensions of the header may name a person: they are left out unless ``keep_texts``. The bytes depend on
+    the arguments alone (gzip without time or name), and the file appears under its name only when it is complete.
+    Raises ValueError when shape or dtype differ from those of ``scan``.
     """
     if stored.shape != scan.stored.shape or stored.dtype != scan.stored.dtype:
         raise ValueError(
             f"{path}: an array of {stored.shape} {stored.dtype} does not fit the header of {scan.path} "
             f"({scan.stored.shape} {scan.stored.dtype})."
         )
-    _write(Path(path), scan.header, stored)
+    _write(Path(path), scan.header if keep_texts else without_texts(scan.header), stored)
 
 
 def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: np.dtype | type | str) -> None:
@@ -107,42 +102,10 @@ def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: 
     _write(Path(path), header, np.asarray(rounded).astype(target))
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The whole file, decompressed; ImageError says why not."""
-    if path.is_symlink() and not path.exists():
-        raise _not_fetched(path, "is a broken link")
-    if not path.is_file():
-        raise ImageError(f"{path} does not exist: check the path.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk.") from error
-    if content.startswith(_ANNEX_POINTER):
-        raise _not_fetched(path, "is a git-annex pointer")
-    if content.startswith(_LFS_POINTER):
-        raise ImageError(f"{path} is a git-lfs pointer, its content is not here: get it with `git lfs pull`.")
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise _truncated(path) from error
-
-
-def _not_fetched(path: Path, what: str) -> ImageError:
-    return ImageError(
-        f"{path} {what}, its content is not here: get it with `datalad get {path}` or `git annex get {path}`."
-    )
-
-
-def _truncated(path: Path) -> ImageError:
-    return ImageError(f"{path} is truncated or damaged: copy or download it again from its source.")
-
-
 def _read_header(path: Path, content: bytes) -> nib.Nifti1Header:
     """The single-file NIfTI-1 or NIfTI-2 header with its extensions, not repaired; ImageError if there is none."""
     if not content:
-        raise _truncated(path)
+        raise truncated(path)
     for header_class in (nib.Nifti1Header, nib.Nifti2Header):
         if header_class.may_contain_header(content) and len(content) >= header_class.single_vox_offset:
             break

@@ -14,7 +14,7 @@ import numpy as np
 
 from bids_refacer import processes
 from bids_refacer.problems import AuditProblem
-from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
@@ -108,7 +108,7 @@ def align_heads(
         fitted = allineate(moving, moving_affine, target)
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     rigid = rigid_part(fitted, nib.affines.apply_affine(fixed_affine, np.argwhere(fixed_brain).mean(axis=0)))
-    overlap = _head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
+    overlap = head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
     if scales.min() < SAME_HEAD_SCALES[0] or scales.max() > SAME_HEAD_SCALES[1] or overlap < LEAST_OVERLAP:
         raise RegistrationError(
             f"Registration of two images of one head failed: stretches {np.round(scales, 2).tolist()}, expected "
@@ -118,10 +118,44 @@ def align_heads(
     return rigid
 
 
-def _head_overlap(
+def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Fit the average head to the whole head of an original: twelve parameters, face and all.
+
+    Only who has the original can do that, as tools that put an average face there do. The search starts from the
+    rigid alignment of the brain.
+
+    Parameters
+    ----------
+    values : (i, j, k) float array, an image with its face
+    affine : (4, 4) float, voxel -> RAS+ mm
+    alignment : of the image
+
+    Returns
+    -------
+    (4, 4) float64, world of the image -> world of the average head (the canonical frame), mm
+
+    Raises
+    ------
+    RegistrationError
+        When the engine fails.
+    """
+    grid = CANONICAL[2]
+    head = resample(values, affine, grid, np.linalg.inv(alignment.rigid))
+    with as_file(files("bids_refacer") / "data" / "average_head.nii.gz") as template:
+        return allineate(head, grid.affine, template) @ alignment.rigid
+
+
+def head_overlap(
     moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, rigid: np.ndarray
 ) -> float:
-    """Dice of the heads of two images on a coarse grid, within both fields of view."""
+    """Dice of the heads of two images on a coarse grid, within both fields of view; 0 where these do not meet.
+
+    Parameters
+    ----------
+    moving, fixed : (i, j, k) float arrays, each on a grid of its own
+    moving_affine, fixed_affine : (4, 4) float, voxel -> RAS+ mm
+    rigid : (4, 4) float, moving world -> fixed world (mm)
+    """
     step = np.maximum(_OVERLAP_MM / voxel_sizes(fixed_affine), 1)
     i, j, k = (max(int(size / s), 1) for size, s in zip(fixed.shape, step, strict=True))
     grid = Grid((i, j, k), fixed_affine @ np.diag([*step, 1.0]))

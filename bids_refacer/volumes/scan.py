@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_refacer.volumes.air import Air, find_air
+from bids_refacer.volumes.content.air import Air, find_air
 from bids_refacer.volumes.grid import Grid
 
 
@@ -37,7 +37,7 @@ class Scan:
         Where that is not zero, nothing is darker than air: programs fill with the darkest value, and it has to be 0.
         """
         origin = self.inter - self.air.level
-        if self.slope == 1.0 and origin == 0.0:
+        if self.slope == 1.0 and origin == 0.0 and self.air.stored is None:
             return self.stored.astype(np.float32)
         values = (self.stored.astype(np.float64) * self.slope + origin).astype(np.float32)
         return values if self.air.stored is None else np.maximum(values, 0)

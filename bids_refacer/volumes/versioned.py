@@ -12,6 +12,7 @@ from bids_refacer.volumes.nifti import ImageError
 Shapes = Mapping[str, tuple[tuple[int | None, ...], str]]
 """Name of an array -> its shape (None: any length) and the kind of its dtype (``f``, ``u``, ``i``)."""
 
+_MOST_BYTES = 2**28  # unpacked; a face map has some 100 kB
 _REMEDY = "run the participant level again for this image."
 
 
@@ -41,6 +42,8 @@ def read_versioned(path: Path, version: int, what: str, shapes: Shapes) -> dict[
     """
     try:
         with np.load(path, allow_pickle=False) as content:
+            if sum(file.file_size for file in content.zip.infolist()) > _MOST_BYTES:
+                raise ValueError(f"it unpacks to more than {_MOST_BYTES} bytes")
             written, arrays = int(content["version"]), {name: content[name] for name in shapes}
     except Exception as error:  # zip, numpy and the disk each raise their own kind
         raise ImageError(f"{path} holds no readable {what} ({error}): {_REMEDY}") from error

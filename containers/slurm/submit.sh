@@ -15,11 +15,16 @@ shift 3
 
 # options are checked here, on the login node, before anything is queued
 plan=$(apptainer run --containall --cleanenv --no-home --pwd /out --bind "$bids:/data:ro" --bind "$out:/out" "$image" \
-  /data /out participant --dry-run "$@")
-grep -v '^  \|: finished by an earlier run$' <<< "$plan" || true
+  /data /out participant --dry-run -v "$@") || {
+  code=$? # 1 as well where images cannot be used: the others are queued all the same
+  [[ $plan == *"Nothing was written."* ]] || exit "$code"
+}
+grep -v '^  \|: would be defaced and refaced\|: [0-9]* image x tool finished by an earlier run$' <<< "$plan" || true
 asked=$(sed -n 's/^sub-\([^/]*\)\/.*: would be defaced.*/\1/p' <<< "$plan" | sort -u)
 
-logs=$out/logs/slurm/$(date +%Y%m%dT%H%M%S)
+# what names paths and hosts is not for sharing
+[ -d "$out/identifiable" ] || mkdir -m 700 "$out/identifiable"
+logs=$out/identifiable/logs/slurm/$(date +%Y%m%dT%H%M%S)
 mkdir -p "$logs"
 count=$(grep -c . <<< "$asked" || true)
 echo "$asked" > "$logs/participants.txt"

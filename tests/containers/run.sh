@@ -163,20 +163,20 @@ run_slurm() {
     [ -d "${begun[0]}" ] && break
     sleep 1
   done
-  [ -d "${begun[0]}" ] || fail "task 2 has not begun: $(tail -n 3 "$work"/slurm/logs/slurm/*/2.log)"
+  [ -d "${begun[0]}" ] || fail "task 2 has not begun: $(tail -n 3 "$work"/slurm/identifiable/logs/slurm/*/2.log)"
   squeue
   scancel --signal=KILL --full "${array}_2"
   finished
-  tail -n 3 "$work"/slurm/logs/slurm/*/*.log
+  tail -n 3 "$work"/slurm/identifiable/logs/slurm/*/*.log
   [ ! -e "$work/slurm/sub-02/anat/sub-02_mod-T1w_desc-quickshear_surfacedistance.tsv" ] || fail "task 2 was not killed"
   local before after
-  before=$(stat -c %Y "$work"/slurm/.bids_refacer/sub-0[13]/anat/*record.json)
+  before=$(stat -c %Y "$work"/slurm/identifiable/.bids_refacer/sub-0[13]/anat/*record.json)
   "${submit[@]}" "${options[@]}" | tee "$work/submit.log"
   grep -q ': 1 participants' "$work/submit.log" || fail "more was submitted than the killed task"
   finished
-  after=$(stat -c %Y "$work"/slurm/.bids_refacer/sub-0[13]/anat/*record.json)
+  after=$(stat -c %Y "$work"/slurm/identifiable/.bids_refacer/sub-0[13]/anat/*record.json)
   [ "$before" = "$after" ] || fail "finished participants were done again"
-  tail -n 2 "$work"/slurm/logs/slurm/*/group.log
+  tail -n 2 "$work"/slurm/identifiable/logs/slurm/*/group.log
   same "$work/native" "$work/slurm"
   [ "$(ls "$work/node" | wc -l)" -le 1 ] || fail "tasks that were not killed left their work folders"
 }

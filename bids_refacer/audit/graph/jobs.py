@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bids_refacer.audit.graph.stages import STAGES
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, tool_label
 from bids_refacer.dataset.records import Fingerprint
@@ -18,7 +20,8 @@ class ToolJob:
 
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
-    whether it puts another face there; `warnings` go into the sidecars.
+    whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
+    original's header are kept.
     """
 
     tool: str
@@ -31,11 +34,12 @@ class ToolJob:
     warnings: tuple[str, ...] = ()
     timeout_s: float | None = None
     memory_gb: float = 1.0
+    keep_header_text: bool = False
 
     @property
     def node_name(self) -> str:
         """Name of its part of the graph."""
-        return tool_label(self.tool)
+        return tool_node_name(self.tool)
 
 
 def record_start(image: HeadImage, tool: ToolJob) -> dict[str, Any]:
@@ -70,7 +74,8 @@ class OtherJob:
     `reference` is the audited image, `in_register` whether both are parts of one acquisition; `leader` is the part of
     the image's own acquisition that is registered in the name of all. `names` and `reference_names` are those of
     outputs of the image and of its reference. `native` are the tools that run on the image itself. A leader may have no
-    tools left: then only its registration is wanted.
+    tools left: then only its registration is wanted. What is published leaves `most_left` percent of each part of the
+    face at most, which is measured in `shown_by`: the image, or, where it shows no head, one in the same place.
     """
 
     image: HeadImage
@@ -80,6 +85,8 @@ class OtherJob:
     names: OutputNames
     reference_names: OutputNames
     tools: tuple[ToolJob, ...]
+    shown_by: HeadImage
+    most_left: float
     native: frozenset[str] = frozenset()
 
     @property
@@ -94,8 +101,20 @@ class OtherJob:
 
 
 def node_name(image: HeadImage) -> str:
-    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores."""
-    return re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
+    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores.
+
+    No other image has it: where a label holds more than letters and digits (``+``), a hash of the name follows.
+    """
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
+    if re.fullmatch(r"[0-9A-Za-z_-]+", image.stem):
+        return plain
+    return f"{plain}_{hashlib.sha256(image.stem.encode()).hexdigest()[:12]}"
+
+
+def tool_node_name(tool: str) -> str:
+    """Name of a tool's part of the graph of an image, where nodes have names too: a user may call a tool ``brain``."""
+    label = tool_label(tool)
+    return f"tool_{label}" if label in STAGES else label
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,18 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_refacer import __version__
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, record_start
 from bids_refacer.audit.graph.outputs import other_outputs
 from bids_refacer.audit.graph.run import NAME
 from bids_refacer.audit.graph.tool import deface_node
 from bids_refacer.audit.nodes.carry import Carry, CarryHead, RecordDefaced, Register
+from bids_refacer.audit.nodes.judge_carried import JudgeCarried
 from bids_refacer.audit.nodes.publish import Publish
+
+_FOUND = ("matrix", "alignment")
+"""Outputs of the registration."""
 
 
 def build_others(*, jobs: Sequence[OtherJob], work_dir: Path) -> Workflow:
@@ -38,10 +43,12 @@ def build_others(*, jobs: Sequence[OtherJob], work_dir: Path) -> Workflow:
         for tool in job.tools:
             part = _build_tool(job, tool)
             if own is leader:
-                own.connect(own.get_node(stages.REGISTER.node), "matrix", part, "inputnode.matrix")
+                found = own.get_node(stages.REGISTER.node)
+                own.connect([(found, part, [(name, f"inputnode.{name}") for name in _FOUND])])
             else:
                 own.add_nodes([part])
-                workflow.connect(leader, f"{stages.REGISTER.node}.matrix", own, f"{part.name}.inputnode.matrix")
+                ends = [(f"{stages.REGISTER.node}.{name}", f"{part.name}.inputnode.{name}") for name in _FOUND]
+                workflow.connect([(leader, own, ends)])
     return workflow
 
 
@@ -58,15 +65,16 @@ def _register(job: OtherJob) -> Node:
 
 
 def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
-    """One tool on one image: carry the mask or run the tool, publish, record."""
+    """One tool on one image: carry the mask or run the tool, judge what is left, publish, record."""
     workflow = Workflow(name=tool.node_name)
-    inputs = Node(IdentityInterface(fields=["matrix"]), name="inputnode")
+    inputs = Node(IdentityInterface(fields=list(_FOUND)), name="inputnode")
     if tool.tool in job.native:
         deface = _native(workflow, inputs, job, tool)
     else:
         deface = Node(Carry(**_given(job, tool)), name=stages.CARRY.node, mem_gb=1.0)
         workflow.connect(inputs, "matrix", deface, "matrix")
-    publish = Node(Publish(outputs=other_outputs(job, tool.tool)), name=stages.publish("defaced").node, mem_gb=0.1)
+    judge = Node(_judge(job), name=stages.VERDICT.node, mem_gb=2.0)
+    publish = Node(Publish(outputs=other_outputs(job, tool)), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
         root=str(job.names.output_dir),
@@ -75,12 +83,25 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     record = Node(call, name=stages.RECORD.node, mem_gb=0.1)
     workflow.connect(
         [
-            (deface, publish, [("files", "files"), ("details", "details")]),
-            (deface, record, [("details", "details")]),
+            (inputs, judge, [(name, name) for name in _FOUND]),
+            (deface, judge, [("files", "files"), ("details", "details")]),
+            (judge, publish, [("files", "files"), ("details", "details")]),
+            (judge, record, [("details", "details")]),
             (publish, record, [("out_files", "out_files")]),
         ]
     )
     return workflow
+
+
+def _judge(job: OtherJob) -> JudgeCarried:
+    return JudgeCarried(
+        in_file=str(job.image.path),
+        head_file=str(job.shown_by.path),
+        reference=str(job.reference.path),
+        brain_mask=str(job.reference_names.brain_mask()),
+        most_left=job.most_left,
+        version=__version__,
+    )
 
 
 def _native(workflow: Workflow, inputs: Node, job: OtherJob, tool: ToolJob) -> Node:
@@ -110,5 +131,6 @@ def _given(job: OtherJob, tool: ToolJob) -> dict[str, Any]:
         "in_file": str(job.image.path),
         "defacemask": str(job.reference_names.defacemask(tool.tool)),
         "brain_mask": str(job.reference_names.brain_mask()),
+        "keep_header_text": tool.keep_header_text,
         "details": {**details, **({"Warnings": list(tool.warnings)} if tool.warnings else {})},
     }

@@ -9,6 +9,8 @@ from bids_refacer.audit.nodes.publish import Output
 from bids_refacer.audit.nodes.score import label
 from bids_refacer.dataset.names import OutputNames, identifiable_dir
 from bids_refacer.dataset.sidecars import (
+    HEADER_TEXT_BLANKED,
+    HEADER_TEXT_KEPT,
     Sidecar,
     brain_mask_sidecar,
     defaced_sidecar,
@@ -38,22 +40,30 @@ def brain_outputs(job: ImageJob) -> Outputs:
     return {"brain.nii.gz": Output(target=job.names.brain_mask(), sidecar=brain_mask_sidecar(job.image))}
 
 
-def defaced_outputs(job: ImageJob, tool: str) -> Outputs:
+def defaced_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     """The defaced image and the mask of what was removed."""
-    defaced, mask = job.names.defaced(tool), job.names.defacemask(tool)
-    image = defaced_sidecar(job.image, tool, brain_mask_uri=_uri(job.names, job.names.brain_mask()))
-    removed = defacemask_sidecar(job.image, tool, defaced_uri=_uri(job.names, defaced))
+    defaced, mask = job.names.defaced(tool.tool), job.names.defacemask(tool.tool)
+    brain_uri = _uri(job.names, job.names.brain_mask())
+    image = defaced_sidecar(job.image, tool.tool, brain_mask_uri=brain_uri, header_text=_header_text(tool))
+    removed = defacemask_sidecar(job.image, tool.tool, defaced_uri=_uri(job.names, defaced))
     return _defaced(defaced, image, mask, removed)
 
 
-def other_outputs(job: OtherJob, tool: str) -> Outputs:
+def other_outputs(job: OtherJob, tool: ToolJob) -> Outputs:
     """The same of an image that was defaced as its reference was, each naming where it came from."""
-    names, native = job.names, tool in job.native
-    defaced, mask = names.defaced(tool), names.defacemask(tool)
-    theirs = _uri(names, job.reference_names.defacemask(tool))
-    image = other_defaced_sidecar(job.image, tool, mask_uri=_uri(names, mask), reference_mask_uri=theirs, native=native)
+    names, name = job.names, tool.tool
+    defaced, mask = names.defaced(name), names.defacemask(name)
+    theirs, native = _uri(names, job.reference_names.defacemask(name)), name in job.native
+    image = other_defaced_sidecar(
+        job.image,
+        name,
+        mask_uri=_uri(names, mask),
+        reference_mask_uri=theirs,
+        native=native,
+        header_text=_header_text(tool),
+    )
     removed = other_mask_sidecar(
-        job.image, job.reference, tool, defaced_uri=_uri(names, defaced), reference_mask_uri=theirs, native=native
+        job.image, job.reference, name, defaced_uri=_uri(names, defaced), reference_mask_uri=theirs, native=native
     )
     return _defaced(defaced, image, mask, removed)
 
@@ -63,7 +73,9 @@ def refaced_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     defaced_uri = _uri(job.names, job.names.defaced(tool.tool), dataset="shareable")
 
     def output(path: Path, description: str, seeds: tuple[int, ...]) -> Output:
-        sidecar = refaced_sidecar(job.image, description, defaced_uri=defaced_uri, seeds=seeds)
+        sidecar = refaced_sidecar(
+            job.image, description, defaced_uri=defaced_uri, seeds=seeds, header_text=_header_text(tool)
+        )
         return Output(target=path, sidecar=sidecar)
 
     outputs = {}
@@ -94,6 +106,10 @@ def voxel_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
         if kind[1] in (None, 1):  # one sample says what a sample can
             outputs[f"{label(*kind)}.npz"] = _voxel_output(job, tool.tool, kind)
     return outputs
+
+
+def _header_text(tool: ToolJob) -> str:
+    return HEADER_TEXT_KEPT if tool.keep_header_text else HEADER_TEXT_BLANKED
 
 
 def _defaced(defaced: Path, image: Sidecar, mask: Path, removed: Sidecar) -> Outputs:

@@ -53,10 +53,10 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         [
             (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
-            (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "details")]),
+            (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [(name, name) for name in ("alignment", "skin", "face_files")]),
-            (deface, score, [("defaced", "defaced")]),
+            (inputs, score, [(name, name) for name in ("original", "alignment", "skin", "face_files")]),
+            (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
             (reface, score, [("samples", "samples"), ("average", "average")]),
         ]
     )
@@ -64,7 +64,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         workflow.connect(reface, "mean", score, "mean")
     record = _record_node(job, tool, attack)
     _connect_record(workflow, record, inputs, verdict, reface, score)
-    _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool.tool))
+    _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool))
     if attack.keep:
         voxels = _voxels(workflow, inputs, deface, reface)
         _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
@@ -89,7 +89,14 @@ def deface_node(tool: ToolJob) -> Node:
     """The node that runs a tool."""
     own = {} if tool.definition is None else {"definition": dict(tool.definition)}
     limit = {} if tool.timeout_s is None else {"timeout_s": tool.timeout_s}
-    call = Deface(tool=tool.tool, version=tool.version, warnings=list(tool.warnings), **own, **limit)
+    call = Deface(
+        tool=tool.tool,
+        version=tool.version,
+        warnings=list(tool.warnings),
+        keep_header_text=tool.keep_header_text,
+        **own,
+        **limit,
+    )
     return Node(call, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
 
 

@@ -20,22 +20,24 @@ from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
+from bids_refacer.volumes.voxel_units import require_millimetres
 
 
 class _RegisterInput(BaseInterfaceInputSpec):
     moving = File(exists=True, mandatory=True, desc="the image to be defaced")
     fixed = File(exists=True, mandatory=True, desc="the image whose mask there is")
     brain_mask = File(exists=True, mandatory=True, desc="of `fixed`")
-    in_register = traits.Bool(False, usedefault=True, desc="both are parts of one acquisition")
+    in_register = traits.Bool(False, usedefault=True, desc="both are parts of one acquisition, in one place")
     version = traits.Str(mandatory=True, desc="of the registration engine; part of the hash")
 
 
 class _RegisterOutput(TraitedSpec):
     matrix = File(desc="JSON: (4, 4) moving world -> fixed world, RAS+ mm, rigid")
+    alignment = File(desc="of `moving`")
 
 
 class Register(SimpleInterface):
-    """Rigid registration of two images of one head."""
+    """Rigid registration of two images of one head, and the alignment of the first by that of the second."""
 
     input_spec = _RegisterInput
     output_spec = _RegisterOutput
@@ -43,15 +45,18 @@ class Register(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
         moving, matrix = read_scan(given.moving), np.eye(4)
-        if not given.in_register:
-            fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
-            try:
+        require_millimetres(moving)
+        fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
+        try:
+            if not given.in_register:
                 matrix = align_heads(moving.values, moving.affine, fixed.values, fixed.affine, brain)
-            except RegistrationError as error:
-                raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
-        path = Path(runtime.cwd) / "matrix.json"
+            found = align_brain(fixed.values, fixed.affine, brain)
+        except RegistrationError as error:
+            raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
+        path, alignment = Path(runtime.cwd) / "matrix.json", Path(runtime.cwd) / "alignment.json"
         path.write_text(json.dumps(matrix.tolist()))
-        self._results["matrix"] = str(path)
+        _moved(found, matrix).to_json(alignment)
+        self._results.update(matrix=str(path), alignment=str(alignment))
         return runtime
 
 
@@ -61,6 +66,7 @@ class _CarryInput(BaseInterfaceInputSpec):
     defacemask = File(exists=True, mandatory=True, desc="of the other image")
     brain_mask = File(exists=True, mandatory=True, desc="of the other image")
     details = traits.Dict(mandatory=True, desc="what is known before: tool, version, whose mask")
+    keep_header_text = traits.Bool(mandatory=True, desc="whether texts of the header of `in_file` are kept")
 
 
 class _CarryOutput(TraitedSpec):
@@ -77,18 +83,16 @@ class Carry(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        scan, matrix = read_scan(given.in_file), np.array(json.loads(Path(given.matrix).read_text()))
-        removed = _carried(given.defacemask, scan, matrix, continued=True)
-        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
+        removed = carried(given.defacemask, scan, matrix, continued=True)
+        brain = carried(given.brain_mask, scan, matrix, continued=False)
         stored = np.where(removed, scan.fill, scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored)
+        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
         details: dict[str, Any] = {**given.details, "FillValue": scan.fill_value}
         details["RigidTransform"] = np.round(matrix, 6).tolist()
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
-        if not removed.any():
-            details["Quirks"] = ["nothing of the mask lies in this image's field of view: nothing was removed"]
         details["RunTime"] = round(time.perf_counter() - started, 2)
         report = write_report(folder / "details.json", details)
         self._results.update(files=[str(defaced), str(mask)], details=report)
@@ -117,10 +121,10 @@ class CarryHead(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
-        matrix = np.array(json.loads(Path(given.matrix).read_text()))
+        matrix = _read_matrix(given.matrix)
         found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
-        Alignment(found.rigid @ matrix, found.affine @ matrix).to_json(folder / "alignment.json")
-        brain = _carried(given.brain_mask, scan, matrix, continued=False)
+        _moved(found, matrix).to_json(folder / "alignment.json")
+        brain = carried(given.brain_mask, scan, matrix, continued=False)
         write_volume(folder / "brain.nii.gz", brain, scan.affine, np.uint8)
         self._results.update(brain_mask=str(folder / "brain.nii.gz"), alignment=str(folder / "alignment.json"))
         return runtime
@@ -155,7 +159,17 @@ class RecordDefaced(SimpleInterface):
         return runtime
 
 
-def _carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
+def _moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
+    """The alignment of an image that a matrix brings onto the image of `alignment`."""
+    return Alignment(alignment.rigid @ matrix, alignment.affine @ matrix)
+
+
+def _read_matrix(path: str) -> np.ndarray:
+    """The (4, 4) matrix that `Register` wrote."""
+    return np.array(json.loads(Path(path).read_text()))
+
+
+def carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
     """A mask of the other image on the grid of this one."""
     mask, affine = read_mask(mask_file)
     return carry_mask(mask, affine, Grid(scan.stored.shape, scan.affine), matrix, continued=continued)

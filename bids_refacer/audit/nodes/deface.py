@@ -35,13 +35,15 @@ class _DefaceInput(BaseInterfaceInputSpec):
     version = traits.Str(mandatory=True, desc="of the tool; part of the hash")
     definition = traits.Dict(desc="the table of a tool that the registry does not have")
     warnings = traits.List(traits.Str(), desc="about this tool and this kind of image, for the sidecars")
+    keep_header_text = traits.Bool(mandatory=True, desc="whether texts of the original's header are kept")
     timeout_s = traits.Float(nohash=True, desc="seconds that a program may take")
 
 
 class _DefaceOutput(TraitedSpec):
     defaced = File(desc="the defaced image")
-    defacemask = File(desc="1 where the tool removed or replaced")
-    files = OutputMultiObject(File(), desc="both images")
+    defacemask = File(desc="1 where the tool removed or replaced, to be published")
+    region = File(desc="the same without air that only the published mask has")
+    files = OutputMultiObject(File(), desc="defaced image and defacemask")
     details = File(desc="JSON for the sidecars: tool, version, command, quality control, run time")
 
 
@@ -65,7 +67,7 @@ class Deface(SimpleInterface):
         (folder / "details.json").write_text(json.dumps(details))
         defaced, mask = str(folder / "defaced.nii.gz"), str(folder / "defacemask.nii.gz")
         self._results.update(defaced=defaced, defacemask=mask, files=[defaced, mask])
-        self._results["details"] = str(folder / "details.json")
+        self._results.update(region=str(folder / "region.nii.gz"), details=str(folder / "details.json"))
         return runtime
 
     def _deface(self, folder: Path) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Deface(SimpleInterface):
         # what tools leave behind shows the face
         with tempfile.TemporaryDirectory(dir=folder) as scratch, time_limit(limit):
             result = tool.run(scan, brain, alignment, Path(scratch))
-        write_scan(folder / "defaced.nii.gz", scan, result.stored)
-        write_volume(folder / "defacemask.nii.gz", result.removed, scan.affine, np.uint8)
+        write_scan(folder / "defaced.nii.gz", scan, result.stored, keep_texts=given.keep_header_text)
+        write_volume(folder / "defacemask.nii.gz", result.mask, scan.affine, np.uint8)
+        write_volume(folder / "region.nii.gz", result.removed, scan.affine, np.uint8)
         return dict(result.details)

@@ -11,10 +11,11 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.volumes.brain import find_brain, require_face
-from bids_refacer.volumes.faults import require_sound
+from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
+from bids_refacer.volumes.voxel_units import require_millimetres
 
 
 class _HeadInput(BaseInterfaceInputSpec):
@@ -32,7 +33,9 @@ class InspectHead(SimpleInterface):
     output_spec = _HeadOutput
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
-        require_sound(read_scan(self.inputs.in_file))
+        scan = read_scan(self.inputs.in_file)
+        require_millimetres(scan)
+        require_sound(scan)
         self._results["out_file"] = self.inputs.in_file
         return runtime
 

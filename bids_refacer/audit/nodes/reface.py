@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.child import run_child
 from bids_refacer.audit.nodes.reports import read_report, write_report
+from bids_refacer.processes import python_module
 
 _OPTIONS = ("Model", "Sampler", "Steps", "Device", "Attack")  # of the attack's report, shown as Options in sidecars
 
@@ -44,7 +44,7 @@ class _RefaceOutput(TraitedSpec):
 class Reface(CommandLine):
     """Run ``python -m bids_refacer.cli.reface``."""
 
-    _cmd = f"{shlex.quote(sys.executable)} -m bids_refacer.cli.reface"
+    _cmd = shlex.join(python_module("bids_refacer.cli.reface"))
     input_spec = _RefaceInput
     output_spec = _RefaceOutput
 

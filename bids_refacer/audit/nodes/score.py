@@ -26,14 +26,17 @@ from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import Key, Scores, score_candidates
 from bids_refacer.surfaces.skin import read_skin
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan
 
 
 class _ScoreInput(BaseInterfaceInputSpec):
     skin = File(exists=True, mandatory=True, desc="of the original")
     face_files = InputMultiObject(File(exists=True), mandatory=True, desc="the true face, handed on with the others")
+    original = File(exists=True, mandatory=True)
     defaced = File(exists=True, mandatory=True)
+    defacemask = File(exists=True, mandatory=True, desc="what the tool removed or replaced")
     samples = InputMultiObject(File(exists=True), mandatory=True, desc="refaced, in order")
     mean = File(exists=True, desc="of the samples, where there are several")
     average = File(exists=True, mandatory=True, desc="with the population-average face")
@@ -62,8 +65,8 @@ class Score(SimpleInterface):
         if isdefined(self.inputs.mean):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
-        affine = read_scan(self.inputs.defaced).affine  # all images of a head lie on its grid
-        scores = score_candidates(read_skin(Path(self.inputs.skin)), _Volumes(candidates), affine, alignment)
+        skin, affine = read_skin(Path(self.inputs.skin)), read_scan(self.inputs.original).affine
+        scores = score_candidates(skin, _Volumes(candidates), affine, alignment, self._defacing())
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
             rows = [{column: _plain(value) for column, value in row.items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
@@ -73,6 +76,11 @@ class Score(SimpleInterface):
         report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
         self._results.update(details=report, files=surfaces)
         return runtime
+
+    def _defacing(self) -> Defacing:
+        """What the tool did to the original; all images of a head lie on its grid."""
+        original, defaced = read_scan(self.inputs.original).values, read_scan(self.inputs.defaced).values
+        return Defacing(original, defaced, read_mask(self.inputs.defacemask)[0])
 
 
 def label(image_type: str, sample: int | None = None) -> str:

@@ -11,7 +11,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import DefaceDetails, Json, Verdict, number
+from bids_refacer.dataset.details import FIGURES, DefaceDetails, DefacingFigures, Json, number
 from bids_refacer.defacers import DefacerError
 from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
@@ -34,7 +34,8 @@ class _VerdictInput(BaseInterfaceInputSpec):
     skin = File(exists=True, mandatory=True, desc="of the original")
     brain = File(exists=True, mandatory=True, desc="JSON: brain measures of the original")
     defaced = File(exists=True, mandatory=True)
-    defacemask = File(exists=True, mandatory=True)
+    defacemask = File(exists=True, mandatory=True, desc="to be published")
+    region = File(exists=True, mandatory=True, desc="what the tool removed or replaced")
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     target = traits.Str(mandatory=True, desc="where the verdict goes, for images whose face is not painted back")
     version = traits.Str(mandatory=True, desc="of this app and its brain extractor; part of the hash")
@@ -58,7 +59,7 @@ class Judge(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        removed, _ = read_mask(given.defacemask)
+        removed, _ = read_mask(given.region)
         alignment = Alignment.from_json(Path(given.alignment))
         original = OriginalMeasures(read_skin(Path(given.skin)), read_report(given.brain))
         defaced = _values(given.defaced, scan)
@@ -66,10 +67,10 @@ class Judge(SimpleInterface):
         report = read_report(given.details)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
         path = Path(runtime.cwd) / "details.json"
-        write_report(path, {**report, "Verdict": figures, "RunTime": run_time_s})
+        write_report(path, {**report, FIGURES: figures, "RunTime": run_time_s})
         details = DefaceDetails.from_json(read_report(path))
         write_json(Path(given.target), details.content)
-        if sentence := refusal(details.verdict, given.original, str(details.tool)):
+        if sentence := refusal(details.figures, given.original, str(details.tool)):
             raise DefacerError(sentence)
         self._results.update(details=str(path), defaced=given.defaced, files=[given.defaced, given.defacemask])
         return runtime
@@ -126,9 +127,9 @@ def measures_after(
     return after
 
 
-def refusal(verdict: Verdict, image: str, tool: str) -> str | None:
+def refusal(figures: DefacingFigures, image: str, tool: str) -> str | None:
     """A sentence when the image must not go on: a face that is all there would be published, a bare hole attacked."""
-    left = verdict.face_left
+    left = figures.face_left
     judged = [share for part in JUDGED if (share := left.get(part)) is not None]
     if judged and min(judged) >= WHOLE_FACE:
         part, share = worst_part(left)
@@ -136,7 +137,7 @@ def refusal(verdict: Verdict, image: str, tool: str) -> str | None:
             f"{image}: {tool} left the face as it was ({share:.0f} % of the {part} is there), so that the image is not "
             f"published; check that the tool can read it, or leave the tool out."
         )
-    if (lost := verdict.brain_cut.percent or 0.0) >= MOST_BRAIN:
+    if (lost := figures.brain_cut.percent or 0.0) >= MOST_BRAIN:
         return (
             f"{image}: {tool} removed {lost:.0f} % of the brain, so that nothing is left to audit; check the "
             f"orientation in the image header, or leave the tool out."

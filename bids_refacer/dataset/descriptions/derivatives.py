@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -11,11 +13,18 @@ from typing import Any
 
 from bids_refacer import __version__
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.names import IDENTIFIABLE_BIDSIGNORE, SHAREABLE_BIDSIGNORE, identifiable_dir
+from bids_refacer.dataset.names import (
+    IDENTIFIABLE_BIDSIGNORE,
+    LOGS,
+    RECORDS,
+    SHAREABLE_BIDSIGNORE,
+    identifiable_dir,
+)
 from bids_refacer.dataset.tables import write_dictionary
-from bids_refacer.files import write_json, write_text
+from bids_refacer.files import one_writer, write_json, write_text
 
 _BIDS_VERSION = "1.10.0"
+_NAMELESS = "a dataset without a name"
 _ACKNOWLEDGE = (
     "Please cite bids_refacer, Gao et al. 2025 (arXiv:2501.18834), and the works that CITATION.md lists for what ran."
 )
@@ -35,9 +44,9 @@ removed, brain masks, and tables of how close a recovered face comes to the true
 - status.tsv: how each image fared with each tool, failures included; also images that were defaced with the mask of
   another one of their session
 - CITATION.md: methods and references of what really ran
-- logs: settings and log of each run
 
-The folder identifiable is NOT for sharing: it holds recovered faces. Leave it out of every copy of this dataset.
+The folder identifiable is NOT for sharing: it holds recovered faces, and records and logs, which have fingerprints of
+the originals and paths of the machine. Leave it out of every copy of this dataset.
 Voxels outside the masks are those of the originals: the originals' terms of use hold for them.
 """
 _IDENTIFIABLE_README = """\
@@ -47,7 +56,7 @@ This dataset holds what bids_refacer recovered from defaced images: volumes with
 model, skin surfaces of originals and of recovered heads, and maps of the distance between them. A recovered face can
 be close enough to the true one to name a person; the surfaces of originals are the true ones. Treat all of it as the
 undefaced originals: same consent, same access, same storage. It exists so that holders of the originals can judge how
-to release their data. Remove it when it is no longer needed; --no-keep-refaced removes it at the end of a run.
+to release their data. Remove it when it is no longer needed; --no-keep-refaced removes the faces at the end of a run.
 
 - sub-*/[ses-*/]anat/*_desc-<tool>Refaced<k>_<suffix>.nii.gz: sample k of the diffusion model
 - sub-*/[ses-*/]anat/*_desc-<tool>RefacedMean_<suffix>.nii.gz: mean of the samples
@@ -55,6 +64,9 @@ to release their data. Remove it when it is no longer needed; --no-keep-refaced 
 - sub-*/[ses-*/]anat/*_face.surf.gii: skin surfaces (RAS+ mm)
 - sub-*/[ses-*/]anat/*_facemap.npz: the shape of each face on a fixed grid, by which the group level finds it in a crowd
 - sub-*/[ses-*/]anat/*_distance.shape.gii: distance (mm) of each vertex to the original's surface
+- .bids_refacer: a record of each image and tool, by which a second run knows what is finished; without it, it is done
+  again
+- logs: settings and log of each run
 
 Voxels in the painted region are synthetic; sidecars say so ("Synthetic": true).
 """
@@ -71,10 +83,7 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
         When the input's dataset_description.json cannot be read.
     """
     source = read_description(bids_dir)
-    private = identifiable_dir(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    private.mkdir(mode=0o700, exist_ok=True)
-    private.chmod(0o700)  # the umask restricts mkdir's mode, and a folder that exists keeps its own
+    private = _make_private(output_dir)
     for folder, description, readme, ignored in (
         (output_dir, shareable_description(source, bids_dir, output_dir), _SHAREABLE_README, SHAREABLE_BIDSIGNORE),
         (private, identifiable_description(source, bids_dir, private), _IDENTIFIABLE_README, IDENTIFIABLE_BIDSIGNORE),
@@ -86,6 +95,55 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
         write_dictionary(output_dir / f"{table}.json", table)
 
 
+def move_private_files(output_dir: Path) -> str | None:
+    """Move records and logs that earlier versions left in the shareable dataset to the identifiable one.
+
+    Returns
+    -------
+    str or None
+        A sentence for people when anything was moved.
+    """
+    if not _former_folders(output_dir):
+        return None
+    private = _make_private(output_dir)
+    with one_writer(private / RECORDS / "lock"):  # tasks of a cluster begin at the same time
+        former = _former_folders(output_dir)
+        for folder in former:
+            _move_files(folder, private / folder.name)
+    if not former:
+        return None
+    return (
+        f"Records and logs of an earlier version lay in the shareable part of {output_dir}; they were moved to "
+        f"{identifiable_dir(output_dir)}, as they hold fingerprints and paths of the originals."
+    )
+
+
+def _former_folders(output_dir: Path) -> list[Path]:
+    """Folders of records and logs in the shareable dataset."""
+    return [folder for name in (RECORDS, LOGS) if (folder := output_dir / name).is_dir() and not folder.is_symlink()]
+
+
+def _make_private(output_dir: Path) -> Path:
+    """The identifiable dataset's folder, closed to others."""
+    private = identifiable_dir(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    private.mkdir(mode=0o700, exist_ok=True)
+    private.chmod(0o700)  # the umask restricts mkdir's mode, and a folder that exists keeps its own
+    return private
+
+
+def _move_files(former: Path, place: Path) -> None:
+    """Move every file of a folder into another one, where the newer of two stays, and remove the folder."""
+    for path in sorted(former.rglob("*")):
+        target = place / path.relative_to(former)
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if not target.exists() or target.stat().st_mtime_ns < path.lstat().st_mtime_ns:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def read_description(bids_dir: Path) -> dict[str, Any]:
     """The input's dataset_description.json. Raises DatasetError when it is absent, unreadable or not a JSON object."""
     path = bids_dir / "dataset_description.json"
@@ -93,7 +151,7 @@ def read_description(bids_dir: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON ({error}): correct it.") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path} must hold a JSON object with Name and BIDSVersion: rewrite it.")
@@ -107,9 +165,10 @@ def shareable_description(source: Mapping[str, Any], bids_dir: Path, output_dir:
         terms = f"Defaced images: as the originals ({license_name})."
     else:
         terms = "Defaced images: under the terms of the originals, which name no license."
+    link = _shareable_link(bids_dir, output_dir)
     return {
-        "Name": f"Audit of defacing: {source.get('Name', bids_dir.name)}",
-        **_common(source, bids_dir, output_dir),
+        "Name": f"Audit of defacing: {source.get('Name', _NAMELESS)}",
+        **_common(source, link, link),
         "License": f"{terms} Not included: the folder identifiable, which is not for sharing.",
     }
 
@@ -118,7 +177,7 @@ def identifiable_description(source: Mapping[str, Any], bids_dir: Path, private:
     """dataset_description.json of the identifiable dataset; `source` is the input's own."""
     content = {
         "Name": f"Recovered faces, identifiable: {source.get('Name', bids_dir.name)}",
-        **_common(source, bids_dir, private),
+        **_common(source, _link(bids_dir, private), bids_dir.resolve().as_uri()),
         "License": (
             "Not licensed for sharing. Recovered faces are identifiable data, under the terms, consent and access "
             f"rules of the undefaced originals ({source.get('License', 'no license named')}). Weights of the default "
@@ -129,14 +188,13 @@ def identifiable_description(source: Mapping[str, Any], bids_dir: Path, private:
     return content
 
 
-def _common(source: Mapping[str, Any], bids_dir: Path, folder: Path) -> dict[str, Any]:
-    links = {"raw": Path(os.path.relpath(bids_dir.resolve(), folder.resolve())).as_posix()}
+def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
     return {
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [_generated_by()],
-        "SourceDatasets": [_source_dataset(source, bids_dir)],
-        "DatasetLinks": links,
+        "SourceDatasets": [_doi(source) or {"URL": url}],
+        "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
 
@@ -170,12 +228,27 @@ def _container() -> dict[str, str] | None:
     tag = os.environ.get("BIDS_REFACER_DOCKER_TAG")
     if not tag:
         return None
+    registry, _, name = tag.partition("/")
+    if name and re.search(r"[.:]|^localhost$", registry):  # a host, which is nobody's business
+        tag = name
     return {"Type": "docker", "Tag": tag if ":" in Path(tag).name else f"{tag}:{__version__}"}
 
 
-def _source_dataset(source: Mapping[str, Any], bids_dir: Path) -> dict[str, str]:
+def _link(bids_dir: Path, folder: Path) -> str:
+    """The raw dataset, seen from a folder."""
+    return Path(os.path.relpath(bids_dir.resolve(), folder.resolve())).as_posix()
+
+
+def _shareable_link(bids_dir: Path, output_dir: Path) -> str:
+    """The same without names of other folders: where the two do not lie side by side, as if they did."""
+    link = _link(bids_dir, output_dir)
+    named = [part for part in link.split("/") if part != ".."]
+    return link if not named or link == f"../{named[0]}" else "../raw"
+
+
+def _doi(source: Mapping[str, Any]) -> dict[str, str] | None:
     doi = source.get("DatasetDOI")
     if not doi:
-        return {"URL": bids_dir.resolve().as_uri()}
+        return None
     name = str(doi).removeprefix("https://doi.org/").removeprefix("doi:")
     return {"DOI": str(doi), "URL": f"https://doi.org/{name}"}

@@ -29,7 +29,7 @@ class SummaryRow(Row):
     n_judged: int | None = None
     n_face_fail: int | None = None
     n_face_warn: int | None = None
-    face_left_median_percent: float | None = None
+    worst_part_left_median_percent: float | None = None
     n_brain_fail: int | None = None
     n_brain_warn: int | None = None
     brain_removed_median_percent: float | None = None
@@ -37,6 +37,7 @@ class SummaryRow(Row):
     head_removed_median_percent: float | None = None
     recovered_type: str | None = None
     n_pairs: int | None = None
+    headline_part: str | None = None
     defaced_mm: float | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
@@ -46,6 +47,10 @@ class SummaryRow(Row):
     n_closer: int | None = None
     difference_p_holm: float | None = None
     rank_biserial: float | None = None
+    face_defaced_mm: float | None = None
+    face_recovered_mm: float | None = None
+    face_average_mm: float | None = None
+    face_difference_mm: float | None = None
     n_looked_up: int | None = None
     n_gallery: int | None = None
     rank1: float | None = None
@@ -74,13 +79,17 @@ class GroupParticipantRow(Row):
     n_images: int | None = None
     n_used: int | None = None
     face_verdict: str | None = None
-    face_left_percent: float | None = None
+    worst_part_left_percent: float | None = None
     brain_verdict: str | None = None
     brain_removed_percent: float | None = None
+    headline_part: str | None = None
     defaced_mm: float | None = None
     recovered_type: str | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
+    face_defaced_mm: float | None = None
+    face_recovered_mm: float | None = None
+    face_average_mm: float | None = None
     run_time_s: float | None = None
 
 

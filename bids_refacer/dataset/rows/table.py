@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.rows.checked import check_cells
 from bids_refacer.dataset.tables import read_table, write_table
 
 
@@ -29,10 +30,13 @@ def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
     Raises
     ------
     ValueError
-        When a cell is no number in a column of numbers, or lines have different numbers of cells.
+        When a cell is no number in a column of numbers, or lines have different numbers of cells, or when one names a
+        participant or a file that no output can be about.
     """
     columns = columns_of(kind)
-    lines = enumerate(read_table(path), start=2)
+    lines = list(enumerate(read_table(path), start=2))
+    for number, cells in lines:
+        check_cells(f"{path}, line {number}:", cells, "delete the file and run again.")
     return [kind(**_values(path, number, columns, cells)) for number, cells in lines]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,7 @@ def read_tsv(path: Path, remedy: str, *, short_rows: bool = False) -> TextTable:
     except OSError as error:
         raise TableError(f"{path} is no table that can be read ({error.strerror}): {remedy}") from error
     except UnicodeDecodeError as error:
-        raise TableError(f"{path} is no table ({error}): {remedy}") from error
+        raise TableError(f"{path} is no table ({error}): {_encoding_remedy(path, error) or remedy}") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise TableError(f"{path} is no table (No columns to parse from file): {remedy}")
@@ -81,9 +82,27 @@ def read_tsv(path: Path, remedy: str, *, short_rows: bool = False) -> TextTable:
         if short_rows:
             row += [""] * (len(columns) - len(row))
         if len(row) != len(columns):
-            raise TableError(f"{path} has {len(row)} cells in line {number} but {len(columns)} columns: {remedy}")
+            found = f"{counted(len(row), 'cell')} in line {number}"
+            raise TableError(f"{path} has {found} but {counted(len(columns), 'column')}: {remedy}")
         cells.append(row)
     return TextTable(columns=columns, cells=cells)
+
+
+def _encoding_remedy(path: Path, error: UnicodeDecodeError) -> str:
+    """What to do about a text that is not UTF-8, where one can say what it is; empty for what looks like no text."""
+    content = bytes(error.object)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    elif any(byte < 0x20 and byte not in b"\t\r\n" for byte in content):
+        return ""
+    else:
+        encoding = "ISO-8859-1"
+    name = "UTF-16" if encoding == "UTF-16" else "Latin-1 or Windows-1252"
+    line = content.count(b"\n", 0, error.start) + 1
+    return (
+        f"it is text in {name}, not in UTF-8 (line {line}): save it as UTF-8, for example with `iconv -f {encoding} -t "
+        f"UTF-8 {path.name} > new.tsv`."
+    )
 
 
 def _columns(header: str) -> tuple[str, ...]:

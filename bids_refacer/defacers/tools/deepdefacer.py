@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_refacer.defacers.installed import missing_package
+from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan
@@ -153,7 +154,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
         "Options": {"threshold": KEPT, "weights_sha256": SHA256},
         "MaskThreshold": "0.5 (the program multiplies by the interpolated mask; kept voxels stay bit-identical here)",
     }
-    return zero_region(scan, ~kept, brain_mask, details)
+    return with_published_mask(scan, zero_region(scan, ~kept, brain_mask, details), replaces=False)
 
 
 def _missing() -> str | None:

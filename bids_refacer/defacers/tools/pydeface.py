@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from bids_refacer.defacers.installed import missing_package, package_version
 from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
+from bids_refacer.processes import python_module
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import Scan, write_volume
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
@@ -45,7 +45,7 @@ def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, ob
     write_volume(work_dir / "source.nii.gz", scan.values, scan.affine, np.float32)
     # Names relative to the work folder: pydeface derives others by replacing ".nii" anywhere in the path.
     arguments = ["source.nii.gz", "--outfile", "defaced.nii.gz", "--force", "--nocleanup"]
-    run_program([sys.executable, "-m", "pydeface", *arguments], work_dir=work_dir, image=scan.path)
+    run_program([*python_module("pydeface"), *arguments], work_dir=work_dir, image=scan.path)
     mask, _ = load_mask(work_dir / "source_pydeface_mask.nii.gz")
     version_file = Path(os.environ["FSLDIR"]) / "etc" / "fslversion"
     fsl = version_file.read_text().strip() if version_file.is_file() else "of unknown version"

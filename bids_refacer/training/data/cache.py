@@ -25,8 +25,10 @@ from bids_refacer.training.data.selection import (
     flagged,
     read_rows,
     splits,
+    table_notes,
     write_dropped,
 )
+from bids_refacer.wording import counted
 
 LEAST_HEADS = 10
 LEAST_PEOPLE = 2  # the linear estimate is fitted without the participant that it is used on
@@ -70,7 +72,8 @@ def prepare(settings: TrainSettings, say: Say, anew: bool = False) -> list[Entry
     if listing.exists() and not anew:
         if json.loads(listing.read_text())["settings"] == wanted:
             entries = listed_heads(settings.out)
-            say(f"{len(entries)} heads of an earlier preparation ({listing}); --prepare-only looks at the data again.")
+            known = counted(len(entries), "head")
+            say(f"{known} of an earlier preparation ({listing}); --prepare-only looks at the data again.")
             return entries
     entries = _examine_dataset(settings, say)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,9 @@ def _examine_dataset(settings: TrainSettings, say: Say) -> list[Entry]:
         raise TrainingDataError(f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.")
     selection = find_images(bids_dir)
     labels = sorted({*participant_labels(bids_dir), *(image.participant for image in selection.images)})
-    rows = read_rows(bids_dir, labels)
+    rows, notes = read_rows(bids_dir, labels), table_notes(bids_dir, labels)
+    for note in notes:
+        say(f"Warning: {note}")
     split = splits(labels, rows, settings.split_seed, settings.val_share)
     limits = Limits(**{item.name: getattr(settings, item.name) for item in fields(Limits)})
     dropped = [
@@ -132,9 +137,12 @@ def _participants(entries: Sequence[Entry], split: str) -> int:
 
 
 def _count(entries: Sequence[Entry]) -> str:
-    """``4 train heads of 3 participants, 2 val heads of 1 participants``."""
+    """``4 train heads of 3 participants, 2 val heads of 1 participant``."""
     heads = Counter(entry.split for entry in entries)
-    counts = [f"{heads[name]} {name} heads of {_participants(entries, name)} participants" for name in sorted(heads)]
+    counts = [
+        f"{counted(heads[name], f'{name} head')} of {counted(_participants(entries, name), 'participant')}"
+        for name in sorted(heads)
+    ]
     return ", ".join(counts) or "0 heads"
 
 
@@ -142,8 +150,8 @@ def _require_enough(entries: Sequence[Entry], table: Path) -> None:
     heads, people = sum(entry.split == TRAIN for entry in entries), _participants(entries, TRAIN)
     if heads < LEAST_HEADS or people < LEAST_PEOPLE:
         raise TrainingDataError(
-            f"{heads} heads of {people} participants to train on, and at least {LEAST_HEADS} heads of "
-            f"{LEAST_PEOPLE} are needed: {table} says why the others are left out."
+            f"{counted(heads, 'head')} of {counted(people, 'participant')} to train on, and at least {LEAST_HEADS} "
+            f"heads of {LEAST_PEOPLE} are needed: {table} says why the others are left out."
         )
 
 

@@ -63,9 +63,15 @@ def read_rows(bids_dir: Path, participants: Sequence[str]) -> dict[str, dict[str
     path = bids_dir / "participants.tsv"
     if not path.exists():
         return {label: {} for label in participants}
-    table = read_participants(path)
+    table = read_participants(path, participants)
     rows = {row["participant_id"].removeprefix("sub-"): row for row in table.rows()}
     return {label: rows.get(label, dict.fromkeys(table.columns, "")) for label in participants}
+
+
+def table_notes(bids_dir: Path, participants: Sequence[str]) -> tuple[str, ...]:
+    """Sentences about labels in participants.tsv that are not those of the participants; raises as `read_rows` does."""
+    path = bids_dir / "participants.tsv"
+    return read_participants(path, participants).notes if path.exists() else ()
 
 
 def flagged(row: Mapping[str, str], split: str, limits: Limits) -> str | None:

@@ -1,0 +1,59 @@
+"""Which of the true skin a defacing tool left: its tissue is still there, unchanged, within 2 mm under the skin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.affines import apply_affine
+from scipy import ndimage
+
+from bids_refacer.surfaces.skin import Skin
+
+DEPTHS_MM = (0.5, 1.0, 1.5, 2.0)
+UNCHANGED = 0.1
+"""Largest change of an intensity, over the intensity, that still shows the same tissue."""
+
+
+@dataclass(frozen=True)
+class Defacing:
+    """What a tool made of an original, on one grid and intensity scale.
+
+    Attributes
+    ----------
+    original, defaced : (i, j, k) float
+    removed : (i, j, k) bool, what the tool says that it removed or replaced: an average face resembles every face
+    """
+
+    original: np.ndarray
+    defaced: np.ndarray
+    removed: np.ndarray
+
+
+def skin_left(skin: Skin, defacing: Defacing, affine: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Which of the true skin is left: at some depth under it, original and defaced image have the same tissue.
+
+    Pieces that float in the air count as left; what another face was painted over does not.
+
+    Parameters
+    ----------
+    skin : of the original
+    defacing : original, defaced image, and what was removed
+    affine : (4, 4) float, voxel -> native world, RAS+ mm
+    where : (n,) int, vertices of the skin
+
+    Returns
+    -------
+    (n,) bool
+    """
+    points, normals = np.asarray(skin.mesh.vertices)[where], np.asarray(skin.mesh.vertex_normals)[where]
+    images = (defacing.original, np.where(defacing.removed, np.nan, defacing.defaced), skin.level)
+    to_voxel = np.linalg.inv(affine)
+    left = np.zeros(len(points), dtype=bool)
+    for depth in DEPTHS_MM:
+        under = apply_affine(to_voxel, points - depth * normals)
+        before, after, level = (
+            ndimage.map_coordinates(image, under.T, order=1, mode="nearest", output=np.float32) for image in images
+        )
+        left |= (before > level) & (np.abs(after - before) <= UNCHANGED * np.abs(before))
+    return left

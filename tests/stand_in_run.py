@@ -1,0 +1,29 @@
+"""The command line as a process of its own, with the stand-in in the place of the model.
+
+`python stand_in_run.py BIDS_DIR OUT participant ...` takes what `bids_refacer` takes; the stand-in's variables
+(`stand_in_reface.py`) come from the environment.
+"""
+
+import sys
+from pathlib import Path
+
+from bids_refacer.__main__ import main
+
+
+def put_stand_in() -> None:
+    import shlex
+
+    from bids_refacer.audit import run as run_module
+    from bids_refacer.audit.machine import Machine
+    from bids_refacer.audit.nodes.reface import Reface
+
+    weights = {"prior.safetensors": "0" * 64}
+    run_module.ask = lambda model, gpu: Machine(gpus=0, card="stand-in", weights=weights)
+    Reface._cmd = shlex.join([sys.executable, str(Path(__file__).with_name("stand_in_reface.py"))])
+
+
+if __name__ == "__main__":
+    sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
+    if "participant" in sys.argv:
+        put_stand_in()
+    sys.exit(main())

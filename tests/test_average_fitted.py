@@ -1,0 +1,61 @@
+"""The baseline that knows the truth: the average head fitted to an original by twelve parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nibabel.affines import apply_affine
+
+from benchmarks import attack
+from benchmarks.attack import fitted_average
+from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
+from bids_refacer.volumes.nifti import read_scan, write_volume
+from bids_refacer.volumes.registration import fit_average_head
+from bids_refacer.volumes.templates import asset
+
+AT_HOME = Alignment(np.eye(4), np.eye(4))
+STRETCH = np.diag([1.06, 0.95, 0.94, 1.0])
+"""From a planted head to the average head, about the origin, with a shift."""
+STRETCH[:3, 3] = [2.0, -3.0, 4.0]
+
+
+@pytest.fixture(scope="module")
+def head() -> np.ndarray:
+    values, affine = asset("average_head.nii.gz")
+    return resample(values.astype(np.float32), affine, CANONICAL[2], STRETCH)
+
+
+def test_a_planted_stretch_is_found_in_the_face(head: np.ndarray) -> None:
+    """The head is the average one, stretched: the fit brings its face onto the average face."""
+    fitted = fit_average_head(head, CANONICAL[2].affine, AT_HOME)
+    points = np.asarray(skin_surface(head, CANONICAL[2].affine).vertices)
+    face = points[(points[:, 1] > 70) & (np.abs(points[:, 2] + 50) < 50)]
+    apart = np.linalg.norm(apply_affine(fitted, face) - apply_affine(STRETCH, face), axis=1)
+    unfitted = np.linalg.norm(face - apply_affine(STRETCH, face), axis=1)
+    assert apart.mean() < 1.5 < 4 < unfitted.mean()
+
+
+def test_the_average_is_put_where_skin_was_removed(
+    head: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the true fit the face comes back, and nothing else of the image changes."""
+    affine, brain = CANONICAL[2].affine, np.zeros(head.shape, dtype=bool)
+    brain[40:56, 50:70, 70:90] = True
+    target = np.zeros(head.shape, dtype=bool)
+    target[:, 85:, :70] = True
+    write_volume(tmp_path / "original.nii.gz", head, affine, "float32")
+    write_volume(tmp_path / "defaced.nii.gz", np.where(target, 0, head), affine, "float32")
+    original, scan = read_scan(tmp_path / "original.nii.gz"), read_scan(tmp_path / "defaced.nii.gz")
+    monkeypatch.setattr(attack, "prepare", lambda *_: (brain, AT_HOME))
+    monkeypatch.setattr(attack, "fit_average_head", lambda *_: STRETCH)
+    monkeypatch.setattr(attack, "brain_scale", lambda *_: 100.0)  # the unit of the average head
+    found = fitted_average(original, scan, target, tmp_path)
+    assert np.array_equal(found[~target], head[~target])
+    tissue = target & (head > 20)
+    assert np.abs(found - head)[tissue].mean() < 0.1 * head[tissue].mean()
+    assert (tmp_path / "average_fitted.npy").exists()
+    monkeypatch.setattr(attack, "fit_average_head", lambda *_: pytest.fail("it was kept"))
+    assert np.array_equal(fitted_average(original, scan, target, tmp_path), found)
