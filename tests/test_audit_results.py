@@ -13,7 +13,7 @@ from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.other_images import Others, other_rows
 from bids_refacer.audit.plan import Plan, make_plan
 from bids_refacer.audit.results import Result, read_results
-from bids_refacer.audit.status import status_rows, summary
+from bids_refacer.audit.status import status_rows, summary, tool_findings
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import HeadImage, ImageProblem
@@ -126,6 +126,24 @@ def test_the_summary_has_failures_first(plan: Plan, results: list[Result], setti
     assert lines[1] == f"  {path} niimath (reface): It failed; do this."
     assert lines[3] == f"  Warning: {path} average: The face was small."
     assert lines[4] == f"1 image x tool done; results in {settings.output_dir}"
+
+
+def test_the_finding_of_each_tool_has_failures_first() -> None:
+    about = {"participant_id": "sub-1"}
+    verdicts = {"a": ("pass", "pass"), "b": ("fail", "warn")}
+    defacing = [
+        DefacingRow(**about, image=f"{number}", tool=tool, face_verdict=verdict)
+        for tool, both in verdicts.items()
+        for number, verdict in enumerate(both)
+    ]
+    distances = [
+        DistanceRow(**about, image="0", tool="a", image_type=kind, part="face", masd_mm=mm)
+        for kind, mm in (("refaced_sample_mean", 0.9), ("average", 1.4), ("refaced", 0.1))
+    ]
+    assert tool_findings(defacing, distances) == [
+        "b: the face is still there in 1 of 2 images, skin is left, to look at, in 1 of 2 images.",
+        "a: face removed from 2 images; the attack came nearer than an average face in 1 of 1.",
+    ]
 
 
 def test_a_participant_without_images_has_a_row(plan: Plan, results: list[Result]) -> None:

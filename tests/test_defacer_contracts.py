@@ -122,12 +122,28 @@ def test_a_well_behaved_program_has_no_quirks(head: tuple, programs: Path) -> No
 
 @pytest.mark.parametrize("tool", ["fsl_deface", "afni_reface", "spm_deface"])
 def test_scaled_integers_stay_what_they_are(tool: str, head: tuple, programs: Path) -> None:
-    scan = scan_of(head, programs, slope=0.5, inter=-25.0)
+    scan = scan_of((head[0] + np.int16(50), *head[1:]), programs, slope=0.5, inter=-25.0)
     result = run(tool, scan, head[2], programs)
     assert result.stored.dtype == np.dtype("<i2")
     np.testing.assert_array_equal(result.stored[~result.removed], scan.stored[~result.removed])
     if DEFACERS[tool].action == "removes":
         assert (result.stored[result.removed] == 50).all(), "50 is how this image stores zero"
+
+
+def test_a_program_on_an_image_whose_air_is_not_zero(head: tuple, programs: Path) -> None:
+    scan = scan_of((head[0] + np.int16(500), *head[1:]), programs)
+    result = run("fsl_deface", scan, head[2], programs)
+    plain = run_elsewhere("fsl_deface", scan_of(head, programs), head[2], programs)
+    np.testing.assert_array_equal(result.removed, plain.removed)
+    np.testing.assert_array_equal(result.stored[~result.removed], scan.stored[~result.removed])
+    assert (result.stored[result.removed] == scan.fill).all() and 495 <= int(scan.fill) <= 500
+    assert result.details["FillValue"] == float(scan.fill)
+
+
+def run_elsewhere(tool: str, scan: Scan, brain: np.ndarray, folder: Path) -> DefaceResult:
+    """`run`, in a folder of its own."""
+    (folder / "elsewhere").mkdir()
+    return run(tool, scan, brain, folder / "elsewhere")
 
 
 @pytest.mark.parametrize("tool", WRAPPED)

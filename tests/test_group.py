@@ -137,6 +137,7 @@ def test_what_is_missing_is_said(said: list[str], output: Path) -> None:
     text = "\n".join(said)
     assert "12 participants in" in text
     assert "1 image x tool failed at the participant level: sub-03/anat/sub-03_T1w.nii.gz quickshear" in text
+    assert any(line.endswith(" participant --participant-label 99") for line in said), "what to run for them"
     assert "1 participant of the raw dataset without result yet: sub-99" in text
     row = one(output, "group_images", participant_id="sub-03", tool="quickshear")
     assert (row["state"], row["reason"]) == ("failed", "The brain is too small: see it.")

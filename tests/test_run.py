@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -105,8 +106,14 @@ def test_failures_come_first_in_the_summary(audit: Done) -> None:
     start = next(number for number, line in enumerate(lines) if line.endswith("failed or were not done:"))
     assert lines[start].split()[0] == str(len(rows_of(audit, "status", status="failed")))
     assert sum("sub-zero" in line for line in lines[start:]) == 1, "tools that fail alike share a line"
-    assert lines[-2].startswith("2 image x tool done; results in ")
-    assert "identifiable" in lines[-1]
+    place = next(number for number, line in enumerate(lines) if line.startswith("2 image x tool done; results in "))
+    assert "identifiable" in lines[place + 1] and place > start
+    for tool in TOOLS:
+        assert any(
+            re.match(rf"{tool}: .*; the attack came nearer than an average face in \d of 1\.", line) for line in lines
+        )
+    assert lines[-2] == "The same command again does what failed or was not done, and nothing else."
+    assert lines[-1] == f"Next: bids_refacer '{audit.settings.bids_dir}' '{audit.settings.output_dir}' group"
 
 
 def test_a_line_for_each_image_and_stage(audit: Done) -> None:
@@ -114,7 +121,7 @@ def test_a_line_for_each_image_and_stage(audit: Done) -> None:
     for words in ("brain found in", "aligned in"):
         assert f"{label}: {words}" in audit.out
     for tool in TOOLS:
-        for stage in ("defaced in", "refaced in", "scored in"):
+        for stage in ("defaced in", "refaced in", "scored in", "recovered to"):
             assert f"{label} {tool}: {stage}" in audit.out
     assert "sub-zero T1w: failed while reading the image" in audit.out
 

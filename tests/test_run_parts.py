@@ -19,7 +19,6 @@ from bids_refacer.audit.nodes.child import ChildError, run_child
 from bids_refacer.audit.nodes.publish import Output, Publish, WriteRecord
 from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.reports import write_report
-from bids_refacer.audit.progress import Progress, elapsed
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.records import discard, fingerprint, is_current, read_record
 from bids_refacer.dataset.seeds import seed_for
@@ -158,36 +157,6 @@ def test_crash_files_of_a_full_disk_stop_nothing(tmp_path: Path) -> None:
     found = Crash(image="sub_1", tool="niimath", stage="deface", message="It failed; do this.")
     assert read_crashes(tmp_path) == [found]
     assert read_crashes(tmp_path / "nowhere") == []
-
-
-def test_progress() -> None:
-    said: list[str] = []
-    job = SimpleNamespace(
-        node_name="sub_01_T1w", label="sub-01 T1w", tools=[SimpleNamespace(node_name="fslDeface", tool="fsl_deface")]
-    )
-    progress = Progress([job], said.append)
-    node = SimpleNamespace(fullname="bids_refacer.sub_01_T1w.fslDeface.reface")
-    progress.callback(node, "end")  # Nipype reports so the end of nodes that never ran
-    progress.callback(node, "start")
-    progress._started[node.fullname] -= 23.2
-    progress.callback(node, "end")
-    progress.callback(node, "start")
-    progress.callback(node, "exception")
-    cached = SimpleNamespace(fullname="bids_refacer.sub_01_T1w.brain")
-    progress.callback(cached, "start")
-    progress.callback(cached, "end")
-    assert said == [
-        "sub-01 T1w fsl_deface: refaced in 23 s",
-        "sub-01 T1w fsl_deface: failed while refacing",
-        "sub-01 T1w: brain found by an earlier run",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.42, "0.4 s"), (23.4, "23 s"), (125, "2 min 5 s"), (119.4, "119 s"), (9000, "2 h 30 min")]
-)
-def test_elapsed(seconds: float, text: str) -> None:
-    assert elapsed(seconds) == text
 
 
 @pytest.mark.parametrize(

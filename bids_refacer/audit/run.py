@@ -38,9 +38,9 @@ from bids_refacer.audit.plan import (
     places_of,
     tool_warnings,
 )
-from bids_refacer.audit.progress import Progress, elapsed
+from bids_refacer.audit.progress import Progress, elapsed, outcome_of
 from bids_refacer.audit.results import read_results
-from bids_refacer.audit.status import status_rows, summary
+from bids_refacer.audit.status import next_lines, status_rows, summary, tool_findings
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
 from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
 from bids_refacer.dataset.images import Selection, find_images
@@ -143,6 +143,8 @@ def _report(
     with_pages = pages_of_run(plan, settings, say)
     for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
         say(line)
+    for line in (*tool_findings(tables.defacing, tables.distances), *next_lines(rows, settings)):
+        say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
 
@@ -230,4 +232,5 @@ def _run_audited(plan: Plan, settings: RunSettings, machine: Machine, folder: Pa
     alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
     groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
     workflows = (build_run(jobs=jobs, attack=attack, work_dir=nodes_dir) for jobs in groups)
-    run_workflows(workflows, settings, machine, Progress(plan.jobs, say), log)
+    progress = Progress(plan.jobs, say, outcome_of(plan.jobs, VerdictLimits.of(settings)))
+    run_workflows(workflows, settings, machine, progress, log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.names import identifiable_dir
-from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
+from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
+from bids_refacer.reports.findings import image_marks
+from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.region import headline
+from bids_refacer.wording import counted
 
 _NO_REASON = (
     "The run ended before this image and tool were done, or the disk of the work folder is so full that it could not "
@@ -84,6 +89,47 @@ def summary(rows: Sequence[StatusRow], plan: Plan, output_dir: Path) -> list[str
     lines.append(f"{done} image x tool done{before}; results in {output_dir}")
     if done:
         lines.append(f"Recovered faces are identifiable data: {identifiable_dir(output_dir)} is not for sharing.")
+    return lines
+
+
+def tool_findings(defacing: Sequence[DefacingRow], distances: Sequence[DistanceRow]) -> list[str]:
+    """What the run found of each tool, those that failed first: is the face gone, and was that enough?"""
+    tools = list(dict.fromkeys(row.tool for row in defacing if row.tool and row.face_verdict))
+    failed = {tool: sum(row.face_verdict == "fail" for row in defacing if row.tool == tool) for tool in tools}
+    return [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+
+
+def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequence[DistanceRow]) -> str:
+    verdicts = [row.face_verdict for row in defacing if row.tool == tool and row.face_verdict]
+    judged = counted(len(verdicts), "image")
+    parts = [f"the face is still there in {verdicts.count('fail')} of {judged}"] if "fail" in verdicts else []
+    parts += [f"skin is left, to look at, in {verdicts.count('warn')} of {judged}"] if "warn" in verdicts else []
+    pairs = _recovered_and_average([row for row in distances if row.tool == tool])
+    beaten = sum(image_marks(None, *pair).withstood == "no" for pair in pairs)
+    attack = "" if not pairs else f"; the attack came nearer than an average face in {beaten} of {len(pairs)}"
+    return f"{tool}: {', '.join(parts) or f'face removed from {judged}'}{attack}."
+
+
+def _recovered_and_average(rows: Sequence[DistanceRow]) -> list[tuple[float, float]]:
+    """Distances (mm) of recovered and average face, of the images that have both."""
+    part = headline(row.part for row in rows)
+    found: dict[str | None, dict[str | None, float]] = {}
+    for row in rows:
+        if row.part == part and row.image_type != "refaced" and row.masd_mm is not None:
+            found.setdefault(row.image, {})[row.image_type] = row.masd_mm
+    recovered = [
+        (one.get("refaced_mean", one.get("refaced_sample_mean")), one.get("average")) for one in found.values()
+    ]
+    return [(first, second) for first, second in recovered if first is not None and second is not None]
+
+
+def next_lines(rows: Sequence[StatusRow], settings: RunSettings) -> list[str]:
+    """The command to go on with."""
+    lines = []
+    if any(row.status != "ok" for row in rows):
+        lines.append("The same command again does what failed or was not done, and nothing else.")
+    if any(row.status == "ok" for row in rows):
+        lines.append(f"Next: {shlex.join(['bids_refacer', str(settings.bids_dir), str(settings.output_dir), 'group'])}")
     return lines
 
 

@@ -78,9 +78,12 @@ def deface_with_program(
 
 
 def _write_input(scan: Scan, path: Path, *, floats: bool) -> None:
-    """The input of a program: plain 3-D, int16 where the scan is, float32 otherwise; programs stumble over the rest."""
+    """The input of a program: plain 3-D, int16 where the scan is, float32 otherwise; programs stumble over the rest.
+
+    Where the air of the scan is not zero, the program gets intensities above it: programs take zero for air.
+    """
     short = scan.stored.dtype.kind == "i" and scan.stored.dtype.itemsize == 2
-    plain = short and (scan.slope, scan.inter) == (1, 0) and not floats
+    plain = short and (scan.slope, scan.inter) == (1, 0) and not floats and scan.air.level == 0
     values = scan.stored if plain else scan.values
     write_volume(path, values, scan.affine, np.int16 if plain else np.float32)
 

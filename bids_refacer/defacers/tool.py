@@ -80,7 +80,7 @@ class Defacer:
 
 
 def zero_region(scan: Scan, region: np.ndarray, brain_mask: np.ndarray, details: Mapping[str, object]) -> DefaceResult:
-    """The result of a tool that removes: voxels of the region get the stored value whose scaled value is zero.
+    """The result of a tool that removes: voxels of the region get the image's air (`Scan.fill`).
 
     Parameters
     ----------
@@ -89,10 +89,10 @@ def zero_region(scan: Scan, region: np.ndarray, brain_mask: np.ndarray, details:
     brain_mask : (i, j, k) bool
     details : what the sidecar says beside fill value and quality control
     """
-    fill = to_stored(scan, np.zeros(1))[0]
-    stored = np.where(region, fill, scan.stored).astype(scan.stored.dtype)
+    stored = np.where(region, scan.fill, scan.stored).astype(scan.stored.dtype)
     quality = removed_volumes(scan.values, scan.affine, region, brain_mask)
-    return DefaceResult(stored=stored, removed=region, details={**details, "FillValue": 0.0, "QualityControl": quality})
+    details = {**details, "FillValue": scan.fill_value, "QualityControl": quality}
+    return DefaceResult(stored=stored, removed=region, details=details)
 
 
 def replace_region(
@@ -104,7 +104,7 @@ def replace_region(
     ----------
     scan : the original
     region : (i, j, k) bool, what the tool replaces
-    values : (i, j, k) float, scaled intensities, finite everywhere
+    values : (i, j, k) float, intensities above air (`Scan.values`), finite everywhere
     brain_mask : (i, j, k) bool
     details : what the sidecar says beside quality control
     """

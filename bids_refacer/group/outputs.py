@@ -130,7 +130,10 @@ def _removed_skin_notes(distances: pd.DataFrame) -> list[str]:
 def _distances(folder: Path) -> pd.DataFrame:
     path = dataset_table(folder, "surfacedistance")
     if not path.is_file():
-        raise GroupError(f"{path} is missing: run the participant level into {folder} first, or correct the path.")
+        raise GroupError(
+            f"{path} is missing: run the participant level into {folder} first (bids_refacer BIDS_DIR "
+            f"{folder} participant), or correct the path."
+        )
     return _table(folder, "surfacedistance", [*SUBJECT, "image_type", "part"], ["masd_mm"], optional=["sample"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -77,6 +78,10 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
+    if absent:
+        words = ["bids_refacer", str(settings.bids_dir), str(settings.output_dir), "participant", "--participant-label"]
+        labels = [name.removeprefix("sub-") for name in absent]
+        say(f"For those without result: {shlex.join([*words, *labels])}")
     say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
     say(f"Open first: {make_group_page(settings.output_dir)}")
     if outputs.distances.empty:
@@ -100,7 +105,8 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
         outputs = _chosen(outputs, settings.participant_label)
     if not outputs.defacing:
         note = (
-            "There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is kept out for it."
+            "There is no defacing.tsv: whether a tool cut the brain cannot be checked, and no one is kept out for it. "
+            "Run the participant level again to have it."
         )
         outputs = replace(outputs, notes=(*outputs.notes, note))
     return outputs

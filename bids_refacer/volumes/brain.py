@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,9 @@ from scipy.stats import ks_2samp
 from bids_refacer.volumes.grid import Alignment, Grid, resample
 from bids_refacer.volumes.masks import head_mask, voxel_volume
 from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
+from bids_refacer.volumes.pose.poses import Pose
+from bids_refacer.volumes.pose.upright import MOST_DEGREES, misoriented, turned_brain
 from bids_refacer.volumes.registration import align_brain
 
 BRAIN_ML = (500.0, 2500.0)
@@ -19,6 +23,8 @@ BRAIN_ML = (500.0, 2500.0)
 
 LEAST_CONTRAST = 0.15
 """The network marks a plausible volume in pure noise too, where there is hardly any contrast (docs/tools.md)."""
+
+_NO_CONTRAST = "a region that looks like its surroundings"
 
 BRAIN_ONLY_RATIO = 1.4
 """Head over brain volume: 1 for skull-stripped images, more than 2 for heads, defaced ones too (docs/tools.md)."""
@@ -30,43 +36,105 @@ LEAST_NOSE_ML = 1.0
 """Tissue in that box; heads have more, defaced ones hardly any (docs/tools.md)."""
 
 
+@dataclass(frozen=True)
+class FoundBrain:
+    """A brain mask, and how it was found.
+
+    Attributes
+    ----------
+    mask : (i, j, k) bool
+    degrees : by how much the head is turned, where its brain was only found in a copy that was turned upright
+    """
+
+    mask: np.ndarray
+    degrees: float | None = None
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What the sidecar of the mask says besides; empty for a head that is upright."""
+        if self.degrees is None:
+            return {}
+        warning = (
+            f"The head is tilted by {self.degrees:.0f} degrees: its brain was found in a copy that was turned upright; "
+            f"look at the brain mask, and at what tools do that take the head for upright."
+        )
+        return {"TiltDegrees": round(self.degrees), "Warnings": [warning]}
+
+
 def extract_brain(
     values: np.ndarray, affine: np.ndarray, *, num_threads: int | None = None, name: str | Path = "The image"
 ) -> np.ndarray:
+    """The mask that `find_brain` finds; see there for arguments and errors."""
+    return find_brain(values, affine, num_threads=num_threads, name=name).mask
+
+
+def find_brain(
+    values: np.ndarray, affine: np.ndarray, *, num_threads: int | None = None, name: str | Path = "The image"
+) -> FoundBrain:
     """Brain mask by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845), on the CPU.
 
-    Works on whole heads, defaced heads and skull-stripped brains in any orientation.
+    Works on whole heads, defaced heads and skull-stripped brains in any orientation that the header describes. A mask
+    that disagrees with the average brain is doubted; the brain is then sought in turned copies of the head.
 
     Parameters
     ----------
-    values : (i, j, k) float array, scaled intensities
+    values : (i, j, k) float array, intensities above air
     affine : (4, 4) float, voxel -> RAS+ mm
     num_threads : torch threads while it runs; torch's own choice when omitted
     name : what to call the image in errors
 
-    Returns
-    -------
-    (i, j, k) bool
-
     Raises
     ------
     ImageError
-        When there is no brain in the image, or one of an impossible volume.
+        When there is no brain in the image, one of an impossible volume or shape, or only one that is turned so far
+        that the orientation in the header must be wrong.
     """
     mask = _deepbet(values, affine, num_threads)
-    volume_ml = mask.sum() * voxel_volume(affine) / 1000
-    if volume_ml == 0:
-        marked = "nothing"
-    elif not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
-        marked = f"a region of {volume_ml:.0f} mL"
-    elif _contrast(values, mask) < LEAST_CONTRAST:
-        marked = "a region that looks like its surroundings"
-    else:
-        return mask
+    doubt = _doubt(values, affine, mask)
+    if doubt is None and (overlaps_upright(mask, affine) or turned_degrees(values, affine, mask) is not None):
+        return FoundBrain(mask)
+
+    def extract(turned: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+        found = _deepbet(turned, frame, num_threads)
+        return None if _doubt(turned, frame, found) else found
+
+    found = None if doubt == _NO_CONTRAST else turned_brain(values, affine, extract)
+    if found and found.degrees > MOST_DEGREES:
+        raise ImageError(f"{name}: {orientation_sentence(found.pose)}")
+    if found:
+        return FoundBrain(found.mask, found.degrees)
+    if doubt is not None:
+        raise ImageError(
+            f"{name}: no brain found (the extractor marked {doubt}): "
+            f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
+        )
     raise ImageError(
-        f"{name}: no brain found (the extractor marked {marked}): "
-        f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
+        f"{name}: the brain that was found, {_volume_ml(mask, affine):.0f} mL, disagrees with the average brain in "
+        f"shape, and no other pose of the head shows a better one: turn the image upright, check its orientation and "
+        f"voxel sizes, or exclude it."
     )
+
+
+def orientation_sentence(pose: Pose) -> str:
+    """What is wrong with the header of a head that is in this pose, and what to do."""
+    return (
+        f"by its header, {pose.words}, so that the image is turned or mirrored: correct the orientation in the header "
+        f"(sform and qform), or convert the image again from its source."
+    )
+
+
+def _doubt(values: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> str | None:
+    """What the extractor marked, when that is no brain."""
+    volume_ml = _volume_ml(mask, affine)
+    if volume_ml == 0:
+        return "nothing"
+    if not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
+        return f"a region of {volume_ml:.0f} mL"
+    return _NO_CONTRAST if _contrast(values, mask) < LEAST_CONTRAST else None
+
+
+def _volume_ml(mask: np.ndarray, affine: np.ndarray) -> float:
+    return float(mask.sum() * voxel_volume(affine) / 1000)
 
 
 def _contrast(values: np.ndarray, mask: np.ndarray) -> float:
@@ -137,6 +205,8 @@ def require_face(
             f"give the image as it came from the scanner, or exclude this one."
         )
     if kind == "no face":
+        if pose := misoriented(values, affine):
+            raise ImageError(f"{name}: {orientation_sentence(pose)}")
         raise ImageError(
             f"{name} has no face (there is no tissue where the nose should be), so there is nothing to deface; "
             f"give the image from before defacing or cropping, or exclude this one."

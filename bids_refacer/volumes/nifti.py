@@ -11,7 +11,6 @@ import gzip
 import io
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,10 +19,11 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
-from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.content.useless import useless_values
 from bids_refacer.volumes.header_texts import without_texts
 from bids_refacer.volumes.image_file import ImageError as ImageError
 from bids_refacer.volumes.image_file import opened, read_header_bytes, read_voxels, truncated
+from bids_refacer.volumes.scan import Scan, to_stored
 
 _QUIET = logging.getLogger(
     f"{__name__}.header_checks"
@@ -32,42 +32,15 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scan:
-    """A three-dimensional NIfTI image as it is on disk.
-
-    ``stored`` is ``(i, j, k)``, on-disk dtype and byte order, unscaled, read-only. ``slope`` and ``inter`` are 1.0 and
-    0.0 when the header asks for no scaling. ``affine`` is ``(4, 4)`` float64, voxel -> RAS+ mm. ``header`` is
-    untouched; its ``get_data_shape()`` is the on-disk shape, which may be ``(i, j, k, 1)``.
-    """
-
-    path: Path
-    stored: np.ndarray
-    slope: float
-    inter: float
-    affine: np.ndarray
-    header: nib.Nifti1Header
-
-    @property
-    def values(self) -> np.ndarray:
-        """``(i, j, k)`` float32, ``stored * slope + inter``; a new array at every call."""
-        if self.slope == 1.0 and self.inter == 0.0:
-            return self.stored.astype(np.float32)
-        return (self.stored.astype(np.float64) * self.slope + self.inter).astype(np.float32)
-
-    @property
-    def grid(self) -> Grid:
-        """Its voxels in world space."""
-        i, j, k = self.stored.shape
-        return Grid((i, j, k), self.affine)
+__all__ = ["ImageError", "Scan", "read_mask", "read_scan", "to_stored", "write_scan", "write_volume"]
 
 
 def read_scan(path: str | Path) -> Scan:
     """Read one 3-D NIfTI image (``.nii`` or ``.nii.gz``; a fourth axis of length one is dropped).
 
     Raises ImageError when the file is missing, a git-annex link without content, truncated, not NIfTI, 2-D, a series,
-    complex or RGB, without a usable affine, constant, or holds NaN or infinite values, or when its header asks
-    for more voxels than are read. No more is kept in memory than the header asks for.
+    complex or RGB, without a usable affine, constant, or holds NaN, infinite, huge or tiny values, or when
+    its header asks for more voxels than are read. No more is kept in memory than the header asks for.
     """
     path = Path(path)
     with opened(path) as stream:
@@ -82,7 +55,8 @@ def read_scan(path: str | Path) -> Scan:
     stored = np.frombuffer(content, dtype=dtype).reshape(shape, order="F")
     stored.flags.writeable = False
     scan = Scan(path=path, stored=stored, slope=slope, inter=inter, affine=affine, header=header)
-    _refuse_useless_values(scan)
+    if sentence := useless_values(stored, slope, inter):
+        raise ImageError(f"{path} {sentence}")
     return scan
 
 
@@ -90,21 +64,6 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """A mask that this app wrote: ``(i, j, k)`` bool and its affine; unlike an image, it may be the same everywhere."""
     image = nib.Nifti1Image.from_filename(path)
     return np.asarray(image.dataobj) > 0, image.affine
-
-
-def to_stored(scan: Scan, values: np.ndarray) -> np.ndarray:
-    """Scaled values ``(i, j, k)`` -> the on-disk dtype of ``scan``: unscaled, rounded and clipped for integer dtypes.
-
-    Raises ValueError if a value is not finite: no integer means "not a number".
-    """
-    if not np.isfinite(values).all():
-        raise ValueError(f"Values for {scan.path} hold NaN or infinity: they cannot be stored as {scan.stored.dtype}.")
-    unscaled = (np.asarray(values, dtype=np.float64) - scan.inter) / scan.slope
-    dtype = scan.stored.dtype
-    if dtype.kind == "f":
-        limits = np.finfo(dtype)
-        return np.clip(unscaled, float(limits.min), float(limits.max)).astype(dtype)
-    return np.clip(np.rint(unscaled), *_integer_limits(dtype)).astype(dtype)
 
 
 def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
@@ -217,26 +176,6 @@ def _affine(path: Path, header: nib.Nifti1Header) -> np.ndarray:
     if not np.isfinite(affine).all() or lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
         raise ImageError(problem)
     return affine
-
-
-def _refuse_useless_values(scan: Scan) -> None:
-    """ImageError when voxels are not finite or all the same."""
-    low, high = scan.stored.min(), scan.stored.max()  # NaN if any is NaN
-    if not np.isfinite([low, high]).all():
-        bad = int(np.count_nonzero(~np.isfinite(scan.stored)))
-        raise ImageError(
-            f"{scan.path} holds {bad} voxels that are NaN or infinite: replace them by numbers, for example with "
-            f"`niimath IN -nan OUT`, which sets them to zero."
-        )
-    if low == high:
-        raise ImageError(f"{scan.path} has the same value in every voxel ({low}): it holds no head, exclude it.")
-
-
-def _integer_limits(dtype: np.dtype) -> tuple[float, float]:
-    """Smallest and largest float64 that the integer dtype can hold (2**63 - 1 is no float64)."""
-    limits = np.iinfo(dtype)
-    high = float(limits.max)
-    return float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0))
 
 
 def _write(path: Path, header: nib.Nifti1Header, stored: np.ndarray) -> None:

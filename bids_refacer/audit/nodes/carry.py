@@ -18,7 +18,7 @@ from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.files import write_json
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, to_stored, write_scan, write_volume
+from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
 from bids_refacer.volumes.voxel_units import require_millimetres
 
@@ -86,11 +86,12 @@ class Carry(SimpleInterface):
         scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = carried(given.defacemask, scan, matrix, continued=True)
         brain = carried(given.brain_mask, scan, matrix, continued=False)
-        stored = np.where(removed, to_stored(scan, np.zeros(1))[0], scan.stored).astype(scan.stored.dtype)
+        stored = np.where(removed, scan.fill, scan.stored).astype(scan.stored.dtype)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
         write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
         write_volume(mask, removed, scan.affine, np.uint8)
-        details: dict[str, Any] = {**given.details, "FillValue": 0.0, "RigidTransform": np.round(matrix, 6).tolist()}
+        details: dict[str, Any] = {**given.details, "FillValue": scan.fill_value}
+        details["RigidTransform"] = np.round(matrix, 6).tolist()
         details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
         details["RunTime"] = round(time.perf_counter() - started, 2)
         report = write_report(folder / "details.json", details)

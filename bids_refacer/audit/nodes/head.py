@@ -10,7 +10,8 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import write_report
-from bids_refacer.volumes.brain import extract_brain, require_face
+from bids_refacer.volumes.brain import find_brain, require_face
+from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
@@ -32,7 +33,9 @@ class InspectHead(SimpleInterface):
     output_spec = _HeadOutput
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
-        require_millimetres(read_scan(self.inputs.in_file))
+        scan = read_scan(self.inputs.in_file)
+        require_millimetres(scan)
+        require_sound(scan)
         self._results["out_file"] = self.inputs.in_file
         return runtime
 
@@ -56,10 +59,11 @@ class BrainMask(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         scan = read_scan(self.inputs.in_file)
-        mask = extract_brain(scan.values, scan.affine, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
+        brain = find_brain(scan.values, scan.affine, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
         folder = Path(runtime.cwd)
-        write_volume(folder / "brain.nii.gz", mask, scan.affine, np.uint8)
-        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        write_volume(folder / "brain.nii.gz", brain.mask, scan.affine, np.uint8)
+        details = {**brain.details, "RunTime": round(time.perf_counter() - started, 2)}
+        report = write_report(folder / "details.json", details)
         self._results.update(brain_mask=str(folder / "brain.nii.gz"), details=report)
         return runtime
 

@@ -21,7 +21,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import read_report
-from bids_refacer.dataset.details import Json, number
+from bids_refacer.dataset.details import Json, number, texts
 from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.sidecars import Sidecar
@@ -105,6 +105,7 @@ class WriteRecord(SimpleInterface):
         published = sorted({file for files in lists if isdefined(files) for file in files})
         reports = {"Deface": given.deface_details, "Reface": given.reface_details, "Score": given.score_details}
         details = {name: read_report(file) for name, file in reports.items()}
+        details["Reface"] = _warned(details["Reface"], given.brain_files if isdefined(given.brain_files) else ())
         content = {
             **given.content,
             **details,
@@ -116,6 +117,13 @@ class WriteRecord(SimpleInterface):
         write_json(Path(given.target), Record.from_json(content).to_json())
         self._results["record"] = given.target
         return runtime
+
+
+def _warned(report: dict[str, object], brain_files: Iterable[str]) -> dict[str, object]:
+    """What the attack reported, with the warnings of the brain mask's sidecar before its own."""
+    sidecars = [read_report(file) for file in brain_files if file.endswith(".json")]
+    warnings = [text for sidecar in sidecars for text in texts(sidecar, "Warnings")]
+    return {**report, "Warnings": [*warnings, *texts(report, "Warnings")]} if warnings else report
 
 
 def sizes(files: Iterable[str], root: Path) -> dict[str, int]:

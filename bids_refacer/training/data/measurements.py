@@ -14,6 +14,7 @@ from bids_refacer.environment import make_private
 from bids_refacer.files import unfinished
 from bids_refacer.training.data.heads import Head, head_file, make_head, save_head
 from bids_refacer.volumes.brain import extract_brain, require_face
+from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.nifti import ImageError, read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.templates import asset
@@ -75,6 +76,7 @@ def examine(image: HeadImage, cache: Path) -> ImageFacts:
 def _measure(image: SourceImage, path: Path, file_sha256: str, cache: Path) -> ImageFacts:
     try:
         scan = read_scan(path)
+        require_sound(scan)
         brain = extract_brain(scan.values, scan.affine, name=path)
         alignment = align_brain(scan.values, scan.affine, brain)
         require_face(scan.values, scan.affine, brain, alignment, name=path)

@@ -1,0 +1,1 @@
+"""What the voxels of an image say: what stands for air, values that are of no use, faults that have a remedy."""

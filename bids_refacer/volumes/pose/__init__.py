@@ -1,0 +1,1 @@
+"""How a head is turned: found by comparing it with the average head, and its brain with the average brain."""
