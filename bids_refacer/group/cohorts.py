@@ -18,6 +18,7 @@ from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.group import GroupImageRow
 from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.surfaces.verdicts import GRADES
+from bids_refacer.wording import counted
 
 _MOST = 3  # names in a sentence
 GATES = ("passed", "all")
@@ -232,9 +233,8 @@ def subgroup_notes(bids_dir: Path, known: Sequence[str]) -> list[str]:
     absent = sorted(set(known) - {row["participant_id"] for row in rows})
     if absent:
         some = ", ".join(absent[:_MOST]) + (f" and {len(absent) - _MOST} more" if len(absent) > _MOST else "")
-        notes.append(
-            f"{path.name} does not name {len(absent)} of {len(known)} participants, who are in no subgroup: {some}"
-        )
+        people = counted(len(known), "participant")
+        notes.append(f"{path.name} does not name {len(absent)} of {people}, who are in no subgroup: {some}")
     for column in table.columns:
         texts = [row[column] for row in rows if row[column] not in MISSING]
         is_age = column.lower() == "age"
