@@ -228,3 +228,14 @@ def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
     assert found is not None and found.deface.content["Contrast"] is None and found.distances[0].masd_mm is None
     sizes = {Path(file).relative_to(tmp_path).as_posix(): Path(file).stat().st_size for file in files}
     assert (found.run_time_s, found.outputs) == (4.5, sizes)
+
+
+def test_warnings_of_the_brain_mask_reach_the_record(tmp_path: Path) -> None:
+    from bids_refacer.audit.nodes.publish import _warned
+
+    sidecar, mask = tmp_path / "brain.json", tmp_path / "brain.nii.gz"
+    sidecar.write_text('{"Warnings": ["The head is tilted."]}')
+    files = [str(mask), str(sidecar)]
+    assert _warned({"Model": "x", "Warnings": ["Own."]}, files)["Warnings"] == ["The head is tilted.", "Own."]
+    sidecar.write_text("{}")
+    assert _warned({"Model": "x"}, files) == {"Model": "x"}
