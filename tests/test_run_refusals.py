@@ -86,7 +86,7 @@ def test_preflight_errors_end_the_run(bids: Path, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (OSError(28, "No space left on device", "/out/x"), 1, "/out/x: No space left on device; check"),
+        (OSError(28, "No space left on device", "/out/x"), 1, "/out/x: No space left on device; free some space there"),
         (KeyboardInterrupt(), 130, "Run the same command again to go on"),
     ],
 )
