@@ -184,7 +184,7 @@ def _notices(tools: Sequence[ToolResult]) -> list[str]:
     of_tool: dict[str, list[str]] = {}
     for tool in tools:
         for sentence in tool.record.reface.warnings if tool.record else ():
-            of_tool.setdefault(sentence, []).append(tool.tool)
+            of_tool.setdefault(Places().shareable(sentence), []).append(tool.tool)
     return [
         sentence if len(names) == len(tools) else f"After {listed(names)}: {sentence}"
         for sentence, names in of_tool.items()
