@@ -21,7 +21,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([f"#!{sys.executable}", "import json, os, sys", *lines]))
         path.chmod(0o755)
-        monkeypatch.setattr(validation.sys, "executable", str(path.parent / "python"))
+        python = path.with_name("python")  # beside the stand-in, as in an environment
+        python.symlink_to(sys.executable)
+        monkeypatch.setattr(validation.sys, "executable", str(python))
         return path
 
     return make

@@ -22,6 +22,7 @@ from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.defacers import DefacerError
 from bids_refacer.defacers.tools_file import ToolsFileError, read_tools
+from bids_refacer.volumes.brain import FoundBrain
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.templates import asset
@@ -49,8 +50,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     (folder / "tools.toml").write_text(OWN.read_text() + bad)
     with pytest.MonkeyPatch.context() as patch:
         install({"frontcut": "frontcut"}, folder / "bin", patch)
-        for module in ("head", "verdict"):  # the extractor has its own tests, and takes its time
-            patch.setattr(f"bids_refacer.audit.nodes.{module}.extract_brain", the_average_brain)
+        # the extractor has its own tests, and takes its time
+        patch.setattr("bids_refacer.audit.nodes.verdict.extract_brain", the_average_brain)
+        patch.setattr(
+            "bids_refacer.audit.nodes.head.find_brain", lambda *a, **o: FoundBrain(the_average_brain(*a, **o))
+        )
         tools = {"deface_tools": ("frontcut", *FAULTS), "tools_file": folder / "tools.toml"}
         settings = settings_for(bids, folder / "out", **tools)
         return run_with_stand_in(settings)
