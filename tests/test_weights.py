@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_models import tiny_stage
 
-from bids_refacer.audit.machine import RunError, ask
+from bids_refacer.audit.machine import RunError, ask, child_environment
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
 from bids_refacer.refacing.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
@@ -204,3 +206,12 @@ def test_weights_are_checked_before_a_run(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds NaN or infinity") as caught:
         ask(str(folder), "none")
     assert str(path) in str(caught.value)
+
+
+def test_models_are_checked_where_no_folder_can_be_written() -> None:
+    """As in a container whose root is read-only: the check comes before there is a work folder."""
+    nowhere = "import tempfile\ntempfile._get_default_tempdir = lambda: 1 / 0\n"
+    code = f"{nowhere}from bids_refacer.audit.machine import main\nraise SystemExit(main(['default']))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from bids_refacer import processes
 from bids_refacer.diffusion.device import NO_GPU
@@ -37,7 +38,7 @@ def ask(model: str, gpu: str) -> Machine:
         When there is no such model, it cannot be loaded, or a GPU is required and there is none.
     """
     command = [*processes.python_module("bids_refacer.audit.machine"), model]
-    done = processes.run(command, environ=processes.package_environment(os.environ))
+    done = processes.run(command, environ=child_environment())
     if done.code:
         lines = [line for line in done.errors.splitlines() if line.strip()]
         raise RunError(lines[-1] if lines else f"{' '.join(command)} failed and said nothing: run it by hand.")
@@ -45,6 +46,14 @@ def ask(model: str, gpu: str) -> Machine:
     if gpu == "require" and not machine.gpus:
         raise RunError(NO_GPU)
     return machine
+
+
+def child_environment() -> dict[str, str]:
+    """What the child gets: it runs before there is a work folder, and in a container no other folder can be written.
+
+    When a network is built, torch looks for a place for compiled code, although nothing is compiled.
+    """
+    return {**processes.package_environment(os.environ), "TORCHINDUCTOR_CACHE_DIR": str(Path(__file__).parent)}
 
 
 def main(argv: list[str]) -> int:
