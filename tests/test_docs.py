@@ -25,7 +25,10 @@ PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in
 # what a user reads before and after a run; the others are for those who change the app or the model
 FOR_USERS = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("outputs", "validation")),
+    *(
+        f"docs/{name}.md"
+        for name in ("outputs", "validation", "hpc", "containers", "simulate", "phenotype", "group", "tools")
+    ),
 ]
 
 
