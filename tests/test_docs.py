@@ -98,6 +98,7 @@ def test_links_of_the_site_stay_in_it_or_go_to_the_repository() -> None:
         (ROOT / "docs", "../CHANGELOG.md", "CHANGELOG.md"),
         (ROOT / "docs", "../containers/slurm/train.sbatch", source + "containers/slurm/train.sbatch"),
         (ROOT / "docs", "group.md", "group.md"),
+        (ROOT / "docs", "paper/paper.md", source + "docs/paper/paper.md"),
     ]:
         pages = [f"[a]({target}) and [b]({target}#c)" for target in (link, expected)]
         assert make_pages.site_links(pages[0], folder) == pages[1]

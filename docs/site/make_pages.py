@@ -44,7 +44,7 @@ def main() -> None:
     """Write all pages into the folder that the command line names; what lies there is removed first."""
     folder = Path(sys.argv[1])
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("site", "*.md"))
+    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("site", "paper", "*.md"))
     for path in [ROOT / name for name in ROOT_PAGES] + sorted((ROOT / "docs").glob("*.md")):
         text = path.read_text(encoding="utf-8")
         (folder / path.name).write_text(site_links(text, path.parent), encoding="utf-8")
@@ -65,7 +65,7 @@ def _target(folder: Path, link: str) -> str:
     inside = place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else ""
     if inside in ROOT_PAGES:
         return inside
-    if inside.startswith("docs/"):
+    if inside.startswith("docs/") and not inside.startswith("docs/paper/"):
         return inside.removeprefix("docs/")
     return f"{REPOSITORY}/blob/main/{inside}" if inside and place.exists() else link
 
