@@ -136,9 +136,7 @@ def _report(
     with_pages = pages_of_run(plan, settings, say)
     for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan)):
         say(line)
-    for line in (*tool_findings(tables.defacing, tables.distances), *next_lines(rows, settings)):
-        say(line)
-    for line in tidy(rows, settings):
+    for line in (*tool_findings(tables.defacing, tables.distances), *tidy(rows, settings), *next_lines(rows, settings)):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
