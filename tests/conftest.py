@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import layout_of
 
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
@@ -87,7 +88,7 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     output = make_output(tmp_path_factory.mktemp("pages"), tools=PAGE_TOOLS)
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
-    assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
+    assert make_participant_pages(layout_of(output), output.parent / "bids", ["01", "02"]) == []
     return output
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from output_folders import layout_of
 from scipy import ndimage
 from small_datasets import DATA, add_image, start_dataset
 
@@ -39,8 +40,8 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     bids, output = root / "bids", root / "out"
     start_dataset(bids)
     image = add_image(bids, f"sub-{label}_T1w")
-    write_datasets(output, bids)
-    names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+    write_datasets(layout_of(output), bids)
+    names = OutputNames(layout=layout_of(output), entities={"sub": label}, suffix="T1w")
     names.anat.mkdir(parents=True)
     names.identifiable_anat.mkdir(parents=True)
     scan = read_scan(image)
@@ -69,14 +70,14 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     write_surface(names.face_surface(None, "original"), scores.face)
     write_face_map(names.face_map(None, "original"), map_face(scores.face, ALIGNMENT))
     for table, own in rows.items():
-        write_table(dataset_table(output, table), table, own)
-    write_table(dataset_table(output, "participants"), "participants", [{"participant_id": f"sub-{label}"}])
+        write_table(dataset_table(layout_of(output), table), table, own)
+    write_table(dataset_table(layout_of(output), "participants"), "participants", [{"participant_id": f"sub-{label}"}])
     return output
 
 
 def add_failure(output: Path, label: str, message: str) -> None:
     """A participant of whom there is nothing but a failure."""
-    path = dataset_table(output, "status")
+    path = dataset_table(layout_of(output), "status")
     about = {"participant_id": f"sub-{label}", "stage": "input", "status": "failed", "message": message}
     write_table(path, "status", [*read_table(path), about])
 

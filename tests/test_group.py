@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from group_runs import LABELS, TOOLS, change, make_bids, one, run, table
+from output_folders import identifiable, shareable
 from scipy import stats
 
 from benchmarks.synthetic_outputs import write_output
@@ -127,7 +128,7 @@ def test_verdicts_of_the_participant_level_come_first(bids: Path, output: Path, 
         failed = (row["participant_id"], row["tool"]) == ("sub-05", "pydeface")
         row |= {"face_verdict": "fail" if failed else "warn", "brain_verdict": "fail" if failed else "pass"}
     lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
-    (copy / "defacing.tsv").write_text("\n".join(lines) + "\n")
+    (shareable(copy) / "defacing.tsv").write_text("\n".join(lines) + "\n")
     run(bids, copy, rerank=0)
     (row,) = table(copy, "group_images", state="excluded")
     assert (row["participant_id"], row["tool"], row["reason"]) == ("sub-05", "pydeface", "face left, brain cut")
@@ -142,16 +143,16 @@ def test_what_is_missing_is_said(said: list[str], output: Path) -> None:
     row = one(output, "group_images", participant_id="sub-03", tool="quickshear")
     assert (row["state"], row["reason"]) == ("failed", "The brain is too small: see it.")
     assert table(output, "group_images", image="sub-04/anat/sub-04_T2w.nii.gz") == []
-    report = (output / "group.md").read_text()
+    report = (shareable(output) / "group.md").read_text()
     assert "closed set" in report and "from the population to the sample" in report and "shape" in report
 
 
 def test_partial_results_name_what_was_not_run(bids: Path, output: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(output, tmp_path / "out")
     for name in ("surfacedistance", "defacing", "status"):
-        lines = (copy / f"{name}.tsv").read_text().splitlines(True)
+        lines = (shareable(copy) / f"{name}.tsv").read_text().splitlines(True)
         kept = [line for line in lines if not (line.startswith("sub-07\t") and "\tpydeface\t" in line)]
-        (copy / f"{name}.tsv").write_text("".join(kept))
+        (shareable(copy) / f"{name}.tsv").write_text("".join(kept))
     text = "\n".join(run(bids, copy, rerank=0))
     assert "1 image x tool have no result with a tool that others have: sub-07/anat/sub-07_T1w.nii.gz pydeface" in text
     assert one(copy, "group_images", participant_id="sub-07", tool="pydeface")["state"] == "missing"
@@ -189,8 +190,8 @@ def test_the_seed_changes_intervals_alone(said: list[str], bids: Path, output: P
 
 
 def test_the_outputs_are_valid(said: list[str], output: Path) -> None:
-    assert validate(output) == []
-    assert validate(output / "identifiable") == []
+    assert validate(shareable(output)) == []
+    assert validate(identifiable(output)) == []
 
 
 def test_array_jobs_are_merged(bids: Path, tmp_path: Path) -> None:
@@ -221,10 +222,10 @@ def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path
     ):
         said = run(bids, output, **changes)
         assert any(str(tmp_path) in line for line in said), "the terminal says it in full"
-        for path in [output / "group.md", output / "group.html", *output.glob("group*.tsv")]:
+        for path in [shareable(output) / "group.md", shareable(output) / "group.html", *output.glob("group*.tsv")]:
             assert str(tmp_path) not in path.read_text(), path
         for sentence in words:
-            assert sentence in (output / "group.md").read_text()
+            assert sentence in (shareable(output) / "group.md").read_text()
 
 
 def test_a_participant_is_one_however_many_images(bids: Path, tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_calibration(bids: Path, tmp_path: Path) -> None:
         subject = [f"sub-{label}", f"sub-{label}/anat/sub-{label}_T1w.nii.gz", "niimath", "face"]
         lines.append("\t".join([*subject, "0", str(area), "0.2", "0.4", "0.4", "0.8"]))
     lines.append("\t".join([*subject, "1", "3000", "1.2", "1.2", "0.6", "1.0"]))
-    (output / "calibration.tsv").write_text("\n".join(lines) + "\n")
+    (shareable(output) / "calibration.tsv").write_text("\n".join(lines) + "\n")
     run(bids, output)
     whole = one(output, "group_calibration", kind="all", gate="all")
     # sub-01: 0.4 everywhere; sub-02: a quarter of 0.4, three of 0.6: participants weigh the same, whatever their area

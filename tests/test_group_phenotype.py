@@ -10,6 +10,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 from group_runs import change, make_bids, run, table
+from output_folders import identifiable, shareable
 
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
@@ -52,7 +53,7 @@ def output(bids: Path) -> Path:
     folder = write_output(bids.parent / "out", LABELS, TOOL)
     write_voxel_files(folder, MUSCLE, LABELS, TOOL, ("defaced",))
     change(folder, "surfacedistance", "masd_mm", "0.2", participant_id="sub-05", image_type="defaced")
-    for path in (folder / "identifiable" / "sub-07").rglob("*_facialvoxels.npz"):
+    for path in (identifiable(folder) / "sub-07").rglob("*_facialvoxels.npz"):
         path.unlink()
     return folder
 
@@ -109,12 +110,12 @@ def test_predictions_are_those_of_the_figures(said: list[str], output: Path) -> 
 
 def test_the_output_is_valid_and_the_same_again(said: list[str], bids: Path, output: Path) -> None:
     names = ("group_phenotype", "group_phenotype_predictions")
-    before = [(output / f"{name}.tsv").read_bytes() for name in names]
-    assert all((output / f"{name}.json").is_file() for name in names)
-    assert validate(output) == []
+    before = [(shareable(output) / f"{name}.tsv").read_bytes() for name in names]
+    assert all((shareable(output) / f"{name}.json").is_file() for name in names)
+    assert validate(shareable(output)) == []
     run(bids, output, target=(TARGET,))
-    assert [(output / f"{name}.tsv").read_bytes() for name in names] == before
-    assert "permutation p" in (output / "group.md").read_text()
+    assert [(shareable(output) / f"{name}.tsv").read_bytes() for name in names] == before
+    assert "permutation p" in (shareable(output) / "group.md").read_text()
 
 
 def test_without_a_phenotype_it_is_one_line(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_tables_that_cannot_be_used(bids: Path, output: Path, tmp_path: Path) ->
 def test_a_damaged_file_of_voxels_is_named(bids: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS[:12], TOOL)
     write_voxel_files(folder, MUSCLE[:12], LABELS[:12], TOOL, ())
-    (path,) = (folder / "identifiable" / "sub-03").rglob("*_facialvoxels.npz")
+    (path,) = (identifiable(folder) / "sub-03").rglob("*_facialvoxels.npz")
     path.write_bytes(b"")
     said = run(bids, folder, target=(TARGET,))
     (line,) = [line for line in said if path.name in line]

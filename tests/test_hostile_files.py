@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import identifiable
 
 from bids_refacer.audit.plugin_file import read_plugin_file
 from bids_refacer.cli.checks import check_input, check_output_place
@@ -116,7 +117,7 @@ def test_a_dataset_description_that_cannot_be_read(text: str, tmp_path: Path) ->
     for folder in (bids, out):
         folder.mkdir()
         (folder / "dataset_description.json").write_text(text)
-    settings = RunSettings(bids_dir=bids, output_dir=out, work_dir=out / "identifiable" / "work")
+    settings = RunSettings(bids_dir=bids, output_dir=out, work_dir=identifiable(out) / "work")
     assert "correct it" in (said := str(check_input(settings))) or "rewrite it" in said
     assert str(bids / "dataset_description.json") in said
     assert "a dataset that bids_refacer did not make" in str(check_output_place(settings))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from output_folders import identifiable, layout_of, shareable
 from records_by_hand import image_of
 from small_datasets import add_image, settings_for, start_dataset
 from test_run import contents
@@ -98,7 +99,7 @@ def image(tmp_path: Path) -> HeadImage:
 
 
 def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> None:
-    out, work = tmp_path / "out", tmp_path / "out" / "identifiable" / "work"
+    out, work = tmp_path / "out", identifiable(tmp_path / "out") / "work"
     places = (
         "",
         "sub-01/ses-a/anat",
@@ -107,21 +108,21 @@ def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> N
         "identifiable",
         "identifiable/.bids_refacer/sub-02/a",
     )
-    left = [leave(out / place) for place in places]
-    kept = [out / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
+    left = [leave(shareable(out) / place) for place in places]
+    kept = [shareable(out) / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
     for path in kept:
         path.write_bytes(b"")
-    (out / ".matplotlib-abc").mkdir()
+    (shareable(out) / ".matplotlib-abc").mkdir()
     (work / "tmp" / "scratch").mkdir(parents=True)
     with sole_worker([image], settings_for(tmp_path / "bids", out), print) as found:
         assert not found.waited and not any(path.exists() for path in left) and all(path.exists() for path in kept)
-        assert not (out / ".matplotlib-abc").exists() and not (work / "tmp").exists()
+        assert not (shareable(out) / ".matplotlib-abc").exists() and not (work / "tmp").exists()
 
 
 def test_what_another_run_may_be_writing_stays(image: HeadImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    ours, theirs, table = (leave(out / place) for place in ("sub-01/ses-a/anat", "sub-02/anat", ""))
-    with claimed(running_dir(out), frozenset({"sub-02"}), pytest.fail):
+    ours, theirs, table = (leave(shareable(out) / place) for place in ("sub-01/ses-a/anat", "sub-02/anat", ""))
+    with claimed(running_dir(layout_of(out)), frozenset({"sub-02"}), pytest.fail):
         with sole_worker([image], settings_for(tmp_path / "bids", out), print):
             assert (ours.exists(), theirs.exists(), table.exists()) == (False, True, True)
         with beside_workers(out):

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from other_contrast import TO_T2W, other_contrast
+from output_folders import shareable
 from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.audit.nodes.carry import CarryHead
@@ -62,7 +63,7 @@ def done(bids: Path) -> Done:
 def outputs(done: Done, name: str) -> tuple[Path, Path]:
     """Defaced image and mask of an image like ``sub-01_echo-2_T1w``."""
     *entities, suffix = name.split("_")
-    anat = done.settings.output_dir / entities[0] / "anat"
+    anat = shareable(done.settings.output_dir) / entities[0] / "anat"
     echo = "".join(part.replace("echo-", "Echo") for part in entities[1:])
     mask = anat / f"{entities[0]}_mod-{suffix}_desc-{TOOL}{echo}_defacemask.nii.gz"
     return anat / f"{'_'.join(entities)}_desc-{TOOL}Defaced_{suffix}.nii.gz", mask
@@ -70,7 +71,7 @@ def outputs(done: Done, name: str) -> tuple[Path, Path]:
 
 def row(done: Done, name: str) -> dict[str, str | None]:
     path = f"{name.split('_')[0]}/anat/{name}.nii.gz"
-    (found,) = [row for row in read_table(done.settings.output_dir / "status.tsv") if row["image"] == path]
+    (found,) = [row for row in read_table(shareable(done.settings.output_dir) / "status.tsv") if row["image"] == path]
     return found
 
 
@@ -123,7 +124,7 @@ def test_what_goes_on_after_its_suffix_is_refused_and_publishes_nothing(done: Do
 
 
 def test_the_table_of_defacing_has_them(done: Done) -> None:
-    rows = {row["image"]: row for row in read_table(done.settings.output_dir / "defacing.tsv")}
+    rows = {row["image"]: row for row in read_table(shareable(done.settings.output_dir) / "defacing.tsv")}
     assert len(rows) == 4
     carried = rows["sub-01/anat/sub-01_echo-1_T2w.nii.gz"]
     assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", "pass")
@@ -140,11 +141,13 @@ def test_sidecars_name_where_they_came_from(done: Done) -> None:
     assert any("mod-T2w" in source for source in defaced["Sources"])
     assert any("Defaced_T2w" in source for source in mask["Sources"])
     assert defaced["MaskOf"] == T1W and len(defaced["RigidTransform"]) == 4 and defaced["RunTime"] > 0
-    assert validate(done.settings.output_dir) == []
+    assert validate(shareable(done.settings.output_dir)) == []
 
 
 def test_the_methods_say_so(done: Done) -> None:
-    assert "carried by a rigid registration (niimath" in (done.settings.output_dir / "CITATION.md").read_text()
+    assert (
+        "carried by a rigid registration (niimath" in (shareable(done.settings.output_dir) / "CITATION.md").read_text()
+    )
 
 
 def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
@@ -187,7 +190,7 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matrix.json").write_text(json.dumps(np.linalg.inv(TO_T2W).tolist()))
     t1w, t2w = (str(bids / f"sub-01/anat/sub-01_echo-1_{suffix}.nii.gz") for suffix in ("T1w", "T2w"))
-    brain = str(done.settings.output_dir / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
+    brain = str(shareable(done.settings.output_dir) / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
     head = CarryHead(in_file=t2w, matrix=str(tmp_path / "matrix.json"), reference=t1w, brain_mask=brain, version="1")
     found = head.run().outputs
     ran = Deface(
@@ -255,7 +258,7 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,), bids_filter_file=filters)
     selection, others = choose(find_images(root, filter_file=filters), settings)
     assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
-    record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
+    record = OutputNames(layout=settings.layout, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
     record.parent.mkdir(parents=True)
     content = {"Key": {}, "Input": {}, "Image": "sub-01/anat/sub-01_FLAIR.nii.gz", "Tool": TOOL, "KeptRefaced": True}
     record.write_text(json.dumps({**content, "Outputs": {}, "Deface": {}, "RunTime": 1.0}))

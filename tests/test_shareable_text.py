@@ -9,10 +9,11 @@ import pytest
 from bids_refacer.dataset.descriptions import shareable_text
 from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.rows.audit import StatusRow
+from bids_refacer.layout import Layout
 
 PLACES = Places(
     bids_dir=Path("/home/jane/a study"),
-    output_dir=Path("/home/jane/a study/derivatives/o"),
+    layout=Layout.of(Path("/home/jane/a study/derivatives/o")),
     hidden=(Path("/scratch/w"),),
 )
 
@@ -21,6 +22,8 @@ PLACES = Places(
     ("text", "shared"),
     [
         ("/home/jane/a study/sub-01/anat/sub-01_T1w.nii.gz is empty.", "sub-01/anat/sub-01_T1w.nii.gz is empty."),
+        ("see /home/jane/a study/derivatives/o/bids_refacer/sub-01.html", "see sub-01.html"),
+        ("see /home/jane/a study/derivatives/o/identifiable/sub-01.html", "see sub-01.html"),
         ("see /home/jane/a study/derivatives/o/sub-01.html", "see sub-01.html"),
         ("in /home/jane/a study: none", "in the dataset: none"),
         ("to file:///home/jane/a study/sub-01/x.nii", "to sub-01/x.nii"),
@@ -63,5 +66,6 @@ def test_rows_and_json() -> None:
 
 def test_the_root_of_the_file_system_is_no_name() -> None:
     assert (
-        Places(bids_dir=Path("/"), output_dir=Path("/out")).shareable("a / b, /out/sub-01.html") == "a / b, sub-01.html"
+        Places(bids_dir=Path("/"), layout=Layout.of(Path("/out"))).shareable("a / b, /out/sub-01.html")
+        == "a / b, sub-01.html"
     )

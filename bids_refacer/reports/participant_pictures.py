@@ -76,7 +76,7 @@ def brain_pictures(image: ImageResult, tool: ToolResult) -> ToolPictures:
         defaced = read_scan(image.names.defaced(tool.tool)).values
         removed = read_scan(image.names.defacemask(tool.tool)).values > 0
     except ImageError as error:
-        return ToolPictures(missing=[Places(output_dir=image.names.output_dir).shareable(str(error))])
+        return ToolPictures(missing=[Places(layout=image.names.layout).shareable(str(error))])
     inside = brain.values > 0
     rigid, centre = _upright(brain, inside)
     white = slices.window(defaced, inside)

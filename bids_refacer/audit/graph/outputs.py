@@ -7,7 +7,7 @@ from pathlib import Path
 from bids_refacer.audit.graph.jobs import ImageJob, OtherJob, ToolJob
 from bids_refacer.audit.nodes.publish import Output
 from bids_refacer.audit.nodes.score import label
-from bids_refacer.dataset.names import OutputNames, identifiable_dir
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.sidecars import (
     HEADER_TEXT_BLANKED,
     HEADER_TEXT_KEPT,
@@ -196,6 +196,5 @@ def _source(job: ImageJob, tool: str | None, kind: Kind) -> str:
 
 def _uri(names: OutputNames, path: Path, *, dataset: str = "") -> str:
     """BIDS URI of an output: in its own dataset, or in the one that DatasetLinks calls `dataset`."""
-    private = identifiable_dir(names.output_dir)
-    root = private if path.is_relative_to(private) else names.output_dir
-    return f"bids:{dataset}:{path.relative_to(root).as_posix()}"
+    _, name = names.layout.root_of(names.layout.name_of(path))
+    return f"bids:{dataset}:{name}"

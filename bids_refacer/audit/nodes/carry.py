@@ -16,6 +16,7 @@ from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.records import DefacedRecord
 from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.files import write_json
+from bids_refacer.layout import Layout
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
@@ -132,7 +133,7 @@ class CarryHead(SimpleInterface):
 
 class _RecordInput(BaseInterfaceInputSpec):
     target = traits.Str(mandatory=True, desc="where the record goes")
-    root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
+    layout = traits.Instance(Layout, mandatory=True, desc="the folders of the output, by which files are named")
     content = traits.Dict(mandatory=True, desc="what was known before the run")
     details = File(exists=True, mandatory=True, desc="of the defacing")
     out_files = traits.List(File(exists=True), mandatory=True, desc="what was published")
@@ -152,7 +153,7 @@ class RecordDefaced(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
         details = read_report(given.details)
-        outputs = sizes(given.out_files, Path(given.root))
+        outputs = sizes(given.out_files, given.layout)
         known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
         write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())
         self._results["record"] = given.target

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.environment import make_private
 from bids_refacer.files import unfinished
 from bids_refacer.training.data.heads import Head, head_file, make_head, save_head
 from bids_refacer.volumes.brain import extract_brain, require_face
@@ -18,6 +17,7 @@ from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.nifti import ImageError, read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.templates import asset
+from bids_refacer.work_folder import make_private
 
 NOSE_LABEL = 2
 """Of the nose in face_parts.nii.gz; `surfaces.region.PARTS` names the labels."""
