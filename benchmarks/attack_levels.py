@@ -38,9 +38,9 @@ def level_rows(original: Scan, tool: str, level: str, folder: Path, model: Attac
         scan, refaced = attack_at(look, image, model, settings, (SampleSeed(0),), lambda *_: None)
         skin = folder / "skin.npz"
         if not skin.exists():
-            write_skin(skin, find_skin(original.values, original.affine))
+            write_skin(skin, find_skin(original.volume))
         faces = {("recovered", None): refaced.mean * scan.slope + scan.inter}
-        rows = score_candidates(read_skin(skin), faces, original.affine, prepare(original, folder)[1]).rows
+        rows = score_candidates(read_skin(skin), faces, original.grid, prepare(original, folder)[1]).rows
         unfinished = kept.with_suffix(".part")
         unfinished.write_text(json.dumps(rows, default=float))
         os.replace(unfinished, kept)

@@ -50,8 +50,8 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         ("average", None): refaced.average * scan.slope + scan.inter,
         ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
     }
-    skin = original_skin(original.values, original.affine)
-    scores = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan))
+    skin = original_skin(original.volume)
+    scores = score_candidates(skin, candidates, original.grid, truth, defacing_of(original, scan))
     for key, face in scores.faces.items():
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)

@@ -13,6 +13,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_refacer.volumes.grid import Volume
+
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
 
@@ -27,6 +29,10 @@ class Phantom:
     affine: np.ndarray  # (4, 4), voxel -> RAS+ mm
     head: np.ndarray  # (i, j, k) bool, the truth
     brain: np.ndarray  # (i, j, k) bool
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.values, self.affine)
 
 
 def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Phantom:

@@ -79,10 +79,10 @@ def test_what_is_removed_becomes_air_and_stays_so(kind: str, tmp_path: Path) -> 
 
 def test_the_skin_is_where_it_is_in_the_plain_image(tmp_path: Path) -> None:
     plain = saved(tmp_path / "plain.nii", "plain")
-    expected = find_skin(plain.values, plain.affine).mesh
+    expected = find_skin(plain.volume).mesh
     for kind in ("offset", "zscore"):
         scan = saved(tmp_path / f"{kind}.nii", kind)
-        assert find_skin(scan.values, scan.affine).mesh.volume == pytest.approx(expected.volume, rel=0.005)
+        assert find_skin(scan.volume).mesh.volume == pytest.approx(expected.volume, rel=0.005)
 
 
 def test_air_near_zero_is_zero() -> None:

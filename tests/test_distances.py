@@ -28,7 +28,7 @@ def compare_surfaces(recovered, truth, alignment, view=None):
 
 @pytest.fixture(scope="module")
 def average_face():
-    return skin_surface(*asset("average_head.nii.gz"))
+    return skin_surface(asset("average_head.nii.gz"))
 
 
 def sphere(radius, centre=(0.0, 20.0, -50.0)):

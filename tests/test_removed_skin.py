@@ -14,7 +14,7 @@ from bids_refacer.surfaces.score import score_images, summary_rows
 from bids_refacer.surfaces.skin import find_skin
 from bids_refacer.surfaces.skin_left import Defacing, skin_left
 from bids_refacer.surfaces.verdicts import face_left
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.templates import asset
 
 AT_HOME = Alignment(np.eye(4), np.eye(4))
@@ -104,8 +104,8 @@ def test_volumes_of_two_balls() -> None:
     distance, affine, lower = balls()
     original, wide = (600 * np.clip((radius - distance) / 2 + 0.5, 0, 1) for radius in (85.0, 88.0))
     faces = {("refaced", 1): np.where(lower, wide, original), ("refaced", 2): original}
-    defacing = Defacing(original, np.where(lower, 0, original), lower)
-    rows = score_images(original, faces, affine, AT_HOME, defacing).rows
+    defacing = Defacing(Volume(original, affine), np.where(lower, 0, original), lower)
+    rows = score_images(defacing.original, faces, AT_HOME, defacing).rows
     found = {(row["image_type"], row["sample"], row["part"]): row for row in rows}
     assert found["refaced", 1, REMOVED]["masd_mm"] == pytest.approx(3.0, abs=0.15)
     assert found["refaced", 1, REMOVED]["signed_mean_mm"] == pytest.approx(3.0, abs=0.15)
@@ -116,24 +116,23 @@ def test_volumes_of_two_balls() -> None:
 
 
 @pytest.fixture(scope="module")
-def head() -> tuple[np.ndarray, np.ndarray]:
-    return asset("average_head.nii.gz")
+def head() -> Volume:
+    average = asset("average_head.nii.gz")
+    return Volume(average.values.astype(np.float32), average.affine)
 
 
-def test_areas_of_removed_and_left_skin_add_up(head: tuple[np.ndarray, np.ndarray]) -> None:
-    values, affine = np.asarray(head[0], np.float32), head[1]
-    removed = removed_by_rule(values.shape, affine, AT_HOME)
-    defaced, skin = np.where(removed, 0, values), find_skin(values, affine)
+def test_areas_of_removed_and_left_skin_add_up(head: Volume) -> None:
+    values, removed = head.values, removed_by_rule(head.grid, AT_HOME)
+    defaced, skin = np.where(removed, 0, values), find_skin(head)
     face = mark_face(skin.mesh, AT_HOME)
-    gone = ~skin_left(skin, Defacing(values, defaced, removed), affine, face.where)
-    left = face_left(values, defaced, removed, affine, AT_HOME, skin)["face"]
+    gone = ~skin_left(skin, Defacing(head, defaced, removed), face.where)
+    left = face_left(Defacing(head, defaced, removed), AT_HOME, skin)["face"]
     assert left is not None and 5 < left < 95
     assert 100 * face.areas[gone].sum() / face.areas.sum() + left == pytest.approx(100, abs=0.5)
 
 
-def test_every_kind_of_face_is_scored_on_the_same_removed_skin(head: tuple[np.ndarray, np.ndarray]) -> None:
-    values, affine = np.asarray(head[0], np.float32), head[1]
-    removed = removed_by_rule(values.shape, affine, AT_HOME)
+def test_every_kind_of_face_is_scored_on_the_same_removed_skin(head: Volume) -> None:
+    values, removed = head.values, removed_by_rule(head.grid, AT_HOME)
     defaced = np.where(removed, 0, values)
     moved = np.where(removed, np.roll(values, 1, axis=1), values)  # 2 mm
     faces = {
@@ -142,7 +141,7 @@ def test_every_kind_of_face_is_scored_on_the_same_removed_skin(head: tuple[np.nd
         ("refaced", 1): values,
         ("refaced_mean", None): moved,
     }
-    rows = score_images(values, faces, affine, AT_HOME, Defacing(values, defaced, removed)).rows
+    rows = score_images(head, faces, AT_HOME, Defacing(head, defaced, removed)).rows
     kinds = {row["image_type"] for row in rows}
     assert kinds == {"defaced", "average", "refaced", "refaced_mean", "refaced_sample_mean", "refaced_best"}
     for kind in kinds:

@@ -8,7 +8,7 @@ from bids_refacer.surfaces.distances import FIGURES, signed_distances
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.score import calibration_rows, score_images, summary_rows
 from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.templates import asset
 
 AT_HOME = Alignment(np.eye(4), np.eye(4))
@@ -17,13 +17,14 @@ AT_HOME = Alignment(np.eye(4), np.eye(4))
 @pytest.fixture(scope="module")
 def head():
     """The average head made sharp: one tissue inside, air outside, an edge of about one voxel."""
-    values, affine = asset("average_head.nii.gz")
-    return ndimage.gaussian_filter(np.where(values > 40, np.float32(600), np.float32(0)), 0.5), affine
+    average = asset("average_head.nii.gz")
+    sharp = np.where(average.values > 40, np.float32(600), np.float32(0))
+    return Volume(ndimage.gaussian_filter(sharp, 0.5), average.affine)
 
 
 @pytest.fixture(scope="module")
 def candidates(head):
-    values, _ = head
+    values = head.values
     defaced = values.copy()
     defaced[:, 80:, :70] = 0
     forward = np.roll(values, 1, axis=1)  # 2 mm
@@ -37,7 +38,7 @@ def candidates(head):
 
 @pytest.fixture(scope="module")
 def scores(head, candidates):
-    return score_images(head[0], candidates, head[1], AT_HOME)
+    return score_images(head, candidates, AT_HOME)
 
 
 def rows_of(scores, image_type, sample=None):
@@ -96,7 +97,7 @@ def test_mean_of_samples_is_the_mean_of_each_figure(scores):
 def test_distance_map_is_of_the_true_face(scores, head, candidates):
     found = scores.maps["defaced", None]
     assert found.dtype == np.float32 and found.shape == (len(scores.face.vertices),)
-    recovered = skin_surface(candidates["defaced", None], head[1], skin_level(*head))
+    recovered = skin_surface(Volume(candidates["defaced", None], head.affine), skin_level(head))
     expected = np.abs(signed_distances(scores.face.vertices, recovered))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(scores.maps["refaced_mean", None], 0, atol=1e-5)
@@ -107,9 +108,9 @@ def test_spread_of_the_samples_is_judged_on_the_true_face(scores, head, candidat
     whole = [row for row in scores.calibration if row["part"] == "face"]
     area = sum(row["area_mm2"] for row in whole)
     assert area == pytest.approx(scores.face.area, rel=0.05)
-    level = skin_level(*head)
+    level = skin_level(head)
     signed = [
-        signed_distances(scores.face.vertices, skin_surface(candidates["refaced", number], head[1], level))
+        signed_distances(scores.face.vertices, skin_surface(Volume(candidates["refaced", number], head.affine), level))
         for number in (1, 2)
     ]
     error = np.mean(signed, axis=0)
@@ -148,13 +149,14 @@ def test_faces_lie_in_native_space(scores):
 def test_scanner_position_changes_nothing(head, candidates, scores):
     away = np.array([[0.0, -1.0, 0.0, 31.0], [1.0, 0.0, 0.0, -12.0], [0.0, 0.0, 1.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
     key = ("refaced", 1)
-    moved = score_images(head[0], {key: candidates[key]}, away @ head[1], Alignment(np.linalg.inv(away), np.eye(4)))
+    there = Volume(head.values, away @ head.affine)
+    moved = score_images(there, {key: candidates[key]}, Alignment(np.linalg.inv(away), np.eye(4)))
     for here, there in zip(rows_of(scores, *key), rows_of(moved, *key), strict=True):
         assert there["masd_mm"] == pytest.approx(here["masd_mm"], abs=1e-3)
 
 
 def test_without_samples_there_is_nothing_to_sum_up(head):
-    found = score_images(head[0], {("average", None): head[0]}, head[1], AT_HOME)
+    found = score_images(head, {("average", None): head.values}, AT_HOME)
     assert {row["image_type"] for row in found.rows} == {"average"}
     assert found.calibration == []
 
@@ -176,9 +178,9 @@ def test_candidate_on_another_grid_is_refused(head):
     with pytest.raises(
         ValueError, match=r"The refaced \(sample 3\) image has shape \(4, 4, 4\), the original .*: resample"
     ):
-        score_images(head[0], {("refaced", 3): np.zeros((4, 4, 4))}, head[1], AT_HOME)
+        score_images(head, {("refaced", 3): np.zeros((4, 4, 4))}, AT_HOME)
 
 
 def test_image_without_skin_is_named(head):
     with pytest.raises(SkinError, match="No skin surface in the defaced image. The image is constant"):
-        score_images(head[0], {("defaced", None): np.zeros_like(head[0])}, head[1], AT_HOME)
+        score_images(head, {("defaced", None): np.zeros_like(head.values)}, AT_HOME)

@@ -77,7 +77,7 @@ def unknown_region(scan: Scan, brain: np.ndarray, alignment: Alignment, *, zone:
     (i, j, k) bool
     """
     if zone:
-        public = asset("face_zone.nii.gz")[0].astype(np.float32)
+        public = asset("face_zone.nii.gz").values.astype(np.float32)
         return (alignment.average_to_native(public, 2, scan.grid) > 0.5) & ~brain
     return constant_fill(scan.stored, voxel_volume(scan.affine))[1] & ~brain
 

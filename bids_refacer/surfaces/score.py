@@ -19,7 +19,7 @@ from bids_refacer.surfaces.distances import (
 from bids_refacer.surfaces.region import PARTS, REMOVED, face_patch, in_part
 from bids_refacer.surfaces.skin import Skin, SkinError, find_skin, skin_surface
 from bids_refacer.surfaces.skin_left import Defacing, skin_left
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
 
 Key = tuple[str, int | None]
 """Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
@@ -54,20 +54,19 @@ class Scores:
 
 
 def score_images(
-    original: np.ndarray,
+    original: Volume,
     candidates: Mapping[Key, np.ndarray],
-    affine: np.ndarray,
     alignment: Alignment,
     defacing: Defacing | None = None,
 ) -> Scores:
-    """`score_candidates` against an original (i, j, k) whose skin is yet to be found; see there."""
-    return score_candidates(original_skin(original, affine), candidates, affine, alignment, defacing)
+    """`score_candidates` against an original whose skin is yet to be found; see there."""
+    return score_candidates(original_skin(original), candidates, original.grid, alignment, defacing)
 
 
-def original_skin(original: np.ndarray, affine: np.ndarray) -> Skin:
+def original_skin(original: Volume) -> Skin:
     """`find_skin`, with an error that says that it was the original's."""
     try:
-        return find_skin(original, affine)
+        return find_skin(original)
     except SkinError as error:
         raise SkinError(f"No skin surface in the original image. {error}") from error
 
@@ -88,9 +87,9 @@ class TrueFace:
     on_surface: np.ndarray
 
 
-def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
+def true_face(skin: Skin, grid: Grid, alignment: Alignment) -> TrueFace:
     """Find the face region on the skin of an original; see `score_candidates` for the arguments."""
-    surface = mark_face(skin.mesh, alignment, _view(skin, affine))
+    surface = mark_face(skin.mesh, alignment, grid)
     patch, kept = _face_of(surface)
     return TrueFace(surface, patch, np.searchsorted(surface.where, kept))
 
@@ -98,7 +97,7 @@ def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
 def score_candidates(
     skin: Skin,
     candidates: Mapping[Key, np.ndarray],
-    affine: np.ndarray,
+    grid: Grid,
     alignment: Alignment,
     defacing: Defacing | None = None,
 ) -> Scores:
@@ -110,9 +109,9 @@ def score_candidates(
     Parameters
     ----------
     skin : Skin of the original
-    candidates : mapping of `Key` to (i, j, k) arrays on the same grid and intensity scale
+    candidates : mapping of `Key` to arrays on the grid of the original, of the same intensity scale
         Taken one at a time, so that a mapping may load them lazily.
-    affine : (4, 4) float, voxel -> native world, RAS+ mm
+    grid : of the original, in native world (RAS+ mm)
     alignment : Alignment of the original into the canonical frame
     defacing : Defacing, optional
         What the tool did to the original: the same for every candidate. Without it there is no part `region.REMOVED`.
@@ -130,12 +129,12 @@ def score_candidates(
     ValueError
         If a candidate lies on another grid.
     """
-    truth = true_face(skin, affine, alignment)
-    removed = None if defacing is None else ~skin_left(skin, defacing, affine, truth.surface.where)
+    truth = true_face(skin, grid, alignment)
+    removed = None if defacing is None else ~skin_left(skin, defacing, truth.surface.where)
     scores, samples = Scores([], truth.patch, {}, {}), []
     for key in candidates:
-        mesh = _candidate_surface(key, candidates[key], affine, skin.level)
-        recovered = mark_face(mesh, alignment, _view(skin, affine))
+        mesh = _candidate_surface(key, Volume(candidates[key], grid.affine), skin.level)
+        recovered = mark_face(mesh, alignment, grid)
         to_true, to_recovered = face_distances(recovered, truth.surface)
         scores.rows.extend(_labelled(key, part_rows(recovered, truth.surface, to_true, to_recovered)))
         if removed is not None:
@@ -151,12 +150,6 @@ def score_candidates(
         face, on_surface = truth.surface, truth.on_surface
         scores.calibration.extend(calibration_rows(np.stack(samples), face.labels[on_surface], face.areas[on_surface]))
     return scores
-
-
-def _view(skin: Skin, affine: np.ndarray) -> Grid:
-    """The voxels of the image that the skin is of."""
-    i, j, k = skin.level.shape
-    return Grid((i, j, k), np.asarray(affine, dtype=np.float64))
 
 
 def _face_of(surface: FaceSurface) -> tuple[trimesh.Trimesh, np.ndarray]:
@@ -228,12 +221,13 @@ def _nearest_sample(rows: list[Row]) -> int:
     return min(numbers, key=lambda number: [masd.get((number, part), np.inf) for part in (REMOVED, PARTS[0])])
 
 
-def _candidate_surface(key: Key, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:
+def _candidate_surface(key: Key, image: Volume, level: np.ndarray) -> trimesh.Trimesh:
     """The skin of a candidate; errors name it."""
-    if values.shape != level.shape:
-        raise ValueError(f"The {_name(key)} image has shape {values.shape}, the original {level.shape}: resample it.")
+    if image.values.shape != level.shape:
+        shape = image.values.shape
+        raise ValueError(f"The {_name(key)} image has shape {shape}, the original {level.shape}: resample it.")
     try:
-        return skin_surface(values, affine, level)
+        return skin_surface(image, level)
     except SkinError as error:
         raise SkinError(f"No skin surface in the {_name(key)} image. {error}") from error
 

@@ -15,9 +15,10 @@ from bids_refacer.dataset.details import FIGURES, DefaceDetails, DefacingFigures
 from bids_refacer.defacers import DefacerError
 from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, worst_part
 from bids_refacer.volumes.brain import extract_brain
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
 
 WHOLE_FACE = 75.0
@@ -59,7 +60,7 @@ class Judge(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        removed, _ = read_mask(given.region)
+        removed = read_mask(given.region).values
         alignment = Alignment.from_json(Path(given.alignment))
         original = OriginalMeasures(read_skin(Path(given.skin)), read_report(given.brain))
         defaced = _values(given.defaced, scan)
@@ -103,26 +104,24 @@ def judge(
     removed, brain : (i, j, k) bool
     measures : of the original; found when omitted
     """
-    values = scan.values
-    measures = measures or OriginalMeasures(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
+    image, after_image = scan.volume, Volume(defaced, scan.affine)
+    measures = measures or OriginalMeasures(find_skin(image), brain_measures(image, brain))
     after: Json = {"volume_ml": None, "contrast": None, "dice": None}
     try:
-        found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
-        after = measures_after(defaced, scan.affine, found, brain)
+        found = extract_brain(after_image, num_threads=num_threads, name=scan.path)
+        after = measures_after(after_image, found, brain)
     except ImageError:
         pass  # no brain in what is left: the missing figures say so, and BrainCut why
     return {
-        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, measures.skin),
-        "BrainCut": brain_cut(brain, removed, scan.affine),
+        "FaceLeft": face_left(Defacing(image, defaced, removed), alignment, measures.skin),
+        "BrainCut": brain_cut(Volume(brain, scan.affine), removed),
         "Brain": {"original": measures.brain, "defaced": after},
     }
 
 
-def measures_after(
-    defaced: np.ndarray, affine: np.ndarray, found: np.ndarray, brain: np.ndarray
-) -> dict[str, float | None]:
+def measures_after(defaced: Volume, found: np.ndarray, brain: np.ndarray) -> dict[str, float | None]:
     """`brain_measures` of a defaced image by its own brain mask, and ``dice`` of that mask and the original's."""
-    after = brain_measures(defaced, affine, found)
+    after = brain_measures(defaced, found)
     after["dice"] = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
     return after
 

@@ -77,10 +77,10 @@ def _measure(image: SourceImage, path: Path, file_sha256: str, cache: Path) -> I
     try:
         scan = read_scan(path)
         require_sound(scan)
-        brain = extract_brain(scan.values, scan.affine, name=path)
-        alignment = align_brain(scan.values, scan.affine, brain)
-        require_face(scan.values, scan.affine, brain, alignment, name=path)
-        head = make_head(image.name, scan.values, scan.affine, brain, alignment)
+        brain = extract_brain(scan.volume, name=path)
+        alignment = align_brain(scan.volume, brain)
+        require_face(scan.volume, brain, alignment, name=path)
+        head = make_head(image.name, scan.volume, brain, alignment)
     except (ImageError, RegistrationError, ValueError) as error:
         return ImageFacts(image=image, file_sha256=file_sha256, problem=str(error))
     save_head(head, cache)
@@ -95,7 +95,7 @@ def nose_cut(head: Head) -> float:
     view; where the view has ended, nobody knows how long the nose is.
     """
     tissue = (head.values > TISSUE) & head.seen
-    skin = tissue & (asset("face_parts.nii.gz")[0] == NOSE_LABEL) & ~_voxel_ahead(tissue)
+    skin = tissue & (asset("face_parts.nii.gz").values == NOSE_LABEL) & ~_voxel_ahead(tissue)
     return float((skin & ~_voxel_ahead(head.seen)).sum() / max(1, skin.sum()))
 
 
