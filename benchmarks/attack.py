@@ -153,14 +153,19 @@ def attack_rows(
     }
     spreads = {name: score_candidates(skin, samples, original.grid, truth) for name, samples in several.items()}
     return [
-        {"tool": tool, "image_type": f"{name} samples", "part": "spread", "bins": found.calibration}
+        {
+            "tool": tool,
+            "image_type": f"{name} samples",
+            "part": "spread",
+            "bins": [asdict(row) for row in found.calibration],
+        }
         for name, found in spreads.items()
     ] + [
         {
             "tool": tool,
-            **row,
-            "seconds": seconds.get(row["image_type"].split()[0]),
-            "looks": looks.get(row["image_type"]),
+            **asdict(row),
+            "seconds": seconds.get(row.image_type.split()[0]),
+            "looks": looks.get(row.image_type),
             "looks_of_original": original_looks,
         }
         for row in rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def level_rows(original: Scan, tool: str, level: str, folder: Path, model: Attac
         faces = {("recovered", None): refaced.mean * scan.slope + scan.inter}
         rows = score_candidates(read_skin(skin), faces, original.grid, prepare(original, folder)[1]).rows
         unfinished = kept.with_suffix(".part")
-        unfinished.write_text(json.dumps(rows, default=float))
+        unfinished.write_text(json.dumps([asdict(row) for row in rows], default=float))
         os.replace(unfinished, kept)
     return json.loads(kept.read_text())
 

@@ -33,7 +33,7 @@ def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:
     images = {(name, None): np.where(unknown, values, scan.values) for name, values in painted.items()}
     images["rigid, seam matched", None] = compose(scan, painted["rigid"], unknown, ~unknown) * scan.slope + scan.inter
     rows = score_images(original.volume, images, prepare(original, folder)[1]).rows
-    return {row["image_type"]: row["masd_mm"] for row in rows if row["part"] == "face"}
+    return {row.image_type: row.masd_mm for row in rows if row.part == "face"}
 
 
 def main() -> None:

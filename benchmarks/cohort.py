@@ -8,6 +8,7 @@ are there already are passed over.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)
             write_face_map(names.face_map(tool, *key), map_face(face, truth))
-    rows = [{**subject_columns(image, tool), **row} for row in scores.rows]
+    rows = [{**subject_columns(image, tool), **asdict(row)} for row in scores.rows]
     names.anat.mkdir(parents=True, exist_ok=True)
     write_table(names.surfacedistance(tool), "surfacedistance", rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     for number, tool in enumerate(tools):
         _write_tool(names, tool, scan, volumes, removed, scores)
         about = {"participant_id": f"sub-{label}", "image": f"sub-{label}/anat/{image.name}", "tool": tool}
-        rows["surfacedistance"] += [about | {k: _plain(v) for k, v in row.items()} for row in scores.rows]
-        rows["calibration"] += [about | row for row in scores.calibration]
+        rows["surfacedistance"] += [about | {k: _plain(v) for k, v in asdict(row).items()} for row in scores.rows]
+        rows["calibration"] += [about | asdict(row) for row in scores.calibration]
         rows["status"].append(about | {"stage": "output", "status": "ok", "run_time_s": 61.5})
         rows["defacing"].append(about | _verdict(number))
         _write_record(names, tool, about)

@@ -39,5 +39,5 @@ def test_a_brain_of_another_shape_does_not_stretch_the_face() -> None:
         ("refaced", 1): np.where(removed, stretched, head),
     }
     rows = score_images(Volume(head, CANONICAL[2].affine), faces, still).rows
-    masd = {row["image_type"]: row["masd_mm"] for row in rows if row["part"] == "face"}
+    masd = {row.image_type: row.masd_mm for row in rows if row.part == "face"}
     assert masd["average"] < 0.05 and masd["refaced"] > 0.5

@@ -43,11 +43,11 @@ def test_the_face_of_another_person_is_as_far_as_their_true_skins() -> None:
     defacing = Defacing(Volume(images[0], affine), np.where(removed, 0, images[0]), removed)
     refaced = np.where(removed, images[1], images[0])
     rows = score_images(defacing.original, {("average", None): refaced}, alignment, defacing).rows
-    found = {row["part"]: row for row in rows}
+    found = {row.part: row for row in rows}
     expected, share = expected_distance(skins, CUT_MM)
     assert 1.0 < expected < 8.0
-    assert found["removed"]["masd_mm"] == pytest.approx(expected, rel=0.15, abs=0.2)
-    assert found["face"]["masd_mm"] == pytest.approx(expected * share, rel=0.2, abs=0.2)
+    assert found["removed"].masd_mm == pytest.approx(expected, rel=0.15, abs=0.2)
+    assert found["face"].masd_mm == pytest.approx(expected * share, rel=0.2, abs=0.2)
 
 
 def expected_distance(skins: list[trimesh.Trimesh], cut_mm: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import (
     JUDGED,
     MEASURED,
+    LostBrain,
     brain_cut,
     brain_measures,
     face_left,
@@ -56,7 +58,7 @@ def verdicts(head: Head, removed: np.ndarray, values: np.ndarray | None = None) 
     original = head[0] if values is None else values
     left = face_left(Defacing(Volume(original, head[1]), np.where(removed, 0, original), removed), STILL)
     cut = brain_cut(Volume(head[2], head[1]), removed)
-    return grade(worst_part(left)[1], FACE), worse(grade(cut["percent"], BRAIN), grade(cut["hole_ml"], HOLE))
+    return grade(worst_part(left)[1], FACE), worse(grade(cut.percent, BRAIN), grade(cut.hole_ml, HOLE))
 
 
 def test_a_good_defacer_passes_both(head: Head, cut: np.ndarray) -> None:
@@ -90,21 +92,23 @@ def test_a_tool_that_does_nothing_leaves_everything(head: Head) -> None:
     assert verdicts(head, nothing) == ("fail", "pass")
     left = face_left(Defacing(Volume(head[0], head[1]), head[0], nothing), STILL)
     assert min(left[part] for part in JUDGED) > 95
-    figures = DefacingFigures(face_left=left, brain_cut=BrainCut(**brain_cut(Volume(head[2], head[1]), nothing)))
+    figures = DefacingFigures(
+        face_left=left, brain_cut=BrainCut(**asdict(brain_cut(Volume(head[2], head[1]), nothing)))
+    )
     assert "a.nii: x left the face as it was" in str(refusal(figures, "a.nii", "x"))
 
 
 def test_a_tool_that_takes_everything_cuts_the_brain(head: Head) -> None:
     everything = np.ones(head[0].shape, dtype=bool)
     assert verdicts(head, everything) == ("pass", "fail")
-    cut = BrainCut(**brain_cut(Volume(head[2], head[1]), everything))
+    cut = BrainCut(**asdict(brain_cut(Volume(head[2], head[1]), everything)))
     figures = DefacingFigures(face_left=dict.fromkeys(MEASURED, 0.0), brain_cut=cut)
     assert "a.nii: x removed 100 % of the brain" in str(refusal(figures, "a.nii", "x"))
 
 
 def test_a_good_image_is_not_refused(head: Head, cut: np.ndarray) -> None:
     left = face_left(Defacing(Volume(head[0], head[1]), np.where(cut, 0, head[0]), cut), STILL)
-    whole = DefacingFigures(face_left=left, brain_cut=BrainCut(**brain_cut(Volume(head[2], head[1]), cut)))
+    whole = DefacingFigures(face_left=left, brain_cut=BrainCut(**asdict(brain_cut(Volume(head[2], head[1]), cut))))
     assert refusal(whole, "a.nii", "x") is None
 
 
@@ -157,8 +161,8 @@ def test_brain_cut_counts_volume_share_and_largest_hole() -> None:
     brain[2:12, 2:12, 2:12] = True
     removed[2:4, 2:12, 2:12] = removed[10, 3, 3] = True
     removed[15:] = True
-    assert brain_cut(Volume(brain, np.diag([2.0, 2, 2, 1])), removed) == {"ml": 1.608, "percent": 20.1, "hole_ml": 1.6}
-    assert brain_cut(Volume(brain, np.eye(4)), ~brain) == {"ml": 0.0, "percent": 0.0, "hole_ml": 0.0}
+    assert brain_cut(Volume(brain, np.diag([2.0, 2, 2, 1])), removed) == LostBrain(ml=1.608, percent=20.1, hole_ml=1.6)
+    assert brain_cut(Volume(brain, np.eye(4)), ~brain) == LostBrain(ml=0.0, percent=0.0, hole_ml=0.0)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +178,9 @@ def test_brain_measures_of_three_tissues() -> None:
     brain = np.zeros(values.shape, bool)
     brain[4:36, 4:36, 4:36] = True
     found = brain_measures(Volume(values, np.diag([1.0, 1, 2, 1])), brain)
-    assert found["volume_ml"] == pytest.approx(32**3 * 2 / 1000, abs=0.01)
-    assert found["contrast"] == pytest.approx(2 * 40 / 200, abs=0.01)
-    assert brain_measures(Volume(np.ones_like(values), np.eye(4)), brain)["contrast"] is None
+    assert found.volume_ml == pytest.approx(32**3 * 2 / 1000, abs=0.01)
+    assert found.contrast == pytest.approx(2 * 40 / 200, abs=0.01)
+    assert brain_measures(Volume(np.ones_like(values), np.eye(4)), brain).contrast is None
 
 
 @pytest.mark.real_head
@@ -193,4 +197,4 @@ def test_a_real_head_is_told_whole_from_defaced(real_head: Path, tmp_path: Path)
     whole = face_left(Defacing(scan.volume, scan.values, np.zeros_like(removed)), alignment)
     gone = face_left(Defacing(scan.volume, np.where(removed, 0, scan.values), removed), alignment)
     assert min(whole[part] for part in JUDGED) > 80 and worst_part(gone)[1] < 5
-    assert brain_cut(Volume(brain, scan.affine), removed)["percent"] < 0.1
+    assert brain_cut(Volume(brain, scan.affine), removed).percent < 0.1

@@ -9,6 +9,7 @@ eye; brainprep flags images of which more than 5 % of the brain was removed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import apply_affine
@@ -33,6 +34,26 @@ EYE_MM, EYE_RADII_MM = (30.0, -37.0), (17.0, 10.0)
 wider: it has the brow and the temple, which tools that remove the eyes may leave."""
 
 GRADES = ("pass", "warn", "fail")
+
+
+@dataclass(frozen=True)
+class LostBrain:
+    """What was removed or replaced of a brain: volume, share, and volume of the largest connected piece."""
+
+    ml: float
+    percent: float
+    hole_ml: float
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """Volume of a brain, and the contrast of its tissues: (bright - middle) / mean of both, of three classes.
+
+    The contrast is None where a brain has hardly any two voxels of different intensity.
+    """
+
+    volume_ml: float
+    contrast: float | None
 
 
 def face_left(defacing: Defacing, alignment: Alignment, skin: Skin | None = None) -> dict[str, float | None]:
@@ -62,8 +83,8 @@ def face_left(defacing: Defacing, alignment: Alignment, skin: Skin | None = None
     return {part: _percent(float(areas[on & left].sum()), float(areas[on].sum())) for part, on in chosen.items()}
 
 
-def brain_cut(brain: Volume, removed: np.ndarray) -> dict[str, float]:
-    """What was removed or replaced of a brain: ``ml``, ``percent``, and ``hole_ml``, its largest connected piece.
+def brain_cut(brain: Volume, removed: np.ndarray) -> LostBrain:
+    """What was removed or replaced of a brain.
 
     Parameters
     ----------
@@ -74,15 +95,15 @@ def brain_cut(brain: Volume, removed: np.ndarray) -> dict[str, float]:
     ml = voxel_volume(brain.affine) / 1000
     labels, count = ndimage.label(lost)
     largest = int(np.bincount(labels.ravel())[1:].max()) if count else 0
-    return {
-        "ml": round(float(lost.sum() * ml), 3),
-        "percent": round(100.0 * int(lost.sum()) / max(int(brain.values.sum()), 1), 4),
-        "hole_ml": round(float(largest * ml), 3),
-    }
+    return LostBrain(
+        ml=round(float(lost.sum() * ml), 3),
+        percent=round(100.0 * int(lost.sum()) / max(int(brain.values.sum()), 1), 4),
+        hole_ml=round(float(largest * ml), 3),
+    )
 
 
-def brain_measures(image: Volume, brain: np.ndarray) -> dict[str, float | None]:
-    """Volume of a brain (mL), and the contrast of its tissues: (bright - middle) / mean of both, of three classes.
+def brain_measures(image: Volume, brain: np.ndarray) -> Tissues:
+    """Volume of a brain, and the contrast of its tissues.
 
     Parameters
     ----------
@@ -92,11 +113,11 @@ def brain_measures(image: Volume, brain: np.ndarray) -> dict[str, float | None]:
     inside = image.values[brain]
     volume = round(float(brain.sum() * voxel_volume(image.affine) / 1000), 2)
     if np.unique(inside[::7]).size < 8:
-        return {"volume_ml": volume, "contrast": None}
+        return Tissues(volume, None)
     low, high = np.percentile(inside, (0.5, 99.5))
     lower, upper = threshold_multiotsu(np.clip(inside, low, high), classes=3)
     middle, bright = inside[(inside > lower) & (inside <= upper)].mean(), inside[inside > upper].mean()
-    return {"volume_ml": volume, "contrast": round(float(2 * (bright - middle) / (bright + middle)), 4)}
+    return Tissues(volume, round(float(2 * (bright - middle) / (bright + middle)), 4))
 
 
 def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | None]:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class Score(SimpleInterface):
         skin, defacing = read_skin(Path(self.inputs.skin)), self._defacing()
         scores = score_candidates(skin, _Volumes(candidates), defacing.original.grid, alignment, defacing)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
-            rows = [{column: _plain(value) for column, value in row.items()} for row in found]
+            rows = [{column: _plain(value) for column, value in asdict(row).items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
@@ -54,7 +55,7 @@ class Truth(SimpleInterface):
             write_face_map(face_map, map_face(face, alignment))
             files.append(str(face_map))
         write_voxels(voxels, sample_voxels(image, brain, alignment))
-        measures = write_report(folder / "brain.json", brain_measures(image, brain))
+        measures = write_report(folder / "brain.json", asdict(brain_measures(image, brain)))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
         self._results.update(voxels=str(voxels), brain=measures)
         return runtime
