@@ -38,8 +38,9 @@ from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.intensity import brain_scale
-from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain, fit_average_head
+from bids_refacer.volumes.scan import Scan
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
 # OUT is the folder of a training (docs/training.md); docs/model-card.md says what is known of the time that it takes

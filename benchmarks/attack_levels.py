@@ -23,7 +23,8 @@ from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import ATTACKS
 from bids_refacer.surfaces.score import score_candidates
 from bids_refacer.surfaces.skin import find_skin, read_skin, write_skin
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 LEVELS = tuple(sorted(ATTACKS, key="naive mask secondary".split().index))
 

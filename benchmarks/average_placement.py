@@ -17,7 +17,8 @@ from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.intensity import brain_scale
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 
 def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:

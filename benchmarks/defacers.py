@@ -37,7 +37,8 @@ from bids_refacer.surfaces.verdicts import (
     worst_part,
 )
 from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.nifti import ImageError, read_scan, write_scan, write_volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
 FACE_LIMITS: tuple[float, ...] = _DEFAULTS["face_left_limits"]

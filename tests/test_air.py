@@ -13,8 +13,10 @@ from small_datasets import average_head
 from bids_refacer.defacers.tool import zero_region
 from bids_refacer.surfaces.skin import find_skin
 from bids_refacer.volumes.content.air import find_air
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import constant_fill
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan, to_stored, write_scan
+from bids_refacer.volumes.nifti import read_scan, write_scan
+from bids_refacer.volumes.scan import Scan, to_stored
 
 SHIFTED = ["offset", "intercept", "zscore", "inverted slope"]
 

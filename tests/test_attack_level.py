@@ -17,7 +17,8 @@ from bids_refacer.refacing.attack_level import AttackLevel, attack_at, before_at
 from bids_refacer.refacing.sampling import paired_seeds
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.masks import constant_fill
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 STILL = Alignment(np.eye(4), np.eye(4))

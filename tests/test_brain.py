@@ -14,7 +14,8 @@ from scipy import ndimage
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.volumes.brain import extract_brain, image_kind, require_face
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

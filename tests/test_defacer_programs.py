@@ -18,7 +18,8 @@ from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, r
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.processes import Finished
 from bids_refacer.volumes.grid import Alignment, Grid, Volume
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 IMAGE = Path("sub-01_T1w.nii.gz")

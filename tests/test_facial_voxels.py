@@ -18,7 +18,7 @@ from bids_refacer.phenotypes.voxels import (
     write_voxels,
 )
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.templates import asset
 
 AT_HOME = Alignment(np.eye(4), np.eye(4))

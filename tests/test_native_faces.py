@@ -13,7 +13,8 @@ from bids_refacer.refacing.attack import DefacedImage, native_intensities
 from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 STILL = Alignment(np.eye(4), np.eye(4))

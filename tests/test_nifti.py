@@ -12,7 +12,8 @@ import pytest
 from nifti_files import OBLIQUE, SHAPE, raw_image, stored_of
 
 from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.nifti import Scan, read_scan, to_stored, write_scan, write_volume
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.scan import Scan, to_stored
 
 
 def content_of(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from small_datasets import DATA, average_head
 from bids_refacer.volumes import brain as brain_module
 from bids_refacer.volumes.brain import extract_brain, find_brain, require_face
 from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.pose.poses import likely_poses, upright
 from bids_refacer.volumes.pose.upright import misoriented

@@ -20,7 +20,8 @@ from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.tables import TABLES, data_dictionary, read_table
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
-from bids_refacer.volumes.nifti import Scan, read_mask, read_scan, write_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan
+from bids_refacer.volumes.scan import Scan
 
 PAGE = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text(encoding="utf-8")
 OWN_TOOLS = ("quickshear", "spm-rule", "skullstrip", "average")

@@ -16,7 +16,8 @@ from bids_refacer.defacers.changed_region import removed_region
 from bids_refacer.defacers.output_grid import OtherGridError, onto_grid, read_output
 from bids_refacer.defacers.tools_file import make_tool
 from bids_refacer.volumes.grid import Alignment, Grid, Volume
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 AFFINE = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, 0.2, -0.1) @ np.diag([-1.0, 1.5, 2.0]), [9.0, -7, 3])
 STILL = Alignment(np.eye(4), np.eye(4))

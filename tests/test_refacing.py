@@ -20,7 +20,8 @@ from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume, resample
-from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 
 STILL = Alignment(np.eye(4), np.eye(4))

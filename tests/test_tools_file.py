@@ -24,7 +24,7 @@ from bids_refacer.defacers import DefacerError
 from bids_refacer.defacers.tools_file import ToolsFileError, read_tools
 from bids_refacer.volumes.brain import FoundBrain
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.templates import asset
 
 OWN = Path(__file__).with_name("own_tools.toml")

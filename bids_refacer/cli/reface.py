@@ -22,7 +22,7 @@ from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from bids_refacer.refacing.attack import DefacedImage, Refaced
-    from bids_refacer.volumes.nifti import Scan
+    from bids_refacer.volumes.scan import Scan
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from bids_refacer.defacers.tool import DefacerError
 from bids_refacer.volumes.grid import Grid, Volume
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _TOLERANCE = 0.1  # of a voxel, at the corners: headers are written in single precision, and quaternions round
 

@@ -15,7 +15,8 @@ from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError, DefaceResult, replace_region, zero_region
 from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 
 
 @dataclass(frozen=True, kw_only=True)

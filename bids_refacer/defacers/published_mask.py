@@ -16,7 +16,7 @@ from scipy import ndimage
 from bids_refacer.defacers.tool import DefaceResult
 from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.masks import constant_fill, head_mask, voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _PLANE_MM = 10.0
 """The plane behind which air is left alone lies at a multiple of this, so that its place says nothing of a face."""

@@ -12,7 +12,7 @@ import numpy as np
 from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.scan import Scan, to_stored
 
 
 class DefacerError(AuditProblem):

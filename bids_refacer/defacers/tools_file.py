@@ -26,7 +26,8 @@ from bids_refacer.defacers.installed import missing_program, printed_version
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 
 _FILES = {"input": "source.nii.gz", "output": "defaced.nii.gz", "mask": "mask.nii.gz", "brain_mask": "brain.nii.gz"}
 _TEXTS = ("command", "action", "version_command", "citation", "licence", "get")

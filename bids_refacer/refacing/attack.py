@@ -18,7 +18,7 @@ from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment, Grid, Volume
 from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, from_model, to_model
 from bids_refacer.volumes.masks import voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""

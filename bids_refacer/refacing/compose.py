@@ -6,7 +6,7 @@ import numpy as np
 
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.scan import Scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
 from bids_refacer.volumes.templates import asset
 

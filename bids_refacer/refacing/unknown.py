@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.masks import constant_fill, voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 _OPENING_MM = 6

@@ -17,7 +17,9 @@ from bids_refacer.reports.viewer import ViewerFace, ViewerMap
 from bids_refacer.surfaces.face_map import read_face_map
 from bids_refacer.surfaces.gifti import GiftiError, read_map, read_surface
 from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 MOST_SAMPLES = 4  # that are shown as pictures; all are in the table

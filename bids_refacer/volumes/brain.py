@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from bids_refacer.volumes.grid import Alignment, Grid, Volume, resample
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import head_mask, voxel_volume
-from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.pose.poses import Pose
 from bids_refacer.volumes.pose.upright import MOST_DEGREES, misoriented, turned_brain

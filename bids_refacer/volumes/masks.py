@@ -29,7 +29,9 @@ def head_mask(volume: Volume) -> np.ndarray:
     """Voxels of the head, air-filled cavities inside it included.
 
     Otsu's threshold on the square root of the smoothed intensity (bright fat would pull it up otherwise), never below
-    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice.
+    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice. It is meant for
+    volumes and overlaps; `surfaces.solid.solid_head` is another mask because a surface needs the rims of ears and nose
+    that the opening rounds off, and a threshold that does not depend on the image.
 
     Parameters
     ----------

@@ -22,17 +22,13 @@ from bids_refacer.files import unfinished
 from bids_refacer.volumes.content.useless import useless_values
 from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.image_file import ImageError as ImageError
-from bids_refacer.volumes.image_file import opened, read_header_bytes, read_voxels, truncated
-from bids_refacer.volumes.scan import Scan, to_stored
+from bids_refacer.volumes.image_file import ImageError, opened, read_header_bytes, read_voxels, truncated
+from bids_refacer.volumes.scan import Scan
 
 # nibabel's fixes of harmless header fields are no news to users
 _QUIET = logging.getLogger(f"{__name__}.header_checks")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
-
-
-__all__ = ["ImageError", "Scan", "read_mask", "read_scan", "to_stored", "write_scan", "write_volume"]
 
 
 def read_scan(path: str | Path) -> Scan:

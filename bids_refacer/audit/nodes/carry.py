@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
@@ -14,12 +13,14 @@ from nipype.interfaces.base.support import Bunch
 from bids_refacer.audit.nodes.publish import sizes
 from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.records import DefacedRecord
-from bids_refacer.defacers.removed_volumes import removed_volumes
+from bids_refacer.defacers.tool import zero_region
 from bids_refacer.files import write_json
 from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import carry_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.voxel_units import require_millimetres
 
 
@@ -86,13 +87,13 @@ class Carry(SimpleInterface):
         scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = carried(given.defacemask, scan, matrix, continued=True)
         brain = carried(given.brain_mask, scan, matrix, continued=False)
-        stored = np.where(removed, scan.fill, scan.stored).astype(scan.stored.dtype)
+        result = zero_region(scan, removed, brain, given.details)
         defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
+        write_scan(defaced, scan, result.stored, keep_texts=given.keep_header_text)
         write_volume(mask, Volume(removed, scan.affine), np.uint8)
-        details: dict[str, Any] = {**given.details, "FillValue": scan.fill_value}
-        details["RigidTransform"] = np.round(matrix, 6).tolist()
-        details["QualityControl"] = removed_volumes(scan.volume, removed, brain)
+        details = dict(result.details)
+        quality = details.pop("QualityControl")  # sidecars have it after the transform
+        details |= {"RigidTransform": np.round(matrix, 6).tolist(), "QualityControl": quality}
         details["RunTime"] = round(time.perf_counter() - started, 2)
         report = write_report(folder / "details.json", details)
         self._results.update(files=[str(defaced), str(mask)], details=report)

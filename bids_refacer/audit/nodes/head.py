@@ -13,7 +13,8 @@ from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.volumes.brain import find_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.voxel_units import require_millimetres
 

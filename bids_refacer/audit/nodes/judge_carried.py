@@ -27,9 +27,11 @@ from bids_refacer.surfaces.skin import SkinError, find_skin
 from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import face_left, worst_part
 from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import head_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan
 from bids_refacer.volumes.registration import LEAST_OVERLAP, head_overlap
+from bids_refacer.volumes.scan import Scan
 
 
 class _JudgeCarriedInput(BaseInterfaceInputSpec):

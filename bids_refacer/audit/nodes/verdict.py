@@ -19,7 +19,9 @@ from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, worst_part
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_mask, read_scan
+from bids_refacer.volumes.scan import Scan
 
 WHOLE_FACE = 75.0
 """Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""

@@ -12,7 +12,7 @@ from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, repl
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.seam import FADE_MM, seam_correction
 from bids_refacer.volumes.templates import asset
 

@@ -14,7 +14,8 @@ from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, r
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 _LEAST_AGREEMENT = 0.999

@@ -15,7 +15,8 @@ from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.processes import python_module
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 

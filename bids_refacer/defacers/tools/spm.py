@@ -12,7 +12,7 @@ from bids_refacer.defacers.installed import missing_package, package_version, pr
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 PLANE = np.array([0.0, -1.1, 0.98, 100.0])
 """spm_deface removes where this, times (x, y, z, 1) in MNI mm, is below zero."""

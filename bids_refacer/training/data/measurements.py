@@ -15,7 +15,8 @@ from bids_refacer.files import unfinished
 from bids_refacer.training.data.heads import Head, head_file, make_head, save_head
 from bids_refacer.volumes.brain import extract_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.templates import asset
 

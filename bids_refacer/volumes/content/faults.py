@@ -9,8 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import SLICES, VOLUME, holes_filled, voxel_sizes
-from bids_refacer.volumes.nifti import ImageError, Scan
+from bids_refacer.volumes.scan import Scan
 
 _BLOCK = 4
 _ROUGH, _ROUGH_SHARE = 0.15, 0.15
