@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_refacer.defacers.tool import DefacerError
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _VISIBLE = 1e-3  # of the 99th percentile: darker voxels may have been rounded to zero, and say nothing
 _MASK_AGREES = 0.99

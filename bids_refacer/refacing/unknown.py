@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.masks import constant_fill, voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 _OPENING_MM = 6
@@ -77,7 +77,7 @@ def unknown_region(scan: Scan, brain: np.ndarray, alignment: Alignment, *, zone:
     (i, j, k) bool
     """
     if zone:
-        public = asset("face_zone.nii.gz")[0].astype(np.float32)
+        public = asset("face_zone.nii.gz").values.astype(np.float32)
         return (alignment.average_to_native(public, 2, scan.grid) > 0.5) & ~brain
     return constant_fill(scan.stored, voxel_volume(scan.affine))[1] & ~brain
 

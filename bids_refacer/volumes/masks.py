@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.grid import Grid, Volume
 
 SMOOTHING_MM = 0.7
 """Standard deviation of the Gaussian before thresholding: enough for Rician noise, too little to move a nose."""
@@ -25,26 +25,27 @@ _CANDIDATE_VALUES = 4
 _MAJORITY = 10  # of 26 neighbours: more than the 9 of a stray voxel on a flat cut, fewer than the 17 in the cut itself
 
 
-def head_mask(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def head_mask(volume: Volume) -> np.ndarray:
     """Voxels of the head, air-filled cavities inside it included.
 
     Otsu's threshold on the square root of the smoothed intensity (bright fat would pull it up otherwise), never below
-    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice.
+    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice. It is meant for
+    volumes and overlaps; `surfaces.solid.solid_head` is another mask because a surface needs the rims of ears and nose
+    that the opening rounds off, and a threshold that does not depend on the image.
 
     Parameters
     ----------
-    values : (i, j, k) float array, scaled intensities
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : scaled intensities
 
     Returns
     -------
     (i, j, k) bool; all False when the image has no contrast
     """
-    spacing = voxel_sizes(affine)
-    smooth = ndimage.gaussian_filter(values.astype(np.float32), SMOOTHING_MM / spacing)
+    spacing = voxel_sizes(volume.affine)
+    smooth = ndimage.gaussian_filter(volume.values.astype(np.float32), SMOOTHING_MM / spacing)
     root = np.sqrt(np.clip(smooth, 0, np.quantile(smooth[::2, ::2, ::2], 0.999)))
     if root.max() <= root.min():
-        return np.zeros(values.shape, dtype=bool)
+        return np.zeros(smooth.shape, dtype=bool)
     otsu = threshold_otsu(root[::2, ::2, ::2]) ** 2
     air = smooth[smooth < 0.5 * otsu]
     noise = np.median(air) + 4 * 1.4826 * np.median(np.abs(air - np.median(air))) if air.size else 0.0
@@ -83,13 +84,12 @@ def constant_fill(stored: np.ndarray, voxel_mm3: float = 1.0) -> tuple[float, np
     return best_value, best
 
 
-def carry_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid, to_mask: np.ndarray, *, continued: bool) -> np.ndarray:
+def carry_mask(mask: Volume, grid: Grid, to_mask: np.ndarray, *, continued: bool) -> np.ndarray:
     """A mask drawn on one image, on the grid of another: linear interpolation, cut at 0.5.
 
     Parameters
     ----------
-    mask : (i, j, k) bool
-    affine : (4, 4) float, its voxel -> RAS+ mm
+    mask : bool
     grid : where it has to go
     to_mask : (4, 4) float, world of the grid -> world of the mask (mm)
     continued : whether voxels beyond the mask's field of view take the value at its border, or are False. A face that
@@ -99,10 +99,10 @@ def carry_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid, to_mask: np.nda
     -------
     (grid.shape) bool; on the mask's own grid, the mask itself
     """
-    matrix = np.round(np.linalg.inv(affine) @ to_mask @ grid.affine, 9)
+    matrix = np.round(np.linalg.inv(mask.affine) @ to_mask @ grid.affine, 9)
     mode = "nearest" if continued else "constant"
     carried = ndimage.affine_transform(
-        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, mode=mode
+        mask.values.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, mode=mode
     )
     return np.asarray(carried >= 0.5)
 

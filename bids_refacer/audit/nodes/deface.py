@@ -23,7 +23,7 @@ from nipype.interfaces.base.support import Bunch
 from bids_refacer.defacers import DEFACERS, DefacerError
 from bids_refacer.defacers.run_program import no_space, time_limit
 from bids_refacer.defacers.tools_file import make_tool
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 
@@ -81,6 +81,6 @@ class Deface(SimpleInterface):
         with tempfile.TemporaryDirectory(dir=folder) as scratch, time_limit(limit):
             result = tool.run(scan, brain, alignment, Path(scratch))
         write_scan(folder / "defaced.nii.gz", scan, result.stored, keep_texts=given.keep_header_text)
-        write_volume(folder / "defacemask.nii.gz", result.mask, scan.affine, np.uint8)
-        write_volume(folder / "region.nii.gz", result.removed, scan.affine, np.uint8)
+        write_volume(folder / "defacemask.nii.gz", Volume(result.mask, scan.affine), np.uint8)
+        write_volume(folder / "region.nii.gz", Volume(result.removed, scan.affine), np.uint8)
         return dict(result.details)

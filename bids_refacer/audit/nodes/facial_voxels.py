@@ -61,7 +61,7 @@ class FacialVoxels(SimpleInterface):
             if not (scan.values[brain] > 0).any():
                 continue  # a tool left nothing of the brain: there is no intensity to compare with
             written.append(str(folder / f"{name}.npz"))
-            write_voxels(Path(written[-1]), sample_voxels(scan.values, scan.affine, brain, alignment))
+            write_voxels(Path(written[-1]), sample_voxels(scan.volume, brain, alignment))
         report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
         self._results.update(files=written, details=report)
         return runtime

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,10 @@ class Score(SimpleInterface):
         if isdefined(self.inputs.mean):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
-        skin, affine = read_skin(Path(self.inputs.skin)), read_scan(self.inputs.original).affine
-        scores = score_candidates(skin, _Volumes(candidates), affine, alignment, self._defacing())
+        skin, defacing = read_skin(Path(self.inputs.skin)), self._defacing()
+        scores = score_candidates(skin, _Volumes(candidates), defacing.original.grid, alignment, defacing)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
-            rows = [{column: _plain(value) for column, value in row.items()} for row in found]
+            rows = [{column: _plain(value) for column, value in asdict(row).items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
@@ -79,8 +80,8 @@ class Score(SimpleInterface):
 
     def _defacing(self) -> Defacing:
         """What the tool did to the original; all images of a head lie on its grid."""
-        original, defaced = read_scan(self.inputs.original).values, read_scan(self.inputs.defaced).values
-        return Defacing(original, defaced, read_mask(self.inputs.defacemask)[0])
+        defaced = read_scan(self.inputs.defaced).values
+        return Defacing(read_scan(self.inputs.original).volume, defaced, read_mask(self.inputs.defacemask).values)
 
 
 def label(image_type: str, sample: int | None = None) -> str:

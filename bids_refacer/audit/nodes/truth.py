@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
@@ -41,9 +42,9 @@ class Truth(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        alignment, values = Alignment.from_json(Path(given.alignment)), scan.values
-        skin = original_skin(values, scan.affine)
-        face = true_face(skin, scan.affine, alignment).patch
+        alignment, image = Alignment.from_json(Path(given.alignment)), scan.volume
+        skin = original_skin(image)
+        face = true_face(skin, image.grid, alignment).patch
         surface, face_map = folder / "original.surf.gii", folder / "original.npz"
         (folder / "voxels").mkdir(exist_ok=True)
         voxels = folder / "voxels" / "original.npz"
@@ -53,8 +54,8 @@ class Truth(SimpleInterface):
         if len(face.faces):
             write_face_map(face_map, map_face(face, alignment))
             files.append(str(face_map))
-        write_voxels(voxels, sample_voxels(values, scan.affine, brain, alignment))
-        measures = write_report(folder / "brain.json", brain_measures(values, scan.affine, brain))
+        write_voxels(voxels, sample_voxels(image, brain, alignment))
+        measures = write_report(folder / "brain.json", asdict(brain_measures(image, brain)))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
         self._results.update(voxels=str(voxels), brain=measures)
         return runtime
