@@ -34,15 +34,15 @@ endif
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
-	$(BIN)/bids-validator-deno demo/out --ignoreWarnings
+	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
 	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
 	@echo
 	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
-	@echo "The same without a face:                         demo/out/sub-01.html"
-	@echo "Distances between recovered and true face (mm):  demo/out/surfacedistance.tsv"
-	@echo "Defaced images and masks:                        demo/out/sub-01/ses-baseline/anat/"
+	@echo "The same without a face:                         demo/out/bids_refacer/sub-01.html"
+	@echo "Distances between recovered and true face (mm):  demo/out/bids_refacer/surfacedistance.tsv"
+	@echo "Defaced images and masks:                        demo/out/bids_refacer/sub-01/ses-baseline/anat/"
 	@echo "Recovered faces (identifiable, mode 0700):       demo/out/identifiable/sub-01/ses-baseline/anat/"
-	@echo "Methods text for a paper:                        demo/out/CITATION.md"
+	@echo "Methods text for a paper:                        demo/out/bids_refacer/CITATION.md"
 
 demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
@@ -50,9 +50,9 @@ demo-group: $(VENV)/.app
 	$(BIN)/bids_refacer demo/heads demo/group group
 	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
 	@echo
-	@echo "Open in a browser (shows no face):         demo/group/group.html"
+	@echo "Open in a browser (shows no face):         demo/group/bids_refacer/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
-	@echo "Tables of the group:                       demo/group/group_*.tsv"
+	@echo "Tables of the group:                       demo/group/bids_refacer/group_*.tsv"
 
 # an image that fails with a tool is shown as failed: the dash lets the group level go on
 gallery: $(VENV)/.test

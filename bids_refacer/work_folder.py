@@ -73,10 +73,14 @@ def private_work_dir(work_dir: Path, *, clean: bool = False) -> Path:
     Raises
     ------
     WorkFolderError
-        When somebody else made the folder inside.
+        When somebody else made the folder, or the one inside.
     """
     if not work_dir.exists():
         make_private(work_dir)
+        if work_dir.is_symlink() or work_dir.stat().st_uid != os.getuid():  # made meanwhile
+            raise WorkFolderError(
+                f"The work folder {work_dir} was not made by this user: give a folder of your own to --work-dir."
+            )
         return work_dir
     info = work_dir.stat()
     of_user = info.st_uid == os.getuid() and not info.st_mode & stat.S_ISVTX

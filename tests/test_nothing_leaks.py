@@ -74,8 +74,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def shareable_files(output: Path) -> list[Path]:
-    private = identifiable(output)
-    return [path for path in sorted(output.rglob("*")) if path.is_file() and not path.is_relative_to(private)]
+    return [path for path in sorted(shareable(output).rglob("*")) if path.is_file()]
 
 
 def leaks(output: Path, words: list[str]) -> list[str]:

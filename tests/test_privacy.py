@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import Phantom
 from nifti_files import raw_image
+from output_folders import shareable
 from scipy import ndimage
 from test_published_mask import AFFINE, STILL, brain, head_with
 
@@ -46,8 +47,8 @@ def test_every_reason_has_its_test() -> None:
 
 def test_every_file_that_may_be_shared_is_on_the_page(page_output: Path) -> None:
     patterns = [pattern for found, _ in rows_of_the_page() for pattern in found]
-    files = [path.relative_to(page_output) for path in page_output.rglob("*") if path.is_file()]
-    shared = [path.as_posix() for path in files if path.parts[0] != "identifiable"]
+    root = shareable(page_output)
+    shared = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     assert len(shared) > 20
     for name in shared:
         assert any(fnmatch.fnmatchcase(name, pattern.replace("**", "*")) for pattern in patterns), name

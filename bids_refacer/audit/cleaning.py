@@ -122,11 +122,8 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
 def tidy(rows: Sequence[StatusRow], settings: RunSettings) -> list[str]:
     """Remove intermediate images of what is done; those of what failed stay, and a sentence says where."""
     failed = {row.image for row in rows if row.status != "ok"}
-    done = {
-        node_name_of(without_extension(Path(image).name))
-        for row in rows
-        if (image := row.image) and image not in failed
-    }
+    images = {row.image for row in rows if row.image} - failed
+    done = {node_name_of(without_extension(Path(image).name)) for image in images}
     for folder in settings.work_dir.glob("bids_refacer-*/*/*"):
         if folder.name in done:
             shutil.rmtree(folder, ignore_errors=True)

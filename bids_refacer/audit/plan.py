@@ -198,9 +198,14 @@ def _participant_line(label: str, plan: Plan) -> str:
 
 def _job_lines(job: ImageJob, settings: RunSettings) -> list[str]:
     tools = ", ".join(tool.tool for tool in job.tools)
-    paths = [path.relative_to(settings.output_dir).as_posix() for path in _outputs(job, settings)]
+    paths = [_shown(path, settings.output_dir) for path in _outputs(job, settings)]
     first = f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing"
     return [first, *(f"  {path}" for path in paths)]
+
+
+def _shown(path: Path, output_dir: Path) -> str:
+    """A path in the output, or a whole one where faces are kept elsewhere."""
+    return (path.relative_to(output_dir) if path.is_relative_to(output_dir) else path).as_posix()
 
 
 def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
-from bids_refacer.dataset.descriptions.derivatives import read_description
+from bids_refacer.dataset.descriptions.derivatives import read_description, shareable_of
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
@@ -115,6 +115,12 @@ def _second_place(settings: RunSettings, usual: Layout) -> str | None:
                 f"The faces and records of {settings.output_dir} are in {known}: move that folder to "
                 f"{settings.identifiable_dir}, or leave --identifiable-dir out."
             )
+    other = shareable_of(settings.identifiable_dir) if settings.identifiable_dir else None
+    if other and other.is_dir() and other.resolve() != usual.shareable.resolve():
+        return (
+            f"The folder {settings.identifiable_dir} of --identifiable-dir holds the faces of {other}: give a folder "
+            "of its own to each output."
+        )
     return None
 
 

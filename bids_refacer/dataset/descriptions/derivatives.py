@@ -20,6 +20,8 @@ from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.files import write_json, write_text
 from bids_refacer.layout import Layout, pointer
 
+SHAREABLE_LINK = "shareable"
+"""Name of the shareable dataset in links of the identifiable one, and in its BIDS URIs."""
 _BIDS_VERSION = "1.10.0"
 _NAMELESS = "a dataset without a name"
 _ACKNOWLEDGE = (
@@ -111,6 +113,15 @@ def _output_readme(layout: Layout) -> str:
     )
 
 
+def shareable_of(private: Path) -> Path | None:
+    """The shareable dataset that a folder of faces belongs to, as it says itself; None where it does not say."""
+    try:
+        link = read_description(private)["DatasetLinks"][SHAREABLE_LINK]
+    except (DatasetError, KeyError, TypeError):
+        return None
+    return Path(os.path.normpath(private / link)) if isinstance(link, str) else None
+
+
 def make_private(folder: Path) -> None:
     """Make the identifiable dataset's folder, closed to others."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -158,7 +169,7 @@ def identifiable_description(source: Mapping[str, Any], bids_dir: Path, layout: 
             "model: CC BY-SA 3.0."
         ),
     }
-    content["DatasetLinks"]["shareable"] = layout.from_identifiable()
+    content["DatasetLinks"][SHAREABLE_LINK] = layout.from_identifiable()
     return content
 
 
