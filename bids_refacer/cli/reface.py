@@ -102,14 +102,15 @@ def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Ref
 
 
 def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any]) -> None:
+    from bids_refacer.audit.nodes import products
     from bids_refacer.volumes.nifti import write_scan, write_volume
 
     out_dir.mkdir(parents=True, exist_ok=True)
     # the defaced image has texts in its header only where that was asked for
     for number, stored in enumerate(refaced.samples, 1):
-        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored, keep_texts=True)
-    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean, keep_texts=True)
-    write_scan(out_dir / "average.nii.gz", scan, refaced.average, keep_texts=True)
+        write_scan(out_dir / products.sample(number), scan, stored, keep_texts=True)
+    write_scan(out_dir / products.MEAN, scan, refaced.mean, keep_texts=True)
+    write_scan(out_dir / products.AVERAGE, scan, refaced.average, keep_texts=True)
     write_volume(out_dir / "unknown.nii.gz", Volume(refaced.unknown, scan.affine), "uint8")
     (out_dir / "attack.json").write_text(json.dumps(details, indent=1))
 

@@ -81,7 +81,7 @@ def _from_mask(mask: np.ndarray | None, taken: np.ndarray, visible: np.ndarray) 
     inside = np.nan_to_num(mask) > 0.5
     for region in (inside, ~inside):
         if (region == taken)[visible].mean() >= _MASK_AGREES:
-            return region | (taken & visible)
+            return np.asarray(region | (taken & visible))
     return None
 
 
@@ -90,7 +90,7 @@ def _from_nearest(taken: np.ndarray, visible: np.ndarray) -> np.ndarray:
     if not visible.any():
         return taken
     nearest = ndimage.distance_transform_edt(~visible, return_distances=False, return_indices=True)
-    return taken[tuple(nearest)]
+    return np.asarray(taken[tuple(nearest)])
 
 
 def _altered(values: np.ndarray, output: np.ndarray, kept: np.ndarray) -> list[str]:

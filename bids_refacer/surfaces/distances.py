@@ -67,7 +67,8 @@ def signed_distances(points: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
     corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
     kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-    return igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)[0]
+    found = igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)
+    return np.asarray(found[0])
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class FaceSurface:
     @property
     def points(self) -> np.ndarray:
         """(n, 3) float64, the vertices inside the face region, RAS+ mm."""
-        return np.asarray(self.mesh.vertices)[self.where]
+        return np.asarray(np.asarray(self.mesh.vertices)[self.where])
 
 
 def mark_face(mesh: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None) -> FaceSurface:

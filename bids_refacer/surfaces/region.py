@@ -75,7 +75,7 @@ def inside_view(points_mm: np.ndarray, view: Grid) -> np.ndarray:
     """
     to_voxel = np.linalg.inv(view.affine)
     voxels = apply_affine(to_voxel, points_mm)
-    return np.all((voxels > 0) & (voxels < np.array(view.shape) - 1), axis=1)
+    return np.asarray(np.all((voxels > 0) & (voxels < np.array(view.shape) - 1), axis=1))
 
 
 def vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:

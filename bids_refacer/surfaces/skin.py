@@ -107,7 +107,7 @@ def skin_level(image: Volume) -> np.ndarray:
     signal, power = (ndimage.gaussian_filter(part, width, mode="nearest") for part in (signal, power))
     tissue = power / np.maximum(signal, 1e-3 * signal.max())
     half = interpolate_blocks(air + LEVEL_OF_TISSUE * tissue, step, smooth.shape)
-    return np.maximum(half, np.float32(floor))
+    return np.asarray(np.maximum(half, np.float32(floor)))
 
 
 def skin_surface(image: Volume, threshold: float | np.ndarray | None = None) -> trimesh.Trimesh:
@@ -172,7 +172,7 @@ def _smoothed(image: Volume) -> np.ndarray:
     if image.values.ndim != 3:
         raise SkinError(f"The image has {image.values.ndim} dimensions: a skin surface needs a 3-D volume.")
     finite = np.nan_to_num(np.asarray(image.values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(image.affine), truncate=3.0)
+    return np.asarray(ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(image.affine), truncate=3.0))
 
 
 def _thinning(affine: np.ndarray) -> np.ndarray:
@@ -203,7 +203,7 @@ def _block_means(values: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Means of blocks of ``step`` voxels; the last, incomplete block is filled by repeating the edge."""
     wide = np.pad(values, [(0, -size % s) for size, s in zip(values.shape, step, strict=True)], mode="edge")
     shape = [n for size, s in zip(wide.shape, step, strict=True) for n in (size // s, s)]
-    return wide.reshape(shape).mean(axis=(1, 3, 5))
+    return np.asarray(wide.reshape(shape).mean(axis=(1, 3, 5)))
 
 
 def _air_level(smooth: np.ndarray) -> float:

@@ -84,9 +84,10 @@ def resample(
     dtype = values.dtype if order == 0 else np.float32
     if source.dtype == bool:
         return resample(Volume(source.astype(np.uint8), volume.affine), grid, to_source, order, cval).astype(bool)
-    return ndimage.affine_transform(
+    found = ndimage.affine_transform(
         source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, cval=cval, output=dtype
     )
+    return np.asarray(found)
 
 
 def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +113,7 @@ def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def polar_rotation(matrix: np.ndarray) -> np.ndarray:
     """The rotation nearest to a (3, 3) matrix in the Frobenius norm (polar decomposition by SVD)."""
     u, _, vt = np.linalg.svd(matrix)
-    return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    return np.asarray(u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt)
 
 
 def rigid_part(affine: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     labels, n_components = ndimage.label(mask)
     if n_components <= 1:
         return mask
-    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
 def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndarray:
@@ -139,7 +139,7 @@ def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndar
 
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
     """(3,) float64 edge lengths of a voxel in mm."""
-    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
+    return np.asarray(np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
 
 
 def voxel_volume(affine: np.ndarray) -> float:
@@ -166,7 +166,7 @@ def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:
     labels, _ = ndimage.label(opened & equal)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    solid = (sizes >= smallest)[labels]
+    solid = np.asarray((sizes >= smallest)[labels])
     for _ in range(3 if solid.any() else 0):
         rim = np.argwhere(equal & ~solid & ndimage.binary_dilation(solid, block))
         solid[tuple(rim[_neighbours(solid, rim) >= _MAJORITY].T)] = True
@@ -177,7 +177,8 @@ def _neighbours(mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """(n,) how many of the 26 neighbours of each of ``voxels`` ``(n, 3)`` are in a bool mask; edges are repeated."""
     around = np.argwhere(np.ones((3, 3, 3)))
     padded = np.pad(mask, 1, mode="edge")
-    return sum(padded[tuple((voxels + step).T)].astype(int) for step in around) - mask[tuple(voxels.T)]
+    count = sum(padded[tuple((voxels + step).T)].astype(int) for step in around)
+    return np.asarray(count - mask[tuple(voxels.T)])
 
 
 def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
@@ -185,7 +186,7 @@ def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
     reach = np.maximum(np.floor(radius / spacing), 1).astype(int)
     steps = np.moveaxis(np.indices(tuple(2 * reach + 1)), 0, -1) - reach
     near = np.linalg.norm(steps * spacing, axis=-1) <= radius
-    return near | (np.abs(steps).sum(axis=-1) <= 1)
+    return np.asarray(near | (np.abs(steps).sum(axis=-1) <= 1))
 
 
 def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
@@ -194,4 +195,4 @@ def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray
     # Padding keeps the closing from eating into the head where it touches the border of the image.
     width = [(size, size) for size in ball.shape]
     closed = ndimage.binary_closing(np.pad(mask, width, mode="edge"), ball, iterations=2)
-    return closed[tuple(slice(w, -w) for w, _ in width)] | mask
+    return np.asarray(closed[tuple(slice(w, -w) for w, _ in width)] | mask)

@@ -109,7 +109,7 @@ def _read_header(path: Path, content: bytes) -> nib.Nifti1Header:
     else:
         raise _not_nifti(path)
     try:
-        header = header_class.from_fileobj(io.BytesIO(content), check=False)
+        header: nib.Nifti1Header = header_class.from_fileobj(io.BytesIO(content), check=False)
         if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
             raise _not_nifti(path)
         header.copy().check_fix(logger=_QUIET, error_level=40)
@@ -136,7 +136,7 @@ def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _scalar_dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:
     """The on-disk dtype; ImageError unless it is integer or real."""
     try:
-        dtype = header.get_data_dtype()
+        dtype: np.dtype = header.get_data_dtype()
     except HeaderDataError as error:
         raise ImageError(f"{path} has an unknown data type ({error}): convert it to int16 or float32.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:

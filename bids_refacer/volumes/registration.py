@@ -137,7 +137,7 @@ def fit_average_head(volume: Volume, alignment: Alignment) -> np.ndarray:
     grid = CANONICAL[2]
     head = resample(volume, grid, np.linalg.inv(alignment.rigid))
     with as_file(files("bids_refacer") / "data" / "average_head.nii.gz") as template:
-        return allineate(Volume(head, grid.affine), template) @ alignment.rigid
+        return np.asarray(allineate(Volume(head, grid.affine), template) @ alignment.rigid)
 
 
 def head_overlap(moving: Volume, fixed: Volume, rigid: np.ndarray) -> float:
@@ -162,7 +162,8 @@ def head_overlap(moving: Volume, fixed: Volume, rigid: np.ndarray) -> float:
 def brain_centre(template: Path) -> np.ndarray:
     """(3,) centre of mass, in mm, of the voxels above zero of a brain image."""
     image = nib.Nifti1Image.from_filename(template)
-    return nib.affines.apply_affine(image.affine, np.argwhere(np.asanyarray(image.dataobj) > 0).mean(axis=0))
+    middle = np.argwhere(np.asanyarray(image.dataobj) > 0).mean(axis=0)
+    return np.asarray(nib.affines.apply_affine(image.affine, middle))
 
 
 def _grid_around(centre: np.ndarray) -> Grid:

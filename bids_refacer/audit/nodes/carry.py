@@ -10,6 +10,7 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.publish import sizes
 from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.records import DefacedRecord
@@ -72,7 +73,7 @@ class _CarryInput(BaseInterfaceInputSpec):
 
 
 class _CarryOutput(TraitedSpec):
-    files = OutputMultiObject(File(), desc="defaced.nii.gz and defacemask.nii.gz")
+    files = OutputMultiObject(File(), desc="defaced image and defacemask")
     details = File(desc="JSON for the sidecars")
 
 
@@ -89,7 +90,7 @@ class Carry(SimpleInterface):
         removed = carried(given.defacemask, scan, matrix, continued=True)
         brain = carried(given.brain_mask, scan, matrix, continued=False)
         result = zero_region(scan, removed, brain, given.details)
-        defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
+        defaced, mask = folder / products.DEFACED, folder / products.DEFACEMASK
         write_scan(defaced, scan, result.stored, keep_texts=given.keep_header_text)
         write_volume(mask, Volume(removed, scan.affine), np.uint8)
         details = dict(result.details)

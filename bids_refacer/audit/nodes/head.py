@@ -9,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.volumes.brain import find_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
@@ -62,10 +63,10 @@ class BrainMask(SimpleInterface):
         scan = read_scan(self.inputs.in_file)
         brain = find_brain(scan.volume, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
         folder = Path(runtime.cwd)
-        write_volume(folder / "brain.nii.gz", Volume(brain.mask, scan.affine), np.uint8)
+        write_volume(folder / products.BRAIN, Volume(brain.mask, scan.affine), np.uint8)
         details = {**brain.details, "RunTime": round(time.perf_counter() - started, 2)}
         report = write_report(folder / "details.json", details)
-        self._results.update(brain_mask=str(folder / "brain.nii.gz"), details=report)
+        self._results.update(brain_mask=str(folder / products.BRAIN), details=report)
         return runtime
 
 

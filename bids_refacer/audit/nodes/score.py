@@ -22,6 +22,7 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
@@ -48,7 +49,7 @@ class _ScoreInput(BaseInterfaceInputSpec):
 class _ScoreOutput(TraitedSpec):
     rows = File(desc="JSON: rows of the table of surface distances")
     calibration = File(desc="JSON: rows of the table of calibration")
-    files = OutputMultiObject(File(), desc="<label>.surf.gii, <label>.shape.gii, <label>.npz (face map); see `label`")
+    files = OutputMultiObject(File(), desc="surfaces, distances and face maps, named by `products`")
     details = File(desc="JSON for the sidecars")
 
 
@@ -84,11 +85,6 @@ class Score(SimpleInterface):
         return Defacing(read_scan(self.inputs.original).volume, defaced, read_mask(self.inputs.defacemask).values)
 
 
-def label(image_type: str, sample: int | None = None) -> str:
-    """What the files of an image type are called in the node's folder: ``refaced-1``, ``average``."""
-    return image_type if sample is None else f"{image_type}-{sample}"
-
-
 class _Volumes(Mapping[Key, np.ndarray]):
     """Images read when they are asked for: all samples of a 1 mm head at once would not fit small machines."""
 
@@ -110,9 +106,9 @@ def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
     written = []
     for key, face in scores.faces.items():
         if len(face.faces):
-            written.append(folder / f"{label(*key)}.surf.gii")
+            written.append(folder / products.surface(key))
             write_surface(written[-1], face)
-        written.append(folder / f"{label(*key)}.shape.gii")
+        written.append(folder / products.distances(key))
         write_map(written[-1], scores.maps[key], "distance to the recovered surface (mm)")
     return [str(path) for path in written]
 
@@ -122,7 +118,7 @@ def _write_face_maps(folder: Path, scores: Scores, alignment: Alignment) -> list
     written = []
     for key, face in scores.faces.items():
         if len(face.faces):
-            written.append(folder / f"{label(*key)}.npz")
+            written.append(folder / products.face_map(key))
             write_face_map(written[-1], map_face(face, alignment))
     return [str(path) for path in written]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
+from bids_refacer.audit.nodes.products import ORIGINAL
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.surfaces.face_map import map_face, write_face_map
@@ -45,9 +47,9 @@ class Truth(SimpleInterface):
         alignment, image = Alignment.from_json(Path(given.alignment)), scan.volume
         skin = original_skin(image)
         face = true_face(skin, image.grid, alignment).patch
-        surface, face_map = folder / "original.surf.gii", folder / "original.npz"
+        surface, face_map = folder / products.surface(ORIGINAL), folder / products.face_map(ORIGINAL)
         (folder / "voxels").mkdir(exist_ok=True)
-        voxels = folder / "voxels" / "original.npz"
+        voxels = folder / "voxels" / products.facial_voxels(ORIGINAL)
         write_skin(folder / "skin.npz", skin)
         write_surface(surface, face)
         files = [str(surface)]

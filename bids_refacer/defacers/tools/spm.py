@@ -44,7 +44,7 @@ def removed_by_rule(native: Grid, alignment: Alignment) -> np.ndarray:
     """
     a, b, c, d = PLANE @ AVERAGE_TO_MNI @ alignment.affine @ native.affine
     i, j, k = np.ogrid[tuple(slice(side) for side in native.shape)]
-    return a * i + b * j + c * k + d < 0
+    return np.asarray(a * i + b * j + c * k + d < 0)
 
 
 def run_rule(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
