@@ -1,10 +1,12 @@
 """Do the tests notice a fault? Changes one operator, number or call at a time and runs the tests that know the module.
 
-    python tests/mutation.py OUT.jsonl --count 160 --seed 1 [--modules refacing statistics ...]
+    python tests/mutation.py OUT.jsonl --count 160 --seed 1 [--modules refacing statistics ...] [--except OTHER.jsonl]
 
-Works on a copy of the checkout. Each mutant becomes a line of OUT: killed, survived or timeout. A second call with the
-same arguments goes on where the first one ended. At the end the share of killed mutants is printed, and the survivors
-as lines to read: some of them change nothing that can be seen, the others lack a test.
+Works on copies of the checkout, one for each of `--workers`. A mutant meets the test files that import its module, the
+quickest first; files that start whole runs are left out, since what they alone notice lacks a test of its own. Each
+mutant becomes a line of OUT: killed, survived or timeout. A second call with the same arguments goes on where the first
+one ended. At the end the share of killed mutants is printed, and the survivors as lines to read: some of them change
+nothing that can be seen, the others lack a test.
 """
 
 from __future__ import annotations
@@ -12,26 +14,36 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
     "refacing",
     "audit/plan",
+    "audit/results",
     "audit/status",
     "audit/tables",
     "dataset/records",
+    "dataset/tables",
     "surfaces/distances",
+    "surfaces/face_distance",
+    "surfaces/skin_distance",
     "statistics",
 )
 _COMPARED: dict[type, str] = {
@@ -55,7 +67,13 @@ _SWAPPED = {
     "argmin": "argmax",
     "argmax": "argmin",
 }
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["pytest", "torch", "scipy.stats", "scipy.ndimage", "nibabel", "nipype.pipeline.engine", "trimesh", "igl"]
+    + ["skimage.measure", "pandas", "matplotlib.pyplot", "safetensors.torch", "bids", "deepbet", "statsmodels.api"]
+)
 _SCANS = {"test_import_rules.py"}  # names modules without running them
+_WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
 
 
@@ -135,22 +153,37 @@ def _code(node: ast.expr) -> str:
 
 
 def tests_of(path: str) -> list[str]:
-    """Test files that import a module."""
+    """Test files that import a module; those that start whole runs only where there are no others."""
     room, _, module = path.removesuffix(".py").replace("/", ".").rpartition(".")
     imported = re.compile(rf"{re.escape(room)}\.{module}\b|from {re.escape(room)} import .*\b{module}\b")
-    files = sorted((ROOT / "tests").glob("test_*.py"))
-    return [f"tests/{file.name}" for file in files if file.name not in _SCANS and imported.search(file.read_text())]
+    files = [file for file in sorted((ROOT / "tests").glob("test_*.py")) if file.name not in _SCANS]
+    texts = {f"tests/{file.name}": file.read_text() for file in files}
+    found = [name for name, text in texts.items() if imported.search(text)]
+    return [name for name in found if not _WHOLE_RUNS.search(texts[name])] or found
 
 
 def run(copy: Path, tests: list[str], limit: float) -> str:
-    """``passed``, ``failed`` or ``timeout``."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
-    environ = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
+    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that holds the large libraries already."""
+    child = _FORKS.Process(target=_pytest, args=(copy, tests))
+    child.start()
+    child.join(limit)
+    if child.exitcode is None:
+        os.killpg(child.pid or 0, signal.SIGKILL)
+        child.join()
         return "timeout"
-    return "failed" if done.returncode else "passed"
+    return "failed" if child.exitcode else "passed"
+
+
+def _pytest(copy: Path, tests: list[str]) -> None:
+    os.setsid()
+    os.chdir(copy)
+    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(copy))
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests])))
 
 
 def main() -> int:
@@ -158,61 +191,92 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=160)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--modules", nargs="+", default=MODULES)
+    parser.add_argument("--except", dest="others", type=Path, nargs="*", default=[], help="mutants to leave out")
     options = parser.parse_args()
-    chosen = _choose(options.modules, options.count, options.seed)
-    done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.is_file() else []
-    known = {(d["path"], d["start"], d["end"], d["new"]) for d in done}
+    left_out = {_key(one) for path in options.others for one in _read(path)}
+    chosen = _choose(options.modules, options.count, options.seed, left_out)
+    known = {_key(one) for one in _read(options.out)} if options.out.is_file() else set()
+    left = [one for one in chosen if _key(asdict(one)) not in known]
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__"))
-        times: dict[str, float] = {}
-        for mutant in chosen:
-            if (mutant.path, mutant.start, mutant.end, mutant.new) in known:
-                continue
-            outcome = _try(mutant, copy, times)
-            with options.out.open("a") as file:
-                file.write(json.dumps({**asdict(mutant), "outcome": outcome}) + "\n")
+        copies: Queue[Path] = Queue()
+        for number in range(options.workers):
+            copy = Path(folder) / f"copy-{number}"
+            ignored = shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__")
+            copies.put(Path(shutil.copytree(ROOT, copy, ignore=ignored)))
+        times = _times({name for one in left for name in tests_of(one.path)}, copies)
+
+        def examine(mutant: Mutant) -> dict[str, Any]:
+            copy = copies.get()
+            try:
+                return {**asdict(mutant), "outcome": _try(mutant, copy, times)}
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(options.workers) as pool, options.out.open("a") as file:
+            for outcome in pool.map(examine, left):
+                file.write(json.dumps(outcome) + "\n")
+                file.flush()
     return _report(options.out)
 
 
-def _choose(modules: tuple[str, ...] | list[str], count: int, seed: int) -> list[Mutant]:
-    """Mutants drawn evenly over the modules that have tests of their own."""
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
+    return mutant["path"], mutant["start"], mutant["end"], mutant["new"]
+
+
+def _times(names: set[str], copies: Queue[Path]) -> dict[str, float]:
+    """Seconds of each test file without any change."""
+
+    def time_of(name: str) -> float:
+        copy, began = copies.get(), time.monotonic()
+        try:
+            assert run(copy, [name], 3600) == "passed", f"{name} fails without any change"
+        finally:
+            copies.put(copy)
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(copies.qsize()) as pool:
+        return dict(zip(sorted(names), pool.map(time_of, sorted(names)), strict=True))
+
+
+def _choose(
+    modules: Sequence[str], count: int, seed: int, left_out: Container[tuple[str, int, int, str]] = ()
+) -> list[Mutant]:
+    """Mutants drawn evenly over the modules."""
     package = ROOT / "bids_refacer"
-    paths = []
+    paths: list[Path] = []
     for name in modules:
         paths += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
     drawn = random.Random(seed)
-    pools = {
-        str(path): drawn.sample(found, len(found)) for path in paths if path.is_file() and (found := mutants_of(path))
-    }
-    pools = {path: pool for path, pool in pools.items() if tests_of(Path(path).relative_to(ROOT).as_posix())}
+    pools = []
+    for path in paths:
+        found = mutants_of(path)
+        pools.append([one for one in drawn.sample(found, len(found)) if _key(asdict(one)) not in left_out])
     chosen: list[Mutant] = []
-    while len(chosen) < count and any(pools.values()):
-        for pool in pools.values():
-            if pool and len(chosen) < count:
-                chosen.append(pool.pop())
+    while len(chosen) < count and any(pools):
+        chosen += [pool.pop() for pool in pools if pool][: count - len(chosen)]
     return chosen
 
 
 def _try(mutant: Mutant, copy: Path, times: dict[str, float]) -> str:
-    tests = tests_of(mutant.path)
-    if mutant.path not in times:
-        began = time.monotonic()
-        assert run(copy, tests, 3600) == "passed", f"the tests of {mutant.path} fail without any change: {tests}"
-        times[mutant.path] = time.monotonic() - began
+    tests = sorted(tests_of(mutant.path), key=lambda name: times[name])
     file = copy / mutant.path
     whole = file.read_bytes()
     file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
     try:
-        outcome = run(copy, tests, _SLOWER * times[mutant.path] + 30)
+        outcome = run(copy, tests, _SLOWER * sum(times[name] for name in tests) + 30)
     finally:
         file.write_bytes(whole)
     return {"passed": "survived", "failed": "killed"}.get(outcome, outcome)
 
 
 def _report(out: Path) -> int:
-    done = [json.loads(line) for line in out.read_text().splitlines()]
+    done = _read(out)
     survivors = [one for one in done if one["outcome"] == "survived"]
     for one in survivors:
         print(f"{one['path']}:{one['line']}: {one['old']!r} -> {one['new']!r}")
