@@ -2,17 +2,17 @@
 
     python tests/mutation.py OUT.jsonl --count 160 --seed 1 [--modules refacing statistics ...] [--except OTHER.jsonl]
 
-Works on copies of the checkout, one for each of `--workers`. A mutant meets the test files that import its module, the
-quickest first; files that start whole runs are left out, since what they alone notice lacks a test of its own. Each
-mutant becomes a line of OUT: killed, survived or timeout. A second call with the same arguments goes on where the first
-one ended. At the end the share of killed mutants is printed, and the survivors as lines to read: some of them change
-nothing that can be seen, the others lack a test.
+Works on copies of the checkout, one for each of `--workers`. A mutant meets the tests that run its statement, in files
+that import its module; files that start whole runs are left out, since what they alone notice lacks a test of its own.
+Each mutant becomes a line of OUT: killed, survived or timeout. A second call with the same arguments goes on where the
+first one ended. At the end the share of killed mutants is printed, and the survivors as lines to read: some of them
+change nothing that can be seen, the others lack a test. What each test runs is kept in `traced/` beside OUT.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import hashlib
 import json
 import multiprocessing
 import os
@@ -22,17 +22,17 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
+from mutants import ROOT, Mutant, mutants_of
+from traced_lines import SHARED, TracedLines
 
-ROOT = Path(__file__).parent.parent
 MODULES = (
     "refacing",
     "audit/plan",
@@ -46,27 +46,6 @@ MODULES = (
     "surfaces/skin_distance",
     "statistics",
 )
-_COMPARED: dict[type, str] = {
-    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.In: "not in",
-    ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",
-}  # fmt: skip  # one pair a word is easier to read than one a line
-_CALCULATED: dict[type, str] = {
-    ast.Add: "-",
-    ast.Sub: "+",
-    ast.Mult: "/",
-    ast.Div: "*",
-    ast.BitAnd: "|",
-    ast.BitOr: "&",
-}
-_SWAPPED = {
-    "min": "max",
-    "max": "min",
-    "any": "all",
-    "all": "any",
-    "sum": "max",
-    "argmin": "argmax",
-    "argmax": "argmin",
-}
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["pytest", "torch", "scipy.stats", "scipy.ndimage", "nibabel", "nipype.pipeline.engine", "trimesh", "igl"]
@@ -75,81 +54,6 @@ _FORKS.set_forkserver_preload(
 _SCANS = {"test_import_rules.py"}  # names modules without running them
 _WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A change of the text of a module, by character offsets."""
-
-    path: str
-    line: int
-    start: int
-    end: int
-    old: str
-    new: str
-
-
-def mutants_of(path: Path) -> list[Mutant]:
-    """All changes that are tried in a module."""
-    text = path.read_text()
-    starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line.encode()))
-    data = text.encode()
-    found = []
-    for node, new in _changes(ast.parse(text)):
-        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-        old = data[start:end].decode()
-        found.append(Mutant(path.relative_to(ROOT).as_posix(), node.lineno, start, end, old, new))
-    return found
-
-
-def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
-    skipped = {id(inner) for node in ast.walk(tree) for part in _not_changed(node) for inner in ast.walk(part)}
-    for node in ast.walk(tree):
-        if id(node) not in skipped:
-            yield from ((node, new) for new in _changed(node))  # type: ignore[misc]
-
-
-def _not_changed(node: ast.AST) -> Iterator[ast.AST]:
-    """Annotations, messages, imports for types, and errors' texts."""
-    if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
-        yield node.annotation
-    elif isinstance(node, ast.FunctionDef) and node.returns:
-        yield node.returns
-    elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):
-        yield node
-    elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        yield node
-
-
-def _changed(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARED:
-        yield f"{_code(node.left)} {_COMPARED[type(node.ops[0])]} {_code(node.comparators[0])}"
-    elif isinstance(node, ast.BinOp) and type(node.op) in _CALCULATED:
-        yield f"({_code(node.left)} {_CALCULATED[type(node.op)]} {_code(node.right)})"
-    elif isinstance(node, ast.BoolOp):
-        word = " or " if isinstance(node.op, ast.And) else " and "
-        yield "(" + word.join(_code(value) for value in node.values) + ")"
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.Invert):
-        yield _code(node.operand)
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        yield repr(node.value + 1)
-    elif isinstance(node, ast.Constant) and type(node.value) is bool:
-        yield repr(not node.value)
-    elif isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in _SWAPPED:
-            yield re.sub(rf"\b{name}\(", f"{_SWAPPED[name]}(", ast.unparse(node), count=1)
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield "pass"
-    elif isinstance(node, ast.IfExp):
-        yield f"({_code(node.orelse)} if {_code(node.test)} else {_code(node.body)})"
-
-
-def _code(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.Call | ast.Subscript) else f"({text})"
 
 
 def tests_of(path: str) -> list[str]:
@@ -162,28 +66,105 @@ def tests_of(path: str) -> list[str]:
     return [name for name in found if not _WHOLE_RUNS.search(texts[name])] or found
 
 
-def run(copy: Path, tests: list[str], limit: float) -> str:
-    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that holds the large libraries already."""
-    child = _FORKS.Process(target=_pytest, args=(copy, tests))
+class Only:
+    """A pytest plugin: no other tests than these."""
+
+    def __init__(self, chosen: set[str]) -> None:
+        self._chosen = chosen
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self._chosen]
+
+
+def _pytest(copy: Path, tests: list[str], chosen: set[str] | None, traced: tuple[list[str], Path] | None) -> None:
+    """The tests of these files: all of them traced, or the chosen ones until one fails."""
+    os.setsid()
+    os.chdir(copy)
+    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(copy), *(entry for entry in sys.path if entry != str(ROOT / "tests"))]
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    lines = TracedLines(copy, traced[0]) if traced else None
+    plugins = [lines or Only(chosen or set())]
+    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests], plugins=plugins))
+    if lines and traced:
+        traced[1].write_text(json.dumps(lines.content()))
+    os._exit(code)
+
+
+def _run(*arguments: object, limit: float) -> str:
+    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that has the large libraries."""
+    child = _FORKS.Process(target=_pytest, args=arguments)
     child.start()
     child.join(limit)
     if child.exitcode is None:
         os.killpg(child.pid or 0, signal.SIGKILL)
         child.join()
         return "timeout"
-    return "failed" if child.exitcode else "passed"
+    return "passed" if child.exitcode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else "failed"
 
 
-def _pytest(copy: Path, tests: list[str]) -> None:
-    os.setsid()
-    os.chdir(copy)
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(copy))
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests])))
+class Bench:
+    """Copies of the checkout to try mutants in, and what each test file runs of the modules."""
+
+    def __init__(self, folder: Path, workers: int, kept: Path) -> None:
+        self._copies: Queue[Path] = Queue()
+        self._kept = kept
+        self._ran: dict[str, dict[str, Any]] = {}
+        ignored = shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__")
+        for number in range(workers):
+            self._copies.put(Path(shutil.copytree(ROOT, folder / f"copy-{number}", ignore=ignored)))
+
+    def trace(self, name: str) -> None:
+        """Learn what the tests of a file run; kept for later calls with the same package and test file."""
+        package = sorted((ROOT / "bids_refacer").rglob("*.py"))
+        content = b"".join(path.read_bytes() for path in [*package, ROOT / name])
+        kept = self._kept / f"{Path(name).stem}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+        if not kept.is_file():
+            copy = self._copies.get()
+            modules = [path.relative_to(ROOT).as_posix() for path in package]
+            try:
+                outcome = _run(copy, [name], None, (modules, kept.with_suffix(".part")), limit=3600)
+            finally:
+                self._copies.put(copy)
+            if outcome != "passed":
+                raise SystemExit(f"{name} fails without any change: {outcome}")
+            kept.with_suffix(".part").rename(kept)
+        self._ran[name] = json.loads(kept.read_text())
+
+    def chosen(self, mutant: Mutant) -> dict[str, set[str]]:
+        """Tests that run the statement, by file, the quickest file first."""
+        found = {}
+        for name in sorted(tests_of(mutant.path), key=lambda name: sum(self._ran[name]["seconds"].values())):
+            ran = self._ran[name]
+            shared = _meets(ran["lines"][SHARED], mutant)
+            if tests := {test for test in ran["seconds"] if shared or _meets(ran["lines"][test], mutant)}:
+                found[name] = tests
+        return found
+
+    def outcome(self, mutant: Mutant) -> str:
+        """``killed``, ``survived`` or ``timeout``."""
+        chosen = self.chosen(mutant)
+        if not chosen:
+            return "survived"
+        limit = _SLOWER * sum(sum(self._ran[name]["seconds"].values()) for name in chosen) + 30
+        copy = self._copies.get()
+        file = copy / mutant.path
+        whole = file.read_bytes()
+        file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
+        try:
+            outcome = _run(copy, list(chosen), set.union(*chosen.values()), None, limit=limit)
+        finally:
+            file.write_bytes(whole)
+            self._copies.put(copy)
+        return {"passed": "survived", "failed": "killed"}.get(outcome, outcome)
+
+
+def _meets(lines: dict[str, list[int]], mutant: Mutant) -> bool:
+    first, last = mutant.lines
+    return any(first <= line <= last for line in lines.get(mutant.path, ()))
 
 
 def main() -> int:
@@ -199,24 +180,14 @@ def main() -> int:
     chosen = _choose(options.modules, options.count, options.seed, left_out)
     known = {_key(one) for one in _read(options.out)} if options.out.is_file() else set()
     left = [one for one in chosen if _key(asdict(one)) not in known]
-    with tempfile.TemporaryDirectory() as folder:
-        copies: Queue[Path] = Queue()
-        for number in range(options.workers):
-            copy = Path(folder) / f"copy-{number}"
-            ignored = shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__")
-            copies.put(Path(shutil.copytree(ROOT, copy, ignore=ignored)))
-        times = _times({name for one in left for name in tests_of(one.path)}, copies)
-
-        def examine(mutant: Mutant) -> dict[str, Any]:
-            copy = copies.get()
-            try:
-                return {**asdict(mutant), "outcome": _try(mutant, copy, times)}
-            finally:
-                copies.put(copy)
-
-        with ThreadPoolExecutor(options.workers) as pool, options.out.open("a") as file:
-            for outcome in pool.map(examine, left):
-                file.write(json.dumps(outcome) + "\n")
+    kept = options.out.parent / "traced"
+    kept.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
+        bench = Bench(Path(folder), options.workers, kept)
+        list(pool.map(bench.trace, sorted({name for one in left for name in tests_of(one.path)})))
+        with options.out.open("a") as file:
+            for mutant, outcome in zip(left, pool.map(bench.outcome, left), strict=True):
+                file.write(json.dumps({**asdict(mutant), "outcome": outcome}) + "\n")
                 file.flush()
     return _report(options.out)
 
@@ -227,21 +198,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
     return mutant["path"], mutant["start"], mutant["end"], mutant["new"]
-
-
-def _times(names: set[str], copies: Queue[Path]) -> dict[str, float]:
-    """Seconds of each test file without any change."""
-
-    def time_of(name: str) -> float:
-        copy, began = copies.get(), time.monotonic()
-        try:
-            assert run(copy, [name], 3600) == "passed", f"{name} fails without any change"
-        finally:
-            copies.put(copy)
-        return time.monotonic() - began
-
-    with ThreadPoolExecutor(copies.qsize()) as pool:
-        return dict(zip(sorted(names), pool.map(time_of, sorted(names)), strict=True))
 
 
 def _choose(
@@ -261,18 +217,6 @@ def _choose(
     while len(chosen) < count and any(pools):
         chosen += [pool.pop() for pool in pools if pool][: count - len(chosen)]
     return chosen
-
-
-def _try(mutant: Mutant, copy: Path, times: dict[str, float]) -> str:
-    tests = sorted(tests_of(mutant.path), key=lambda name: times[name])
-    file = copy / mutant.path
-    whole = file.read_bytes()
-    file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
-    try:
-        outcome = run(copy, tests, _SLOWER * sum(times[name] for name in tests) + 30)
-    finally:
-        file.write_bytes(whole)
-    return {"passed": "survived", "failed": "killed"}.get(outcome, outcome)
 
 
 def _report(out: Path) -> int:
