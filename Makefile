@@ -6,7 +6,7 @@
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
-# make test-faults   kills runs at random moments and compares what the next run leaves (KILLS=200; some hours)
+# make test-faults   kills, full disks, writers at once; compares what the next run leaves (KILLS=200; an hour; root)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make docs       the documentation site in build/site (Sphinx)
@@ -83,7 +83,7 @@ test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
 
 test-faults: $(VENV)/.test
-	$(BIN)/python tests/faults/campaign.py --count $(KILLS)
+	$(BIN)/python tests/faults/campaign.py --kills $(KILLS)
 
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
