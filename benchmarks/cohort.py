@@ -8,6 +8,7 @@ are there already are passed over.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -50,13 +51,13 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         ("average", None): refaced.average * scan.slope + scan.inter,
         ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
     }
-    skin = original_skin(original.values, original.affine)
-    scores = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan))
+    skin = original_skin(original.volume)
+    scores = score_candidates(skin, candidates, original.grid, truth, defacing_of(original, scan))
     for key, face in scores.faces.items():
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)
             write_face_map(names.face_map(tool, *key), map_face(face, truth))
-    rows = [{**subject_columns(image, tool), **row} for row in scores.rows]
+    rows = [{**subject_columns(image, tool), **asdict(row)} for row in scores.rows]
     names.anat.mkdir(parents=True, exist_ok=True)
     write_table(names.surfacedistance(tool), "surfacedistance", rows)
 

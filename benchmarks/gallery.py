@@ -29,9 +29,9 @@ def add_face(image: Path, names: OutputNames, alignment: Alignment | None = None
     """Write the true face of a head and its map; the alignment is found when it is not given."""
     scan = read_scan(image)
     if alignment is None:
-        brain = extract_brain(scan.values, scan.affine, name=str(image))
-        alignment = align_brain(scan.values, scan.affine, brain)
-    face = true_face(original_skin(scan.values, scan.affine), scan.affine, alignment).patch
+        brain = extract_brain(scan.volume, name=str(image))
+        alignment = align_brain(scan.volume, brain)
+    face = true_face(original_skin(scan.volume), scan.grid, alignment).patch
     names.identifiable_anat.mkdir(parents=True, exist_ok=True)
     write_surface(names.face_surface(None, "original"), face)
     write_face_map(names.face_map(None, "original"), map_face(face, alignment))

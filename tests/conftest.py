@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from output_folders import layout_of
 
+from bids_refacer.volumes.grid import Volume
+
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
 
@@ -28,6 +30,10 @@ class Phantom:
     affine: np.ndarray  # (4, 4), voxel -> RAS+ mm
     head: np.ndarray  # (i, j, k) bool, the truth
     brain: np.ndarray  # (i, j, k) bool
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.values, self.affine)
 
 
 def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Phantom:

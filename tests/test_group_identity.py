@@ -95,8 +95,9 @@ def test_noise_of_known_size_decides(bids: Path, tmp_path: Path, noise: float, l
 def test_images_that_failed_are_kept_out(bids: Path, output: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     run(bids, folder, min_face_change=7.0, rerank=0)
-    passed, everyone = (one(folder, "group_identification", image_type="refaced_mean", gate=gate)
-                        for gate in ("passed", "all"))  # fmt: skip
+    passed, everyone = (
+        one(folder, "group_identification", image_type="refaced_mean", gate=gate) for gate in ("passed", "all")
+    )
     kept_out = len(table(folder, "group_images", state="excluded"))
     assert 0 < kept_out < 12
     assert (passed["n_participants"], passed["n_missing"]) == (str(12 - kept_out), str(kept_out))

@@ -100,8 +100,10 @@ def test_predictions_are_those_of_the_figures(said: list[str], output: Path) -> 
     assert float(row["mae"]) == pytest.approx(np.abs(np.subtract(observed, predicted)).mean(), rel=1e-4)
     r2 = 1 - np.sum(np.subtract(observed, predicted) ** 2) / np.sum(np.square(observed))
     assert float(row["r2"]) == pytest.approx(r2, abs=1e-4)
-    source = {line.split("\t")[0]: line.split("\t")[3] for line in (
-        output.parent / "bids" / "phenotype" / "ct.tsv").read_text().splitlines()}  # fmt: skip
+    source = {
+        line.split("\t")[0]: line.split("\t")[3]
+        for line in (output.parent / "bids" / "phenotype" / "ct.tsv").read_text().splitlines()
+    }
     assert {row["participant_id"]: float(row["observed"]) for row in rows} == {
         row["participant_id"]: float(source[row["participant_id"]]) for row in rows
     }
@@ -128,8 +130,10 @@ def test_without_a_phenotype_it_is_one_line(tmp_path: Path) -> None:
 
 def test_usual_targets_without_voxels_are_no_failure(bids: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS[:3], TOOL)
-    assert any("has facial voxels, from which phenotypes are predicted: run the participant" in line
-               for line in run(bids, folder))  # fmt: skip
+    assert any(
+        "has facial voxels, from which phenotypes are predicted: run the participant" in line
+        for line in run(bids, folder)
+    )
     assert not (shareable(folder) / "group_phenotype.tsv").exists()
 
 
@@ -141,10 +145,22 @@ def test_the_network_stands_beside_the_linear_models(
     coarse = group_models.to_lattice
     monkeypatch.setattr(group_models, "to_lattice", lambda voxels, region: coarse(voxels, region)[:, ::4, ::4, ::4])
     folder = copytree(output, tmp_path / "out")
-    words = run(bids, folder, target=(TARGET,), phenotype_models=("linear", "cnn"), cnn_permutations=1, gpu="none",
-               omp_nthreads=1)  # fmt: skip
-    assert any(line.startswith("The network is trained 20 times for each phenotype, region and type of image, on 1 CPU "
-                               "thread: this takes long") for line in words)  # fmt: skip
+    words = run(
+        bids,
+        folder,
+        target=(TARGET,),
+        phenotype_models=("linear", "cnn"),
+        cnn_permutations=1,
+        gpu="none",
+        omp_nthreads=1,
+    )
+    assert any(
+        line.startswith(
+            "The network is trained 20 times for each phenotype, region and type of image, on 1 CPU "
+            "thread: this takes long"
+        )
+        for line in words
+    )
     assert any(line.startswith(f"{TARGET} from the face, T1w quickshear defaced by the network: rho") for line in words)
     rows = table(folder, "group_phenotype", target=TARGET, model="cnn")
     assert [(row["roi"], row["image_type"]) for row in rows] == [
@@ -188,8 +204,12 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
 @pytest.mark.parametrize(
     ("column", "covariates", "words"),
     [
-        (lambda n: n if n < 9 else "n/a", (), "Only 8 participants have a value in the column 'fat', all covariates and"
-         " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more"),
+        (
+            lambda n: n if n < 9 else "n/a",
+            (),
+            "Only 8 participants have a value in the column 'fat', all covariates and"
+            " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more",
+        ),
         (7, (), "The column 'fat' is 7 for all 23 participants with a T1w image: nothing can be predicted; choose"),
         (lambda n: "low" if n == 3 else n, (), "p.tsv: 'low' of sub-04 in the column 'fat' is no number: correct it"),
         (lambda n: "inf" if n == 3 else n, (), "p.tsv: 'inf' of sub-04 in the column 'fat' is no number"),
@@ -198,7 +218,7 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
         (lambda n: n, ("note",), "p.tsv: the covariate 'note' has 24 different texts, such as 'n0': correct it if it"),
         (lambda n: n, ("hole",), "Only 0 participants have a value in the column 'fat', all covariates and"),
     ],
-)  # fmt: skip
+)
 def test_columns_that_cannot_be_used(bids, output, tmp_path: Path, column, covariates, words: str) -> None:
     others = {"twin": lambda n: n, "note": lambda n: f"n{n}", "hole": "n/a"}
     path = write(tmp_path / "p.tsv", fat=column, **others)

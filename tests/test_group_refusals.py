@@ -170,8 +170,15 @@ def test_the_command(bids: Path, output: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_bands_of_age() -> None:
     assert [age_band(text) for text in ("3", "17.9", "18", "59", "60", "89+", "old", "")] == [
-        "under 18", "under 18", "18-39", "40-59", "60 and over", "60 and over", None, None,
-    ]  # fmt: skip
+        "under 18",
+        "under 18",
+        "18-39",
+        "40-59",
+        "60 and over",
+        "60 and over",
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("name", ["surfacedistance", "status", "defacing"])

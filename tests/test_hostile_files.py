@@ -20,7 +20,8 @@ from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.group.phenotype_tables import _units
 from bids_refacer.settings import RunSettings
 from bids_refacer.settings_file import read_settings_file
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.versioned import read_versioned, write_versioned
 
 DEEP = 100_000

@@ -21,7 +21,7 @@ from bids_refacer.dataset.names import OutputNames, sidecar_of
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import read_mask, read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_heads
@@ -77,10 +77,9 @@ def row(done: Done, name: str) -> dict[str, str | None]:
 
 def test_the_mask_lands_where_the_face_is(done: Done) -> None:
     """Against the mask moved by the transformation that the test made the image with."""
-    (mask, affine), (carried, other) = (
-        read_mask(outputs(done, name)[1]) for name in ("sub-01_echo-1_T1w", "sub-01_echo-1_T2w")
-    )
-    truth = carry_mask(mask, affine, Grid(carried.shape, other), np.linalg.inv(TO_T2W), continued=True)
+    mask, moved = (read_mask(outputs(done, name)[1]) for name in ("sub-01_echo-1_T1w", "sub-01_echo-1_T2w"))
+    carried = moved.values
+    truth = carry_mask(mask, moved.grid, np.linalg.inv(TO_T2W), continued=True)
     assert 2 * (truth & carried).sum() / (truth.sum() + carried.sum()) > 0.98
     assert carried.mean() > 0.1
 
@@ -88,7 +87,8 @@ def test_the_mask_lands_where_the_face_is(done: Done) -> None:
 @pytest.mark.parametrize("name", ["sub-01_echo-1_T2w", "sub-01_echo-2_T2w", "sub-01_echo-2_T1w"])
 def test_the_image_keeps_its_grid_header_and_values(done: Done, bids: Path, name: str) -> None:
     defaced, mask = outputs(done, name)
-    original, result, removed = read_scan(bids / f"sub-01/anat/{name}.nii.gz"), read_scan(defaced), read_mask(mask)[0]
+    original, result = read_scan(bids / f"sub-01/anat/{name}.nii.gz"), read_scan(defaced)
+    removed = read_mask(mask).values
     assert result.header.binaryblock == original.header.binaryblock
     assert (result.stored[~removed] == original.stored[~removed]).all() and (result.values[removed] == 0).all()
     assert (original.values[removed] > 0).any()
@@ -97,7 +97,7 @@ def test_the_image_keeps_its_grid_header_and_values(done: Done, bids: Path, name
 def test_parts_share_one_mask(done: Done) -> None:
     for suffix in ("T1w", "T2w"):
         one, other = (outputs(done, f"sub-01_echo-{echo}_{suffix}")[1] for echo in (1, 2))
-        assert (read_mask(one)[0] == read_mask(other)[0]).all()
+        assert (read_mask(one).values == read_mask(other).values).all()
 
 
 def test_a_row_for_each_image_says_how(done: Done) -> None:
@@ -201,10 +201,11 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
         version="1",
         keep_header_text=False,
     )
-    replaced, affine = read_mask(ran.run().outputs.defacemask)
+    mask = read_mask(ran.run().outputs.defacemask)
+    replaced, affine = mask.values, mask.affine
     assert read_scan(ran.run().outputs.defaced).values[replaced].max() > 0
     nose = nib.affines.apply_affine(np.linalg.inv(affine) @ TO_T2W, [0, 100, -60]).round().astype(int)
-    assert replaced[tuple(nose)] and not (replaced & read_mask(found.brain_mask)[0]).any()
+    assert replaced[tuple(nose)] and not (replaced & read_mask(found.brain_mask).values).any()
 
 
 def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Path) -> None:
@@ -276,9 +277,9 @@ def test_a_mask_is_continued_beyond_its_field_of_view() -> None:
     mask = np.zeros((6, 6, 6), dtype=bool)
     mask[:, 3:, :] = True
     taller = Grid((6, 6, 12), np.eye(4) + np.pad([[-6.0]], ((2, 1), (3, 0))))
-    assert carry_mask(mask, np.eye(4), taller, np.eye(4), continued=True)[:, 3:, 0].all()
-    assert not carry_mask(mask, np.eye(4), taller, np.eye(4), continued=False)[..., 0].any()
-    assert (carry_mask(mask, np.eye(4), Grid(mask.shape, np.eye(4)), np.eye(4), continued=True) == mask).all()
+    assert carry_mask(Volume(mask, np.eye(4)), taller, np.eye(4), continued=True)[:, 3:, 0].all()
+    assert not carry_mask(Volume(mask, np.eye(4)), taller, np.eye(4), continued=False)[..., 0].any()
+    assert (carry_mask(Volume(mask, np.eye(4)), Grid(mask.shape, np.eye(4)), np.eye(4), continued=True) == mask).all()
 
 
 @pytest.mark.parametrize("wrong", ["another size", "another place"])
@@ -287,4 +288,4 @@ def test_what_is_not_the_same_head_is_refused(wrong: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("bids_refacer.volumes.registration.allineate", lambda *_: found)
     head = phantom_head
     with pytest.raises(RegistrationError, match="Registration of two images of one head failed: stretches"):
-        align_heads(head.values, head.affine, head.values, head.affine, head.brain)
+        align_heads(head.volume, head.volume, head.brain)

@@ -21,7 +21,8 @@ from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.tables import TABLES, data_dictionary, read_table
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
-from bids_refacer.volumes.nifti import Scan, read_mask, read_scan, write_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan
+from bids_refacer.volumes.scan import Scan
 
 PAGE = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text(encoding="utf-8")
 OWN_TOOLS = ("quickshear", "spm-rule", "skullstrip", "average")
@@ -83,10 +84,10 @@ def test_defaced_images_owe_nothing_to_what_was_removed(tool: str, tmp_path: Pat
 
 def test_the_brain_mask_stays_away_from_the_skin(page_output: Path, phantom_head: Phantom) -> None:
     (path,) = shareable(page_output).glob("sub-01/anat/*_desc-brain_mask.nii.gz")
-    mask, affine = read_mask(path)
-    head = head_mask(read_scan(next((page_output.parent / "bids").rglob("*_T1w.nii.gz"))).values, affine)
-    depth = ndimage.distance_transform_edt(head, sampling=voxel_sizes(affine))
-    assert mask.sum() > 1e5 and depth[mask].min() > 4, "mm of scalp and skull"
+    mask = read_mask(path)
+    head = head_mask(read_scan(next((page_output.parent / "bids").rglob("*_T1w.nii.gz"))).volume)
+    depth = ndimage.distance_transform_edt(head, sampling=voxel_sizes(mask.affine))
+    assert mask.values.sum() > 1e5 and depth[mask.values].min() > 4, "mm of scalp and skull"
 
 
 def test_tables_hold_summaries_alone(page_output: Path) -> None:

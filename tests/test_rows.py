@@ -14,9 +14,11 @@ from bids_refacer.dataset.rows.table import Row, read_rows, rows_of, write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 
 KINDS: list[type[Row]] = [
-    kind for module in (audit, group, group_people) for kind in vars(module).values()
+    kind
+    for module in (audit, group, group_people)
+    for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Row) and "table" in vars(kind)
-]  # fmt: skip
+]
 
 
 def test_every_table_has_rows() -> None:

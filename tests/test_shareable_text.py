@@ -27,19 +27,23 @@ PLACES = Places(
         ("see /home/jane/a study/derivatives/o/sub-01.html", "see sub-01.html"),
         ("in /home/jane/a study: none", "in the dataset: none"),
         ("to file:///home/jane/a study/sub-01/x.nii", "to sub-01/x.nii"),
-        ("Unexpected KeyError: x (see /scratch/w/crashes/1/crash-20260101-jane-node.txt).",
-         "Unexpected KeyError: x (see the work folder)."),
+        (
+            "Unexpected KeyError: x (see /scratch/w/crashes/1/crash-20260101-jane-node.txt).",
+            "Unexpected KeyError: x (see the work folder).",
+        ),
         ("/scratch/w is full, /scratch/wide is not", "the work folder is full, [path] is not"),
         ("/else/where/sub-02/anat/sub-02_T1w.nii.gz is empty.", "sub-02/anat/sub-02_T1w.nii.gz is empty."),
         ("broken link to /home/jane doe/x y.nii; repair it", "broken link to [path]; repair it"),
-        ("--licence=/opt/jane/l.txt, '~jane/x' nas:/export/jane //server/jane/x",
-         "--licence=[path], '[path]' nas:[path] [path]"),
+        (
+            "--licence=/opt/jane/l.txt, '~jane/x' nas:/export/jane //server/jane/x",
+            "--licence=[path], '[path]' nas:[path] [path]",
+        ),
         ("x failed and said: host ws3 of Doe; check the image", "x failed and said: (see the log); check the image"),
         ("FSL 6.0.7 and/or n/a, 1/2, https://doi.org/10.1/x, bids:raw:sub-01/a.nii", None),
         ("doi:10.3389/fninf.2011.00013 (image/template), {input} -o {output}", None),
         ("get it with `datalad get sub-01/anat/x.nii.gz` or `git annex get sub-01/anat/x.nii.gz`.", None),
     ],
-)  # fmt: skip  # a table of pairs
+)
 def test_texts(text: str, shared: str | None) -> None:
     assert PLACES.shareable(text) == (text if shared is None else shared)
     assert PLACES.shareable(PLACES.shareable(text)) == PLACES.shareable(text), "again, nothing changes"

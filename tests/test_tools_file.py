@@ -24,18 +24,18 @@ from bids_refacer.dataset.tables import read_table
 from bids_refacer.defacers import DefacerError
 from bids_refacer.defacers.tools_file import ToolsFileError, read_tools
 from bids_refacer.volumes.brain import FoundBrain
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.templates import asset
 
 OWN = Path(__file__).with_name("own_tools.toml")
 FAULTS = ("killed", "silent", "disk", "grid", "unchanged", "everything")
 
 
-def the_average_brain(values: np.ndarray, *args: object, **options: object) -> np.ndarray:
-    if values.max() == 0:
+def the_average_brain(volume: Volume, *args: object, **options: object) -> np.ndarray:
+    if volume.values.max() == 0:
         raise ImageError("no brain found")
-    return asset("average_brain_mask.nii.gz")[0] > 0
+    return asset("average_brain_mask.nii.gz").values > 0
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.layout import Layout
 from bids_refacer.surfaces.face_map import halved, read_face_map
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 Face = TypeVar("Face", "Member", "Probe")
 PROBES = ("defaced", "average", "refaced", "refaced_mean")
