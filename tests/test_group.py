@@ -157,6 +157,27 @@ def test_partial_results_name_what_was_not_run(bids: Path, output: Path, tmp_pat
     assert one(copy, "group_images", participant_id="sub-07", tool="pydeface")["state"] == "missing"
 
 
+def test_a_run_that_has_not_ended_is_said_to_be_unfinished(bids: Path, output: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(output, tmp_path / "out")
+    for name in ("surfacedistance", "defacing"):
+        lines = (copy / f"{name}.tsv").read_text().splitlines(True)
+        (copy / f"{name}.tsv").write_text("".join(line for line in lines if not line.startswith(("sub-07", "sub-08"))))
+    change(copy, "status", "status", "running", participant_id="sub-07")
+    change(copy, "status", "status", "waiting", participant_id="sub-08")
+    said = run(bids, copy, rerank=0)
+    text = "\n".join(said)
+    assert "6 image x tool are not done yet, and these figures are without them (group_images.tsv names all): " in text
+    assert "sub-07/anat/sub-07_T1w.nii.gz niimath" in text and "have no result with a tool" not in text
+    assert any(line.endswith(" participant --participant-label 07 08 99") for line in said)
+    row = one(copy, "group_images", participant_id="sub-07", tool="pydeface")
+    assert row["state"] == "unfinished" and str(row["reason"]).startswith("not done yet")
+    summary = one(copy, "group_summary", tool="pydeface")
+    assert (summary["n_unfinished"], summary["n_missing"], summary["n_images"]) == ("2", "0", "12")
+    page = (copy / "group.html").read_text()
+    assert "The participant level has not ended: 6 of 36 image x tool are not done yet" in page
+    assert "Not done yet: 2 participants." in page and "sub-07" not in page.split("Not done yet: 2")[0][-60:]
+
+
 def test_subgroups(said: list[str], output: Path) -> None:
     rows = table(output, "group_surfacedistance", tool="pydeface", image_type="average", part="face", gate="all")
     found = {(row["subgroup_column"], row["subgroup"]): row for row in rows}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import node_name, tool_node_name
+from bids_refacer.audit.graph.stages import Stage
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
@@ -25,6 +26,15 @@ _NO_REASON = (
 )
 
 
+Pair = tuple[str, str]
+"""Image and tool, by their names in the graph."""
+
+InWork = Mapping[Pair, Stage | None]
+"""What has not ended, and the stage that it is in: None where nothing of it has started."""
+
+NOTHING: InWork = {}
+
+
 def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float) -> StatusRow:
     """The row of an image that was done with a tool; `message` is what people should know of the result."""
     return StatusRow(
@@ -35,6 +45,18 @@ def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float
 def not_done_row(image: HeadImage, tool: str | None, stage: str, message: str) -> StatusRow:
     """The row of an image that a tool was not run on, though nothing failed."""
     return StatusRow(**subject_columns(image, tool), stage=stage, status="skipped", message=message)
+
+
+def unfinished_row(image: HeadImage, tool: str, stage: Stage | None) -> StatusRow:
+    """The row of an image and tool in work, or of one that waits for its turn (`stage` is None)."""
+    reached = stage.status if stage else None
+    return StatusRow(**subject_columns(image, tool), stage=reached, status="running" if stage else "waiting")
+
+
+def in_work_row(image: HeadImage, tool: str, in_work: InWork) -> StatusRow | None:
+    """The same, where image and tool are in work."""
+    pair = node_name(image), tool_node_name(tool)
+    return unfinished_row(image, tool, in_work[pair]) if pair in in_work else None
 
 
 def failed_row(image: HeadImage, tool: str, crash: Crash) -> StatusRow:
@@ -54,12 +76,16 @@ def problem_row(problem: ImageProblem) -> StatusRow:
     )
 
 
-def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash]) -> list[StatusRow]:
-    """One row for each image and tool that the run was about, and one for each image that could not be used."""
+def status_rows(
+    plan: Plan, results: Sequence[Result], crashes: Sequence[Crash], in_work: InWork = NOTHING
+) -> list[StatusRow]:
+    """One row for each image and tool that the run is about, and one for each image that could not be used."""
     to_do = {(job.image, tool.tool) for job in plan.jobs for tool in job.tools}
     rows = [problem_row(problem) for problem in plan.problems]
     for result in results:
-        if result.record:
+        if row := in_work_row(result.image, result.tool, in_work):
+            rows.append(row)
+        elif result.record:
             warnings = " ".join(result.record.reface.warnings) or None
             rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
         elif (result.image, result.tool) in to_do:

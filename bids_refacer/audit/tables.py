@@ -18,10 +18,10 @@ from bids_refacer.dataset.rows.audit import (
     ParticipantRow,
     StatusRow,
     SubjectColumns,
-    merge_rows,
     subject_columns,
 )
-from bids_refacer.dataset.rows.table import rows_of, write_rows
+from bids_refacer.dataset.rows.growing import GrowingTable
+from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
@@ -112,20 +112,49 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
     )
 
 
-def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
-    """Merge the rows of a run into the tables of the dataset, and list its participants.
+class TableWriter:
+    """Writes rows of a run into the tables of the dataset, again and again as images end.
 
-    `places` are the folders of the run, whose paths no message shows.
+    Parameters
+    ----------
+    output_dir : the dataset
+    places : folders of the run, whose paths no message shows
     """
-    about = {row.subject for row in tables.status}
-    _merge(output_dir, StatusRow, tables.status, about, places)
-    _merge(output_dir, DistanceRow, tables.distances, about, places)
-    _merge(output_dir, DefacingRow, tables.defacing, about, places)
-    _merge(output_dir, CalibrationRow, tables.calibration, about, places)
-    folders = [folder for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
-    people = [ParticipantRow(participant_id=folder.name) for folder in folders]
-    if people:
-        write_rows(dataset_table(output_dir, ParticipantRow.table), ParticipantRow, people)
+
+    def __init__(self, output_dir: Path, places: Places) -> None:
+        self._output_dir = output_dir
+        self._status = self._table(StatusRow, places)
+        self._distances = self._table(DistanceRow, places)
+        self._defacing = self._table(DefacingRow, places)
+        self._calibration = self._table(CalibrationRow, places)
+
+    def write(self, tables: Tables, *, whole: bool = True) -> None:
+        """Merge rows into the tables, and list the participants; who calls it holds the lock of the output.
+
+        `whole` is whether the rows are all that the run has to say of its participants.
+        """
+        # rows of an image that was done before and failed now must not outlive its files
+        about = {row.subject for row in tables.status}
+        self._status.merge(tables.status, about, whole=whole)
+        self._distances.merge(tables.distances, about, whole=whole)
+        self._defacing.merge(tables.defacing, about, whole=whole)
+        self._calibration.merge(tables.calibration, about, whole=whole)
+        folders = [folder for folder in sorted(self._output_dir.glob("sub-*")) if folder.is_dir()]
+        people = [ParticipantRow(participant_id=folder.name) for folder in folders]
+        if people:
+            write_rows(dataset_table(self._output_dir, ParticipantRow.table), ParticipantRow, people)
+
+    def write_status(self, rows: Sequence[StatusRow]) -> None:
+        """Merge rows of some images and tools into the table of status alone."""
+        self._status.merge(rows, {row.subject for row in rows}, whole=False)
+
+    def _table(self, kind: type[Kind], places: Places) -> GrowingTable[Kind]:
+        return GrowingTable(dataset_table(self._output_dir, kind.table), kind, places.shareable_row)
+
+
+def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
+    """Write the rows of a run once; see `TableWriter`."""
+    TableWriter(output_dir, places).write(tables)
 
 
 def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
@@ -135,12 +164,3 @@ def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
             path = OutputNames.of(output_dir, result.image).surfacedistance(result.tool)
             write_rows(path, DistanceRow, result.record.distances)
             write_dictionary(sidecar_of(path), DistanceRow.table)
-
-
-def _merge(
-    output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
-) -> None:
-    # rows of an image that was done before and failed now must not outlive its files
-    old = [row for row in rows_of(output_dir, kind) if row.subject not in about]
-    rows = [places.shareable_row(row) for row in merge_rows(old, new)]
-    write_rows(dataset_table(output_dir, kind.table), kind, rows)

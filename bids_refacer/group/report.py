@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.dataset.names import identifiable_dir
-from bids_refacer.dataset.rows.group import ComparisonRow
+from bids_refacer.dataset.rows.group import ComparisonRow, GroupImageRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
@@ -52,12 +52,23 @@ def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence
         if some:
             subjects = [f"{row.image or row.participant_id} {row.tool or ''}".strip() for row in some]
             lines.append(f"{len(some)} image x tool {words}: {_some(subjects)}")
+    if unfinished := unfinished_images(tables):
+        subjects = [f"{row.image} {row.tool}" for row in unfinished]
+        lines.append(
+            f"{len(unfinished)} image x tool are not done yet, and these figures are without them "
+            f"(group_images.tsv names all): {_some(subjects)}"
+        )
     if absent:
         lines.append(f"{counted(len(absent), 'participant')} of the raw dataset without result yet: {_some(absent)}")
     lines += [_distance_line(row) for row in _main_comparisons(tables.comparisons)]
     lines += [_identity_line(row) for row in _main_identities(tables.identification)]
     lines += phenotype_lines(tables.phenotypes)
     return lines
+
+
+def unfinished_images(tables: GroupTables) -> list[GroupImageRow]:
+    """Images and tools that a run had not ended when the tables were read."""
+    return [row for row in tables.images if row.state == "unfinished"]
 
 
 def _answers(tables: GroupTables) -> list[str]:

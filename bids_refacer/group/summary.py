@@ -20,7 +20,7 @@ from bids_refacer.statistics.paired import holm
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import GRADES, JUDGED
 
-STATES = ("failed", "excluded", "missing", "used")  # the worst first
+STATES = ("failed", "excluded", "missing", "unfinished", "used")  # the worst first
 _PROBE = {"refaced_mean": "refaced_mean", "refaced_sample_mean": "refaced"}
 """Recovered faces whose distance is in the tables, the better first -> the face of theirs that is looked up."""
 
@@ -150,6 +150,7 @@ def _with_states(row: SummaryRow, images: Sequence[GroupImageRow]) -> SummaryRow
         n_excluded=states.count("excluded"),
         n_failed=states.count("failed"),
         n_missing=states.count("missing"),
+        n_unfinished=states.count("unfinished"),
     )
 
 

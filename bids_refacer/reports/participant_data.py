@@ -86,19 +86,22 @@ class ParticipantResult:
     problems: list[StatusRow]
 
 
-def read_tables(output_dir: Path, places: Places) -> AuditTables:
+def read_tables(output_dir: Path, places: Places, labels: Sequence[str] | None = None) -> AuditTables:
     """Read the tables of the participant level, whose messages lose the paths that earlier versions left in them.
+
+    Rows about others than `labels` (without ``sub-``) may be passed over: with one label they are.
 
     Raises
     ------
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
+    alone = f"sub-{labels[0]}" if labels is not None and len(labels) == 1 else None
     return AuditTables(
-        status=_by_participant(map(places.shareable_row, rows_of(output_dir, StatusRow))),
-        defacing=_by_participant(map(places.shareable_row, rows_of(output_dir, DefacingRow))),
-        distances=_by_participant(rows_of(output_dir, DistanceRow)),
-        calibration=_by_participant(rows_of(output_dir, CalibrationRow)),
+        status=_by_participant(map(places.shareable_row, rows_of(output_dir, StatusRow, alone))),
+        defacing=_by_participant(map(places.shareable_row, rows_of(output_dir, DefacingRow, alone))),
+        distances=_by_participant(rows_of(output_dir, DistanceRow, alone)),
+        calibration=_by_participant(rows_of(output_dir, CalibrationRow, alone)),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
-from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.dataset.rows.audit import UNFINISHED, CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.findings import Marks, image_marks
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
@@ -113,7 +113,7 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir))
+    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir), labels)
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -249,6 +249,8 @@ def _recovered(tool: ToolResult) -> float | None:
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
+    if words := UNFINISHED.get(str(tool.status.status)):
+        return f"Not done yet: {words} when this page was made, or left so by a run that was killed."
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
     recovered, average = _recovered(tool), tool.masd_mm("average")

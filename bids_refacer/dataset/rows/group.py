@@ -26,6 +26,7 @@ class SummaryRow(Row):
     n_excluded: int | None = None
     n_failed: int | None = None
     n_missing: int | None = None
+    n_unfinished: int | None = None
     n_judged: int | None = None
     n_face_fail: int | None = None
     n_face_warn: int | None = None
