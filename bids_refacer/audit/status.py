@@ -16,6 +16,7 @@ from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
 from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import headline
 from bids_refacer.wording import counted
@@ -122,7 +123,8 @@ def tool_findings(defacing: Sequence[DefacingRow], distances: Sequence[DistanceR
     """What the run found of each tool, those that failed first: is the face gone, and was that enough?"""
     tools = list(dict.fromkeys(row.tool for row in defacing if row.tool and row.face_verdict))
     failed = {tool: sum(row.face_verdict == "fail" for row in defacing if row.tool == tool) for tool in tools}
-    return [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    lines = [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    return [*lines, *same_cut_lines(same_cut_counts(defacing))]
 
 
 def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequence[DistanceRow]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
 from pathlib import Path
 
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
+from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.rows.audit import (
     CalibrationRow,
     DefacingRow,
@@ -24,6 +26,7 @@ from bids_refacer.dataset.rows.growing import GrowingTable
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.skin_left import removed_dice
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
 
 
@@ -72,17 +75,33 @@ def tables_of(
 ) -> Tables:
     """All rows of a run; `others` are about images that were not audited."""
     records = [result.record for result in results if result.record]
-    defacing = [
-        defacing_row(subject_columns(result.image, result.tool), result.deface, limits)
-        for result in results
-        if result.deface
-    ]
+    alike = most_alike(records)
+    defacing = []
+    for result in results:
+        if result.deface:
+            row = defacing_row(subject_columns(result.image, result.tool), result.deface, limits)
+            tool, overlap = alike.get((result.image.bids_path, result.tool), (None, None))
+            defacing.append(replace(row, most_alike=tool, most_alike_dice=overlap))
     return Tables(
         status=status,
         defacing=[*others, *defacing],
         distances=[row for record in records for row in record.distances],
         calibration=[row for record in records for row in record.calibration],
     )
+
+
+def most_alike(records: Sequence[Record]) -> dict[tuple[str, str], tuple[str, float]]:
+    """Image and tool -> the other tool on this image that removed most nearly the same facial skin, and their Dice."""
+    of_image: dict[str, list[Record]] = {}
+    for record in records:
+        of_image.setdefault(record.image, []).append(record)
+    found: dict[tuple[str, str], tuple[str, float]] = {}
+    for own in of_image.values():
+        for one, other in permutations(own, 2):
+            overlap = removed_dice(one.removed_skin or "", other.removed_skin or "")
+            if overlap is not None and overlap > found.get((one.image, one.tool), ("", -1.0))[1]:
+                found[one.image, one.tool] = other.tool, overlap
+    return found
 
 
 def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: VerdictLimits) -> DefacingRow:
@@ -98,6 +117,7 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
             limits.brain_cut.grade(quality.brain_removed_percent),
             limits.brain_hole.grade(hole),
         ),
+        most_alike=None,
         **asdict(quality),
         brain_hole_ml=hole,
         worst_part=part,

@@ -247,17 +247,6 @@ def redo_line(people: Sequence[GroupParticipantRow], nameless: Sequence[GroupIma
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
 
 
-def unfinished_lines(summary: Sequence[SummaryRow]) -> list[str]:
-    """That the run had not ended, and how much is left of it."""
-    left, all_images = (sum(getattr(row, name) or 0 for row in summary) for name in ("n_unfinished", "n_images"))
-    if not left:
-        return []
-    return [
-        f"The participant level has not ended: {left} of {all_images} image x tool are not done yet (group_images.tsv "
-        "names them), and nothing here counts them. Run the level group again when it has."
-    ]
-
-
 def warned_lines(people: Sequence[GroupParticipantRow]) -> list[str]:
     """What to know of the figures of participants that count, each sentence once."""
     everyone = {row.participant_id for row in people}

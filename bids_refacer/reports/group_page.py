@@ -24,6 +24,8 @@ from bids_refacer.reports.group_tables import (
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
+from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
 from bids_refacer.surfaces.region import PLACES
@@ -176,7 +178,8 @@ def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
         place=PLACES[headline],
         choice=answer.answer_lines(own.summary, own.tools),
         sure=[
-            *findings.unfinished_lines(own.summary),
+            *unfinished_lines(own.summary),
+            *same_cut_lines(summary_same_cut(own.summary)),
             *findings.sure_lines(own.summary, own.tools),
             *findings.warned_lines(own.participants),
         ],

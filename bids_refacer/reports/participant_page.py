@@ -11,6 +11,7 @@ from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_j
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import UNFINISHED, CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.reports.findings import Marks, image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -83,7 +84,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
-    notices : what to know of the attack on this head, each once
+    notices : what to know of the attack on this head and of its tools, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -172,7 +173,7 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        notices=_notices(image.tools),
+        notices=[*_notices(image.tools), *same_cut_lines(same_cut_counts(tool.defacing for tool in image.tools))],
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,

@@ -107,6 +107,8 @@ class DefacingRow(SubjectRow):
     brain_removed_ml: float | None = None
     brain_removed_percent: float | None = None
     brain_hole_ml: float | None = None
+    most_alike: str | None = None
+    most_alike_dice: float | None = None
     worst_part: str | None = None
     face_left_percent: float | None = None
     nose_left_percent: float | None = None
