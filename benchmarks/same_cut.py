@@ -34,14 +34,14 @@ def overlaps(image: Path, folder: Path, tools: list[str]) -> dict[Pair, tuple[fl
     """Dice of removed facial skin and of removed head voxels, of each pair of tools that did this head."""
     scan = read_scan(image)
     _, alignment = prepare(scan, folder)
-    skin, head = original_skin(scan.values, scan.affine), head_mask(scan.values, scan.affine)
-    face = true_face(skin, scan.affine, alignment).surface.where
+    skin, head = original_skin(scan.volume), head_mask(scan.volume)
+    face = true_face(skin, scan.grid, alignment).surface.where
     removed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for tool in tools:
         if (folder / tool / "mask.nii.gz").is_file():
             mask = read_scan(folder / tool / "mask.nii.gz").stored > 0
-            defacing = Defacing(scan.values, read_scan(folder / tool / "defaced.nii.gz").values, mask)
-            removed[tool] = ~skin_left(skin, defacing, scan.affine, face), mask & head
+            defacing = Defacing(scan.volume, read_scan(folder / tool / "defaced.nii.gz").values, mask)
+            removed[tool] = ~skin_left(skin, defacing, face), mask & head
     return {
         pair: (dice(removed[pair[0]][0], removed[pair[1]][0]), dice(removed[pair[0]][1], removed[pair[1]][1]))
         for pair in combinations(removed, 2)

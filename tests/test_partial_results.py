@@ -65,7 +65,7 @@ class Run:
 
     def __init__(self, plan: Plan, settings: RunSettings, crash_dir: Path, others: Others | None = None) -> None:
         self.said: list[str] = []
-        self.output, self.pages, self.crash_dir = settings.output_dir, Pages(), crash_dir
+        self.output, self.pages, self.crash_dir = settings.layout, Pages(), crash_dir
         self.tables = PartialTables(self.output, TableWriter(self.output, Places()), self.said.append)
         given = others or Others()
         self.watcher = watch_audited(plan, given, settings, self.tables, self.pages, crash_dir)
@@ -140,12 +140,12 @@ def test_a_failure_is_a_row_once_it_is_known_why(run: Run) -> None:
 
 def test_rows_of_what_is_done_again_go_first(plan: Plan, settings: RunSettings, images: list[HeadImage]) -> None:
     """A run that is killed must leave no figures of files that it removed."""
-    output = settings.output_dir
-    first = Run(plan, settings, output / "crashes")
+    output = settings.layout
+    first = Run(plan, settings, output.output_dir / "crashes")
     assert len(rows_of(output, DistanceRow)) == 1
-    OutputNames.of(output, images[0]).record("average").unlink()
+    OutputNames.of(settings.layout, images[0]).record("average").unlink()
     anew = make_plan(selection_of(*images), settings, STAND_IN)
-    Run(anew, settings, output / "crashes")
+    Run(anew, settings, output.output_dir / "crashes")
     assert rows_of(output, DistanceRow) == [] and {state for state, _, _ in first.states()} == {"waiting"}
 
 
@@ -187,7 +187,7 @@ def test_other_images_wait_and_run_too(plan: Plan, settings: RunSettings, images
     run.pages.made = ["01", "02"]
     watcher = watch_others([job], others, settings, run.tables, run.pages, run.crash_dir)
     assert run.pages.made == ["02"], "the page of who has other images is old"
-    add_other_record(run.output, image, "average", {})
+    add_other_record(settings.output_dir, image, "average", {})
     watcher.ended({(job.node_name, "average")})
     rows = [(row.tool, row.status) for row in rows_of(run.output, StatusRow) if row.image == image.bids_path]
     assert rows == [("average", "ok"), ("quickshear", "skipped")], "there is no mask of quickshear to carry"

@@ -17,6 +17,7 @@ from bids_refacer.dataset.rows.audit import DefacingRow
 from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.files import write_json
 from bids_refacer.group.summary import _same_cut
+from bids_refacer.layout import Layout
 from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines, summary_same_cut
 from bids_refacer.surfaces.skin_left import as_text, removed_dice
 
@@ -53,7 +54,7 @@ def record(tmp_path: Path, tool: str, removed: np.ndarray | None) -> Record:
 
 def test_a_record_keeps_what_was_removed(tmp_path: Path) -> None:
     made = record(tmp_path, "niimath", cut(0.5))
-    path = OutputNames.of(tmp_path / "out", image_of(tmp_path / "in", "sub-01_T1w")).record("niimath")
+    path = OutputNames.of(Layout.of(tmp_path / "out"), image_of(tmp_path / "in", "sub-01_T1w")).record("niimath")
     write_json(path, made.to_json())
     assert read_record(path) == made
     write_json(path, replace(made, removed_skin=None).to_json())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import permutations
-from pathlib import Path
 
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.descriptions.shareable_text import Places
@@ -25,6 +24,7 @@ from bids_refacer.dataset.rows.audit import (
 from bids_refacer.dataset.rows.growing import GrowingTable
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import write_dictionary
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.skin_left import removed_dice
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
@@ -137,12 +137,12 @@ class TableWriter:
 
     Parameters
     ----------
-    output_dir : the dataset
+    layout : the output
     places : folders of the run, whose paths no message shows
     """
 
-    def __init__(self, output_dir: Path, places: Places) -> None:
-        self._output_dir = output_dir
+    def __init__(self, layout: Layout, places: Places) -> None:
+        self._layout = layout
         self._status = self._table(StatusRow, places)
         self._distances = self._table(DistanceRow, places)
         self._defacing = self._table(DefacingRow, places)
@@ -159,28 +159,28 @@ class TableWriter:
         self._distances.merge(tables.distances, about, whole=whole)
         self._defacing.merge(tables.defacing, about, whole=whole)
         self._calibration.merge(tables.calibration, about, whole=whole)
-        folders = [folder for folder in sorted(self._output_dir.glob("sub-*")) if folder.is_dir()]
+        folders = [folder for folder in sorted(self._layout.shareable.glob("sub-*")) if folder.is_dir()]
         people = [ParticipantRow(participant_id=folder.name) for folder in folders]
         if people:
-            write_rows(dataset_table(self._output_dir, ParticipantRow.table), ParticipantRow, people)
+            write_rows(dataset_table(self._layout, ParticipantRow.table), ParticipantRow, people)
 
     def write_status(self, rows: Sequence[StatusRow]) -> None:
         """Merge rows of some images and tools into the table of status alone."""
         self._status.merge(rows, {row.subject for row in rows}, whole=False)
 
     def _table(self, kind: type[Kind], places: Places) -> GrowingTable[Kind]:
-        return GrowingTable(dataset_table(self._output_dir, kind.table), kind, places.shareable_row)
+        return GrowingTable(dataset_table(self._layout, kind.table), kind, places.shareable_row)
 
 
-def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
+def write_tables(tables: Tables, layout: Layout, places: Places) -> None:
     """Write the rows of a run once; see `TableWriter`."""
-    TableWriter(output_dir, places).write(tables)
+    TableWriter(layout, places).write(tables)
 
 
-def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
+def write_image_tables(results: Sequence[Result], layout: Layout) -> None:
     """Write the surface distances of each image and tool, with their data dictionary."""
     for result in results:
         if result.record:
-            path = OutputNames.of(output_dir, result.image).surfacedistance(result.tool)
+            path = OutputNames.of(layout, result.image).surfacedistance(result.tool)
             write_rows(path, DistanceRow, result.record.distances)
             write_dictionary(sidecar_of(path), DistanceRow.table)

@@ -19,7 +19,7 @@ class PagesBeside:
     """
 
     def __init__(self, settings: RunSettings) -> None:
-        self._output_dir, self._bids_dir = settings.output_dir, settings.bids_dir
+        self._layout, self._bids_dir = settings.layout, settings.bids_dir
         self._at_once = settings.nprocs == 1 and settings.nipype_plugin_file is None
         self._pool: ProcessPoolExecutor | None = None
         self._made: set[str] = set()
@@ -38,7 +38,7 @@ class PagesBeside:
 
     def make(self, label: str) -> None:
         """Make the pages of a participant (without ``sub-``), whose rows are in the tables."""
-        task = (self._output_dir, self._bids_dir, label)
+        task = (self._layout, self._bids_dir, label)
         if not self._at_once:
             self._in_work[label] = self._worker().submit(make_pages_of_one, task)
         elif make_pages_of_one(task) is None:

@@ -20,6 +20,7 @@ from bids_refacer.dataset.names import OutputNames, lock_file
 from bids_refacer.dataset.rows.audit import StatusRow
 from bids_refacer.dataset.rows.growing import Subject
 from bids_refacer.files import one_writer
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
 
 _ORDER = ("input", "brain", "deface", "reface", "score", "output")
@@ -33,8 +34,8 @@ class PartialTables:
     spent_s : wall time of all writing, with waiting for other runs that write, s
     """
 
-    def __init__(self, output_dir: Path, writer: TableWriter, say: Callable[[str], None]) -> None:
-        self._output_dir, self._writer, self._say = output_dir, writer, say
+    def __init__(self, layout: Layout, writer: TableWriter, say: Callable[[str], None]) -> None:
+        self._layout, self._writer, self._say = layout, writer, say
         self._is_well = True
         self.spent_s = 0.0
 
@@ -42,7 +43,7 @@ class PartialTables:
         """Write rows into all tables; `whole` is whether they are all that the run has to say of its participants."""
 
         def write() -> None:
-            write_image_tables(rows.results, self._output_dir)
+            write_image_tables(rows.results, self._layout)
             self._writer.write(rows.tables, whole=whole)
 
         self._write(write)
@@ -54,11 +55,11 @@ class PartialTables:
     def _write(self, write: Callable[[], None]) -> None:
         started = time.monotonic()
         try:
-            with one_writer(lock_file(self._output_dir)):
+            with one_writer(lock_file(self._layout)):
                 write()
         except OSError as error:  # a full disk must not end a run that may get along
             if self._is_well:
-                where = error.filename or self._output_dir
+                where = error.filename or self._layout.output_dir
                 self._say(f"Warning: tables are not up to date until the run ends ({where}: {error.strerror}).")
             self._is_well = False
         self.spent_s += time.monotonic() - started
@@ -157,7 +158,7 @@ def watch_audited(
         (node_name(other.image), tool_node_name(tool))
         for other in others.images
         for tool in settings.deface_tools
-        if other.reference and not OutputNames.of(settings.output_dir, other.image).other_record(tool).is_file()
+        if other.reference and not OutputNames.of(settings.layout, other.image).other_record(tool).is_file()
     ]
     tables.write(rows_of_run(plan, others, settings, (), dict.fromkeys([*subjects, *pairs])), whole=True)
     return Watcher(subjects, audited_rows(plan, settings), tables, pages, crash_dir)

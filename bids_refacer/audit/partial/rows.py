@@ -67,7 +67,7 @@ def carried_rows(others: Others, settings: RunSettings) -> RowsAbout:
     def about(nodes: Collection[str], in_work: InWork, crashes: Sequence[Crash]) -> Rows:
         images = tuple(other for other in others.images if node_name(other.image) in nodes)
         part = Others(images=images)
-        nobody = Plan(jobs=(), finished=(), problems=(), output_dir=settings.output_dir)
+        nobody = Plan(jobs=(), finished=(), problems=(), layout=settings.layout)
         return rows_of_run(nobody, part, settings, crashes, in_work)
 
     return about
