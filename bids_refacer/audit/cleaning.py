@@ -83,8 +83,8 @@ def _sweep(output_dir: Path, sessions: Iterable[str], *, alone: bool) -> None:
             sweep(folder, below=True)
         if alone:
             sweep(root, below=False)
-    for folder in output_dir.glob(".matplotlib-*") if alone else ():
-        shutil.rmtree(folder, ignore_errors=True)
+            for folder in root.glob(".matplotlib-*"):  # environment.matplotlib_at_home
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_stale(plan: Plan) -> None:
