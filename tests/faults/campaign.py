@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from comparing import differences  # noqa: E402
 from runs import prepare  # noqa: E402
-from trials import LEVELS, TWO, Place, Undisturbed, full_disk, kilobytes, kill, small_disk, writers  # noqa: E402
+from trials import LEVELS, TWO, Place, Undisturbed, full_disk, kill, kilobytes, small_disk, writers  # noqa: E402
 
 _WEIGHED = ("participant",) * 7 + ("others",) * 5 + ("group",) * 8
 Trial = Callable[[], dict[str, Any]]
