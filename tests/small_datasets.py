@@ -105,6 +105,7 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
 def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | None = None) -> Done:
     """Run the app with the stand-in in the place of the model."""
     from bids_refacer.audit import run as run_module
+    from bids_refacer.audit.nodes import truth
     from bids_refacer.audit.nodes.reface import Reface
     from bids_refacer.cli.run import run
 
@@ -116,6 +117,7 @@ def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | N
         patch.setattr("tempfile.tempdir", None)
         patch.setattr(run_module, "ask", lambda model, gpu: STAND_IN)
         patch.setattr(Reface, "_cmd", command)
+        patch.setattr(truth, "fit_average_head", lambda volume, alignment: alignment.rigid)  # the head is the average
         patch.setenv("STAND_IN_FAILS", fails)
         if calls:
             patch.setenv("STAND_IN_CALLS", str(calls))

@@ -126,6 +126,16 @@ def test_a_line_for_each_image_and_stage(audit: Done) -> None:
     assert "sub-zero T1w: failed while reading the image" in audit.out
 
 
+def test_the_fitted_average_is_a_baseline_of_distances_alone(audit: Done) -> None:
+    for tool in TOOLS:
+        rows = rows_of(audit, "surfacedistance", image=GOOD, tool=tool, image_type="average-fitted")
+        found = {row["part"]: row["masd_mm"] for row in rows}
+        assert len(found) == 8 and float(found["removed"] or 9) < 0.5, (
+            "the image is the average head, which fits itself"
+        )
+    assert not list(audit.settings.output_dir.rglob("*itted*"))
+
+
 def test_both_datasets_are_valid(audit: Done) -> None:
     assert validate(shareable(audit.settings.output_dir)) == []
     assert validate(identifiable(audit.settings.output_dir)) == []
