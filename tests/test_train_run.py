@@ -15,6 +15,7 @@ from train_runs import OPTIONS, dimmed
 from bids_refacer.__main__ import main
 from bids_refacer.refacing.weights import load_model
 from bids_refacer.settings import TrainSettings
+from bids_refacer.training import run as train_run
 from bids_refacer.training.checkpoint import checkpoints, read
 from bids_refacer.training.data import measurements
 
@@ -137,9 +138,14 @@ def test_an_image_that_was_replaced_is_measured_again(
     assert "heads_sha256 is " in capsys.readouterr().err, "other heads are another training"
 
 
-def test_kept_examples_are_found_again_by_what_they_depend_on(bids: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_kept_examples_are_found_again_by_what_they_depend_on(
+    out: Path, bids: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_run, "_validation", lambda *_: None)  # examples are for training alone
+    monkeypatch.setattr(train_run, "training_ranges", lambda *_: {})
     options = [*OPTIONS, "--examples", "2"]
+    for stage in ("coarse", "fine"):
+        shutil.rmtree(out / stage)
     assert main(["train", str(bids), str(out), *options]) == 0
     folders = sorted((out / "examples").iterdir())
     assert len(folders) == 2, "one for each stage"
