@@ -55,6 +55,7 @@ _FORKS.set_forkserver_preload(
 )
 _SCANS = {"test_import_rules.py"}  # names modules without running them
 _WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
+_LONG_S = 20.0  # files that take longer come last
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
 
 
@@ -133,25 +134,26 @@ class Bench:
     def _outcome(self, mutant: Mutant, copy: Path) -> str:
         file = copy / mutant.path
         whole = file.read_bytes()
-        for name in sorted(tests_of(mutant.path), key=self._seconds):
+        for name in sorted(tests_of(mutant.path), key=lambda name: self._order(name, mutant)):
             ran = self._traced(name, copy)
             shared = _meets(ran["lines"][SHARED], mutant)
             chosen = {test for test in ran["seconds"] if shared or _meets(ran["lines"][test], mutant)}
+            if not chosen:
+                continue
             file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
             try:
-                outcome = (
-                    _run(copy, name, chosen, None, limit=_SLOWER * self._seconds(name) + 60) if chosen else "passed"
-                )
+                outcome = _run(copy, name, chosen, None, limit=_SLOWER * sum(ran["seconds"].values()) + 60)
             finally:
                 file.write_bytes(whole)
             if outcome != "passed":
                 return {"failed": "killed"}.get(outcome, outcome)
         return "survived"
 
-    def _seconds(self, name: str) -> float:
-        """Of the tests of a file; one that was not traced yet is taken for long."""
+    def _order(self, name: str, mutant: Mutant) -> tuple[bool, bool, float]:
+        """Quick files first; of those that were not traced yet, the one that is called after the module."""
         kept = self._kept_at(name)
-        return sum(json.loads(kept.read_text())["seconds"].values()) if kept.is_file() else math.inf
+        seconds = sum(json.loads(kept.read_text())["seconds"].values()) if kept.is_file() else math.inf
+        return seconds > _LONG_S, Path(mutant.path).stem not in name, seconds
 
     def _kept_at(self, name: str) -> Path:
         digest = hashlib.sha256(self._package + (ROOT / name).read_bytes()).hexdigest()[:12]

@@ -48,6 +48,13 @@ def small() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings are steps alone: what is measured on held-out and training heads, which `done` has, takes longer."""
+    monkeypatch.setattr(train_run, "_validation", lambda *_: None)
+    monkeypatch.setattr(train_run, "training_ranges", lambda *_: {})
+
+
 def dimmed(percent: int) -> np.ndarray:
     """The average head, as another image."""
     return (average_head() * (percent / 100)).astype(np.uint8)
