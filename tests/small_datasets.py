@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -100,6 +101,23 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
         "skip_bids_validation": True,
     }
     return RunSettings(**{**values, **changes})
+
+
+@contextlib.contextmanager
+def known_brain() -> Iterator[None]:
+    """The brain of the average head is known; in other images the extractor, which takes its time, looks for it."""
+    from bids_refacer.volumes import brain
+
+    known, extract = nib.load(DATA / "average_brain_mask.nii.gz"), brain._deepbet
+
+    def find(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:
+        if values.shape == known.shape and np.allclose(affine, known.affine):
+            return np.asarray(known.dataobj) > 0
+        return extract(values, affine, num_threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brain, "_deepbet", find)
+        yield
 
 
 def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | None = None) -> Done:
