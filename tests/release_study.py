@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def make_study(root: Path) -> Study:
     for path, figures in VERDICTS.items():
         add_result(study, path, *figures)
     return study
+
+
+def copied(study: Study, root: Path) -> Study:
+    """A copy of a study, which no release knows."""
+    for folder in (study.bids, study.output):
+        shutil.copytree(folder, root / folder.name, symlinks=True)
+    shutil.rmtree(root / "out/identifiable/release", ignore_errors=True)
+    return Study(root / "bids", root / "out")
 
 
 def add_result(study: Study, path: str, nose_left: float | None, brain_removed: float) -> None:

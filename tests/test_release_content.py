@@ -15,7 +15,7 @@ from nibabel.nifti1 import Nifti1Extension
 
 from bids_refacer.dataset.rows.tsv import TableError
 from bids_refacer.release.content.descriptions import Facts, release_bidsignore, release_changes, release_readme
-from bids_refacer.release.content.headers import copy_without_texts, has_clean_gzip_header, unpacked_or_repacked
+from bids_refacer.release.content.headers import copy_without_texts, has_clean_gzip_header, pack_again
 from bids_refacer.release.content.metadata import metadata_lists, scrub_description, scrub_dictionary, scrub_sidecar
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.inventory import Kind, list_files
@@ -167,7 +167,7 @@ def test_a_gzipped_table_loses_name_and_time(tmp_path: Path) -> None:
     with gzip.open(path, "wb") as file:
         file.write(b"1\t2\n")
     assert not has_clean_gzip_header(path)
-    unpacked_or_repacked(path, tmp_path / "y.tsv.gz")
+    pack_again(path, tmp_path / "y.tsv.gz")
     assert (
         has_clean_gzip_header(tmp_path / "y.tsv.gz")
         and gzip.decompress((tmp_path / "y.tsv.gz").read_bytes()) == b"1\t2\n"

@@ -15,6 +15,9 @@ from bids_refacer.release.documents import BELONGS_TO
 from bids_refacer.reports.page import write_page
 from bids_refacer.wording import counted
 
+CERTIFICATE = ("release.tsv", "release.json", "release.html")
+"""Files of a release that have no row, as they come last."""
+
 _MOST = 200  # lines of a list on the page
 _SECTIONS = (
     ("images", "Images"),

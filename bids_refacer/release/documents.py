@@ -20,7 +20,7 @@ from bids_refacer.release.content.descriptions import (
     release_description,
     release_readme,
 )
-from bids_refacer.release.content.headers import has_clean_gzip_header, unpacked_or_repacked
+from bids_refacer.release.content.headers import has_clean_gzip_header, pack_again
 from bids_refacer.release.content.metadata import Removed, scrub_description, scrub_dictionary, scrub_sidecar
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.inventory import Found, Kind
@@ -35,11 +35,13 @@ _CODE = {
     "CodeMeaning": "Clean Recognizable Visual Features Option",
     "CodingSchemeDesignator": "DCM",
 }
-_SCRUB = {
+SCRUB = {
     Kind.SIDECAR: scrub_sidecar,
     Kind.DICTIONARY: scrub_dictionary,
     Kind.DESCRIPTION: scrub_description,
 }
+"""How the fields of each kind of JSON file are scrubbed."""
+
 _METHOD, _CODES = "DeidentificationMethod", "DeidentificationMethodCodeSequence"
 
 
@@ -72,12 +74,12 @@ class Documents:
             return self._text(found)
         if image := self._held_back_with(found.path):
             return _held(found.path, f"{BELONGS_TO} {image}, which is held back.")
-        if found.kind in _SCRUB:
+        if found.kind in SCRUB:
             return self._json(found)
         if found.kind is Kind.TABLE:
             return self._table(found)
         if found.kind is Kind.PACKED and not has_clean_gzip_header(found.source):
-            unpacked_or_repacked(found.source, self.root / found.path)
+            pack_again(found.source, self.root / found.path)
             return self._row(found.path, "scrubbed", looked_at="no", reason="Name and time in its gzip header.")
         place(found.source, self.root / found.path, self.mode)
         return self._row(found.path, "copied", looked_at="no")
@@ -111,7 +113,7 @@ class Documents:
                 raise ValueError("no object")
         except (ValueError, RecursionError) as error:
             return _held(found.path, f"It is no JSON object ({error}), so that nobody knows what it holds: correct it.")
-        kept, removed = _SCRUB[found.kind](content, self.rules.lists)
+        kept, removed = SCRUB[found.kind](content, self.rules.lists)
         kept = self._without_withheld(kept, found.path)
         image = self._defaced_beside(found.path)
         if image:

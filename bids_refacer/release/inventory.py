@@ -124,6 +124,11 @@ def _kind(path: Path, name: str, unchecked: Sequence[str]) -> tuple[Kind, str | 
     return _text_kind(path, name), None
 
 
+def kind_of(path: Path, name: str) -> Kind:
+    """What a file is; `name` is its path in the dataset."""
+    return _kind(path, name, ())[0]
+
+
 def _text_kind(path: Path, name: str) -> Kind:
     low, in_bids = path.name.lower(), name.split("/")[0] not in ("code", "stimuli")
     if low.endswith(".json") and in_bids:

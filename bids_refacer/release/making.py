@@ -27,6 +27,7 @@ from bids_refacer.volumes.header_texts import without_texts
 from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _FICLONE = 0x40049409  # ioctl of Linux: share the blocks of another file until one of the two is changed
 DIFFERS = (
@@ -35,7 +36,7 @@ DIFFERS = (
 )
 STILL_THERE = "What the mask says was removed is still there in what the audit made of it: run the audit again."
 _MOST_LEFT = 0.05
-"""Share of the voxels of tissue in a mask that may be what they were: by chance, another face has some of its values."""
+"""Share of the voxels of tissue in a mask that may be what they were: another face has some values by chance."""
 
 
 def place(source: Path, target: Path, mode: str) -> None:
@@ -79,7 +80,8 @@ class ImageTask:
     tool : whose defaced image is released
     judged : what the audit says; None for an image that is released as it is
     accepted : who accepted a warning, as a sentence
-    mask_target : where the mask goes
+    mask : where the mask goes, in the release
+    mask_target : the same as a file
     """
 
     path: str
@@ -89,6 +91,7 @@ class ImageTask:
     tool: str
     judged: Judged | None = None
     accepted: str | None = None
+    mask: str | None = None
     mask_target: Path | None = None
 
     @property
@@ -138,6 +141,7 @@ def _defaced(task: ImageTask, judged: Judged) -> ReleaseRow:
         "brain_verdict": judged.brain,
         "tool": task.tool,
         "version": judged.version,
+        "mask": task.mask,
     }
     if not _is_the_originals(original, defaced, mask):
         return ReleaseRow(**about, action="held back", kept_voxels="differ", reason=DIFFERS)
@@ -185,7 +189,7 @@ def has_one_value(values: np.ndarray) -> bool:
     return values.size == 0 or bool((values == values.flat[0]).all())
 
 
-def in_parallel(function: Callable[[T], Made], tasks: Sequence[T], nprocs: int) -> Iterator[Made]:
+def in_parallel(function: Callable[[T], R], tasks: Sequence[T], nprocs: int) -> Iterator[R]:
     """What a function makes of each task, as it becomes ready; nothing that was started outlives this process."""
     if nprocs == 1 or len(tasks) < 2:
         yield from map(function, tasks)

@@ -94,6 +94,7 @@ def sidecar_path(path: str) -> str:
 
 
 def _task(found: Found, judged: Judged | None, accepted: str | None, settings: ReleaseSettings) -> ImageTask:
+    mask = mask_path(found.path, judged.mask) if judged and judged.mask else None
     return ImageTask(
         path=found.path,
         source=found.source,
@@ -102,7 +103,8 @@ def _task(found: Found, judged: Judged | None, accepted: str | None, settings: R
         tool=settings.tool,
         judged=judged,
         accepted=accepted,
-        mask_target=settings.release_dir / mask_path(found.path, judged.mask) if judged and judged.mask else None,
+        mask=mask,
+        mask_target=settings.release_dir / mask if mask else None,
     )
 
 

@@ -17,7 +17,7 @@ from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.files import sweep, write_json
 from bids_refacer.release.audit_results import AuditFinding
-from bids_refacer.release.certificate import Certificate, write_certificate
+from bids_refacer.release.certificate import CERTIFICATE, Certificate, write_certificate
 from bids_refacer.release.content.descriptions import MASKS, Facts, masks_description
 from bids_refacer.release.content.metadata import metadata_lists
 from bids_refacer.release.content.people import TableRules
@@ -30,7 +30,6 @@ from bids_refacer.release.plan import Plan, mask_path, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.wording import listed
 
-CERTIFICATE = ("release.tsv", "release.json", "release.html")
 _TEXTS = ("README", "CHANGES", ".bidsignore")
 _GONE = ("held back", "left out")
 

@@ -24,6 +24,7 @@ class ReleaseRow(Row):
     version: str | None = None
     kept_voxels: str | None = None
     removed_voxels: str | None = None
+    mask: str | None = None
     reason: str | None = None
     sha256: str | None = None
 

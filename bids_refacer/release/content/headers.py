@@ -42,16 +42,12 @@ def copy_without_texts(source: Path, target: Path) -> bool:
     ImageError
         When the file is no NIfTI image, or is truncated.
     """
-    with opened(source) as stream:
+    if not has_texts(source):
+        return False
+    with opened(source) as stream, _written(target) as file:
         start = read_header_bytes(source, stream)
         header = _header(source, start)
-        blank, offset = without_texts(header), int(header["vox_offset"])
-        size = _voxel_bytes(source, header)
-        ends = _ends_after(source, stream, offset + size - len(start))
-        if ends and _is_clean(header, blank, start) and has_clean_gzip_header(source):
-            return False
-    with opened(source) as stream, _written(target) as file:
-        read_header_bytes(source, stream)
+        blank, offset, size = without_texts(header), int(header["vox_offset"]), _voxel_bytes(source, header)
         blank.write_to(file)
         file.write(bytes(int(blank["vox_offset"]) - file.tell()))
         file.write(start[offset : offset + size])
@@ -59,7 +55,23 @@ def copy_without_texts(source: Path, target: Path) -> bool:
     return True
 
 
-def unpacked_or_repacked(source: Path, target: Path) -> None:
+def has_texts(path: Path) -> bool:
+    """Whether an image holds texts, extensions or anything else around its voxels, or gzip's header a name or a time.
+
+    Raises
+    ------
+    ImageError
+        When the file is no NIfTI image, or is truncated.
+    """
+    with opened(path) as stream:
+        start = read_header_bytes(path, stream)
+        header = _header(path, start)
+        left = int(header["vox_offset"]) + _voxel_bytes(path, header) - len(start)
+        ends = _ends_after(path, stream, left)
+    return not (ends and _is_clean(header, without_texts(header), start) and has_clean_gzip_header(path))
+
+
+def pack_again(source: Path, target: Path) -> None:
     """Write a gzipped file again, without name and time in its header."""
     with gzip.open(source) as stream, _written(target) as file:
         shutil.copyfileobj(cast(BinaryIO, stream), file, _PART)
