@@ -20,7 +20,7 @@ from bids_refacer.release.content.metadata import metadata_lists, scrub_descript
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.inventory import Kind, list_files
 from bids_refacer.release.making import place
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 IDENTIFYING = {
     "DeviceSerialNumber": 1,

@@ -88,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_images(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tool", required=True, metavar="NAME", help="the tool whose defaced images are released")
+    also = "look at the images in these folders too (func, fmap, perf, pet, dwi), and mask those that show a face"
+    group.add_argument("--also", nargs="+", metavar="FOLDER", help=also)
     group.add_argument(
         "--accept-warnings",
         action="store_true",

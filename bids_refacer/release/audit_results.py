@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bids_refacer.audit.status import recovered_and_average
 from bids_refacer.audit.tables import Limits, VerdictLimits, defacing_row
@@ -15,15 +15,16 @@ from bids_refacer.dataset.records import DefacedRecord, is_current, read_defaced
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, subject_columns
 from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.dataset.rows.table import rows_of
-from bids_refacer.release.judged import Judged
+from bids_refacer.release.judged import Judged, Reference
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.reports.findings import distance_line, face_line, identity_line, image_marks, tool_marks
 from bids_refacer.surfaces.verdicts import worse
 from bids_refacer.wording import counted
 
-NOT_AUDITED = (
-    "Not judged: the audit has no finished result of it with this tool. Run the audit again with --apply-to-others, or "
-    "have it audited itself with --suffix."
+NOT_AUDITED = "Not judged: the audit has no finished result of it with this tool."
+NO_REFERENCE = (
+    f"{NOT_AUDITED} No audited image of its session lends it a mask either: run the audit again with "
+    "--apply-to-others, or have it audited itself with --suffix."
 )
 CHANGED = "Not judged: the image, or what the audit made of it, has changed since it was audited. Run the audit again."
 NO_FIGURES = (
@@ -74,6 +75,26 @@ def judge_images(paths: list[str], settings: ReleaseSettings) -> dict[str, Judge
         image = head_image(settings.bids_dir / path, settings.bids_dir)
         found[path] = Judged(reason=NOT_AUDITED) if image is None else _judge(image, settings, said)
     return found
+
+
+def session_of(path: str) -> str:
+    """The folder of the session, or of the participant, that a file belongs to."""
+    return "/".join(part for part in PurePosixPath(path).parts[:2] if part.startswith(("sub-", "ses-")))
+
+
+def references_of(judged: Mapping[str, Judged], settings: ReleaseSettings) -> dict[str, Reference]:
+    """For each session, the audited image whose mask others get: a T1w where there is one, and one that passed."""
+    found: dict[str, tuple[tuple[bool, bool, str], Reference]] = {}
+    for path, one in judged.items():
+        image = head_image(settings.bids_dir / path, settings.bids_dir)
+        if image is None or one.mask is None or one.verdict not in ("pass", "warn"):
+            continue
+        brain = OutputNames.of(settings.output_dir, image).brain_mask()
+        rank = (image.suffix != "T1w", one.verdict != "pass", path)
+        if brain.is_file() and (session_of(path) not in found or rank < found[session_of(path)][0]):
+            reference = Reference(path=image.path, brain_mask=brain, mask=one.mask, name=path)
+            found[session_of(path)] = rank, reference
+    return {session: reference for session, (_, reference) in found.items()}
 
 
 def _judge(image: HeadImage, settings: ReleaseSettings, said: Mapping[str | None, DefacingRow]) -> Judged:

@@ -5,6 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.rows.release import ReviewRow
+
+ACCEPTED = "Accepted with --accept-warnings."
+TO_REVIEW = "Look at it and decide in a review list (--review-list), or accept all warnings (--accept-warnings)."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """An audited image whose mask others of its session get: its file, brain mask, mask, and path in the dataset."""
+
+    path: Path
+    brain_mask: Path
+    mask: Path
+    name: str
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -26,3 +41,23 @@ class Judged:
     defaced: Path | None = None
     mask: Path | None = None
     version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """Who accepts a warning: everybody's (`all_warnings`), or a person's decision on this image."""
+
+    all_warnings: bool = False
+    review: ReviewRow | None = None
+
+    def decide(self, verdict: str | None, reason: str | None) -> tuple[str | None, str | None]:
+        """Why an image is held back (None: it goes), and who accepted a warning."""
+        if self.review is not None and self.review.decision == "hold back":
+            return f"Held back by {self.review.initials}, who looked at it.", None
+        if verdict == "pass":
+            return None, None
+        if verdict == "warn" and self.review is not None and self.review.decision == "release":
+            return None, f"Accepted by {self.review.initials}, who looked at it."
+        if verdict == "warn" and self.all_warnings:
+            return None, ACCEPTED
+        return " ".join(filter(None, (reason, TO_REVIEW if verdict == "warn" else None))), None

@@ -9,22 +9,27 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bids_refacer import __version__
+from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.release import ReleaseRow
-from bids_refacer.files import unfinished
+from bids_refacer.files import unfinished, write_json
 from bids_refacer.processes import end_with_parent, kill_workers
+from bids_refacer.release.content.descriptions import carried_mask_sidecar
 from bids_refacer.release.content.headers import copy_without_texts
+from bids_refacer.release.content.masks import has_one_value, mask_of
 from bids_refacer.release.journal import Made, place_of
-from bids_refacer.release.judged import Judged
+from bids_refacer.release.judged import Acceptance, Judged, Reference
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.scan import Scan
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -80,6 +85,8 @@ class ImageTask:
     tool : whose defaced image is released
     judged : what the audit says; None for an image that is released as it is
     accepted : who accepted a warning, as a sentence
+    reference : an audited image of the session, for an image that has to be looked at
+    acceptance, limits : for the verdict on such an image
     mask : where the mask goes, in the release
     mask_target : the same as a file
     """
@@ -91,22 +98,37 @@ class ImageTask:
     tool: str
     judged: Judged | None = None
     accepted: str | None = None
+    reference: Reference | None = None
+    acceptance: Acceptance = Acceptance()
+    limits: tuple[float, float] = (0.0, 0.0)
     mask: str | None = None
     mask_target: Path | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """Everything that the result depends on."""
+        return (__version__, self.tool, place_of(self.source), self._key_of_audit(), self._key_of_look())
+
+    def _key_of_audit(self) -> tuple[object, ...]:
         judged = self.judged
-        made_from = () if judged is None else (place_of(judged.defaced or Path()), place_of(judged.mask or Path()))
-        verdicts = () if judged is None else (self.tool, judged.version, judged.face, judged.brain, self.accepted)
-        return (__version__, place_of(self.source), made_from, verdicts)
+        if judged is None or judged.defaced is None or judged.mask is None:
+            return ()
+        verdicts = (judged.version, judged.face, judged.brain, self.accepted)
+        return (place_of(judged.defaced), place_of(judged.mask), verdicts)
+
+    def _key_of_look(self) -> tuple[object, ...]:
+        if self.reference is None:
+            return ()
+        places = tuple(map(place_of, (self.reference.path, self.reference.brain_mask, self.reference.mask)))
+        review = self.acceptance.review
+        decided = (review.decision, review.initials) if review else ()
+        return (places, self.limits, self.acceptance.all_warnings, decided)
 
 
 def make_image(task: ImageTask) -> Made:
     """Write one image; one that cannot be released is held back, with a sentence."""
     try:
-        row = _copied(task) if task.judged is None else _defaced(task, task.judged)
+        row = _made(task)
     except ImageError as error:
         row = ReleaseRow(path=task.path, action="held back", looked_at="no", reason=str(error))
     if row.action == "held back":
@@ -114,6 +136,41 @@ def make_image(task: ImageTask) -> Made:
         return Made(row=row)
     before = None if row.action == "copied" else fingerprint(task.source).sha256
     return Made(row=row, before=before, key=task.key, place=place_of(task.target))
+
+
+def _made(task: ImageTask) -> ReleaseRow:
+    if task.judged is not None:
+        return _defaced(task, task.judged)
+    return _copied(task) if task.reference is None else _looked_at(task, task.reference)
+
+
+def _looked_at(task: ImageTask, reference: Reference) -> ReleaseRow:
+    """An image that the audit did not judge, masked as the audited image of its session where it shows a face."""
+    from bids_refacer.release.looking import look, masked  # loads Nipype, which other images do not need
+
+    seen = look(task.source, reference, task.limits, task.tool)
+    about = {"path": task.path, "looked_at": "yes", "verdict": seen.verdict or "not judged"}
+    refusal, accepted = task.acceptance.decide(seen.verdict, seen.reason)
+    if refusal:
+        face = None if seen.removed is None else seen.verdict
+        return ReleaseRow(**about, action="held back", face_verdict=face, tool=task.tool, reason=refusal)
+    if seen.removed is None:
+        return replace(_copied(task), looked_at="yes", verdict="pass", reason=seen.reason)
+    write_scan(task.target, seen.scan, masked(seen.scan, seen.removed))
+    if task.mask_target:
+        write_volume(task.mask_target, seen.removed, seen.scan.affine, bool)
+        write_json(sidecar_of(task.mask_target), carried_mask_sidecar(task.path, reference.name, task.tool))
+    return ReleaseRow(
+        **about,
+        action="defaced",
+        face_verdict=seen.verdict,
+        tool=task.tool,
+        kept_voxels="equal",
+        removed_voxels="one value",
+        mask=task.mask,
+        reason=" ".join(filter(None, (f"With the mask of {reference.name}.", seen.reason, accepted))),
+        sha256=fingerprint(task.target).sha256,
+    )
 
 
 def _copied(task: ImageTask) -> ReleaseRow:
@@ -132,7 +189,7 @@ def _copied(task: ImageTask) -> ReleaseRow:
 def _defaced(task: ImageTask, judged: Judged) -> ReleaseRow:
     """The defaced image with the original's own header, once the original's other voxels are seen to be in it."""
     original, defaced = read_scan(task.source), read_scan(judged.defaced or Path())
-    mask = _mask(judged.mask or Path())
+    mask = mask_of(judged.mask or Path())
     about: dict[str, Any] = {
         "path": task.path,
         "looked_at": "yes",
@@ -160,13 +217,6 @@ def _defaced(task: ImageTask, judged: Judged) -> ReleaseRow:
     )
 
 
-def _mask(path: Path) -> np.ndarray:
-    try:
-        return read_mask(path)[0]
-    except Exception as error:  # nibabel, gzip and zlib each have their own
-        raise ImageError(f"The mask {path} cannot be read ({error}): run the audit again.") from error
-
-
 def _is_the_originals(original: Scan, defaced: Scan, mask: np.ndarray) -> bool:
     """Whether a defaced image is the original but for what its mask covers."""
     shapes = {original.stored.shape, defaced.stored.shape, mask.shape}
@@ -182,11 +232,6 @@ def _shows_what_was_removed(original: Scan, defaced: Scan, mask: np.ndarray) -> 
     before, after = original.stored[mask], defaced.stored[mask]
     tissue = before != original.fill
     return int(((before == after) & tissue).sum()) > _MOST_LEFT * max(int(tissue.sum()), 1)
-
-
-def has_one_value(values: np.ndarray) -> bool:
-    """Whether all values are the same."""
-    return values.size == 0 or bool((values == values.flat[0]).all())
 
 
 def in_parallel(function: Callable[[T], R], tasks: Sequence[T], nprocs: int) -> Iterator[R]:

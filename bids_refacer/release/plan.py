@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import without_extension
+from bids_refacer.dataset.names import tool_label
 from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
 from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.tables import data_dictionary
-from bids_refacer.release.audit_results import judge_images
+from bids_refacer.release.audit_results import (
+    NO_REFERENCE,
+    NOT_AUDITED,
+    judge_images,
+    references_of,
+    session_of,
+)
 from bids_refacer.release.content.descriptions import MASKS
 from bids_refacer.release.inventory import Found, Kind
-from bids_refacer.release.judged import Judged
+from bids_refacer.release.judged import Acceptance, Judged, Reference
 from bids_refacer.release.making import ImageTask
 from bids_refacer.release.settings import ReleaseSettings
 
-ACCEPTED = "Accepted with --accept-warnings."
-TO_REVIEW = "Look at it and decide in a review list (--review-list), or accept all warnings (--accept-warnings)."
 _HELD, _OUT = "held back", "left out"
 _NOT_RELEASED = {Kind.UNCHECKED: _HELD, Kind.UNREADABLE: _HELD, Kind.LEFT_OUT: _OUT}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Images that are to be written, files that are not released, those that follow, and images for a person to see."""
+    """Images that are to be written, files that are not released, those that follow, and decisions on images."""
 
     tasks: tuple[ImageTask, ...]
     withheld: tuple[ReleaseRow, ...]
     rest: tuple[Found, ...]
-    to_review: tuple[ReviewRow, ...]
+    decisions: Mapping[str, ReviewRow]
 
 
 def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
@@ -49,38 +54,26 @@ def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
         if one.kind in _NOT_RELEASED
     ]
     images = [one for one in every if one.kind is Kind.IMAGE]
-    judged = judge_images([one.path for one in images if needs_verdict(one.path)], settings)
+    wanted = [one.path for one in images if needs_verdict(one.path, settings.also)]
+    judged = judge_images(wanted, settings)
     decisions = _read_review(settings.review_list, judged)
-    tasks, to_review = [], []
+    references = references_of(judged, settings)
+    tasks = []
     for one in images:
-        own = judged.get(one.path)
-        if own is not None and own.verdict == "warn":
-            to_review.append(_review_row(one.path, own, decisions.get(one.path)))
-        refusal, accepted = (None, None) if own is None else decide(own, decisions.get(one.path), settings)
-        if own is not None and refusal:
-            withheld.append(_withheld(one.path, own, refusal, settings.tool))
+        review = decisions.get(one.path)
+        acceptance = Acceptance(all_warnings=settings.accept_warnings, review=review)
+        task = _task(one, judged.get(one.path), acceptance, references, settings)
+        if isinstance(task, ReleaseRow):
+            withheld.append(task)
         else:
-            tasks.append(_task(one, own, accepted, settings))
+            tasks.append(task)
     rest = tuple(one for one in every if one.kind not in (*_NOT_RELEASED, Kind.IMAGE))
-    return Plan(tasks=tuple(tasks), withheld=tuple(withheld), rest=rest, to_review=tuple(to_review))
+    return Plan(tasks=tuple(tasks), withheld=tuple(withheld), rest=rest, decisions=decisions)
 
 
-def needs_verdict(path: str) -> bool:
-    """Whether an image goes only with a verdict: all that lie in an ``anat`` folder."""
-    return "anat" in PurePosixPath(path).parts[:-1]
-
-
-def decide(judged: Judged, review: ReviewRow | None, settings: ReleaseSettings) -> tuple[str | None, str | None]:
-    """Why an image is held back (None: it goes), and who accepted a warning."""
-    if review is not None and review.decision == "hold back":
-        return f"Held back by {review.initials}, who looked at it.", None
-    if judged.verdict == "pass":
-        return None, None
-    if judged.verdict == "warn" and review is not None and review.decision == "release":
-        return None, f"Accepted by {review.initials}, who looked at it."
-    if judged.verdict == "warn" and settings.accept_warnings:
-        return None, ACCEPTED
-    return " ".join(filter(None, (judged.reason, TO_REVIEW if judged.verdict == "warn" else None))), None
+def needs_verdict(path: str, also: Sequence[str] = ()) -> bool:
+    """Whether an image goes only with a verdict: all in ``anat`` folders, and in others that a person names."""
+    return not {"anat", *also}.isdisjoint(PurePosixPath(path).parts[:-1])
 
 
 def mask_path(path: str, mask: Path) -> str:
@@ -93,22 +86,44 @@ def sidecar_path(path: str) -> str:
     return f"{without_extension(path)}.json"
 
 
-def _task(found: Found, judged: Judged | None, accepted: str | None, settings: ReleaseSettings) -> ImageTask:
-    mask = mask_path(found.path, judged.mask) if judged and judged.mask else None
-    return ImageTask(
+def _task(
+    found: Found,
+    judged: Judged | None,
+    acceptance: Acceptance,
+    references: Mapping[str, Reference],
+    settings: ReleaseSettings,
+) -> ImageTask | ReleaseRow:
+    """What is done with an image, or its row where it is held back."""
+    task = ImageTask(
         path=found.path,
         source=found.source,
         target=settings.release_dir / found.path,
         mode=settings.link_mode,
         tool=settings.tool,
-        judged=judged,
-        accepted=accepted,
-        mask=mask,
-        mask_target=settings.release_dir / mask if mask else None,
+        acceptance=acceptance,
+        limits=settings.face_left_limits,
     )
+    if judged is None:
+        return task
+    if judged.reason == NOT_AUDITED:
+        reference = references.get(session_of(found.path))
+        if reference is None or (acceptance.review and acceptance.review.decision == "hold back"):
+            return _withheld(found.path, judged, acceptance.decide(None, NO_REFERENCE)[0], settings.tool)
+        stem, suffix = without_extension(PurePosixPath(found.path).name).rsplit("_", 1)
+        name = f"{stem}_mod-{suffix}_desc-{tool_label(settings.tool)}_defacemask.nii.gz"
+        return _with_mask(replace(task, reference=reference), Path(name), settings)
+    refusal, accepted = acceptance.decide(judged.verdict, judged.reason)
+    if refusal or judged.mask is None:
+        return _withheld(found.path, judged, refusal, settings.tool)
+    return _with_mask(replace(task, judged=judged, accepted=accepted), judged.mask, settings)
 
 
-def _withheld(path: str, judged: Judged, refusal: str, tool: str) -> ReleaseRow:
+def _with_mask(task: ImageTask, mask: Path, settings: ReleaseSettings) -> ImageTask:
+    name = mask_path(task.path, mask)
+    return replace(task, mask=name, mask_target=settings.release_dir / name)
+
+
+def _withheld(path: str, judged: Judged, refusal: str | None, tool: str) -> ReleaseRow:
     return ReleaseRow(
         path=path,
         action=_HELD,
@@ -119,17 +134,6 @@ def _withheld(path: str, judged: Judged, refusal: str, tool: str) -> ReleaseRow:
         tool=tool,
         version=judged.version,
         reason=refusal,
-    )
-
-
-def _review_row(path: str, judged: Judged, known: ReviewRow | None) -> ReviewRow:
-    return ReviewRow(
-        participant_id=PurePosixPath(path).parts[0],
-        image=path,
-        verdict=judged.verdict,
-        reason=judged.reason,
-        decision=known.decision if known else None,
-        initials=known.initials if known else None,
     )
 
 

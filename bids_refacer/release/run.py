@@ -55,7 +55,7 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
     with one_writer(folder / "lock"):
         work = Work(settings=settings, plan=plan, folder=folder, journal=read_journal(folder))
         rows = work.run(finding, consent)
-    for line in _summary(rows, settings, folder, len(plan.to_review)):
+    for line in _summary(rows, settings, folder):
         say(line)
     return 1 if any(row.action == "held back" for row in rows) else 0
 
@@ -104,7 +104,7 @@ def _described(plan: Plan) -> list[str]:
     ]
 
 
-def _summary(rows: Sequence[ReleaseRow], settings: ReleaseSettings, folder: Path, to_review: int) -> list[str]:
+def _summary(rows: Sequence[ReleaseRow], settings: ReleaseSettings, folder: Path) -> list[str]:
     """What a person should know at the end."""
     held = held_back(rows)
     lines = [f"{counted(len(held), 'file')} held back:"] if held else []
@@ -114,6 +114,7 @@ def _summary(rows: Sequence[ReleaseRow], settings: ReleaseSettings, folder: Path
     defaced = sum(row.action == "defaced" for row in rows)
     where = f"the release is in {settings.release_dir}, its certificate in release.html"
     lines.append(f"{counted(defaced, 'image')} defaced; {where}.")
+    to_review = sum(row.verdict == "warn" for row in rows)
     if to_review:
         lines.append(f"{counted(to_review, 'image')} to look at: {folder / 'review.tsv'}")
     return lines

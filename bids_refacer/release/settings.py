@@ -25,6 +25,7 @@ class ReleaseSettings:
     keep_field : fields of sidecars and columns of tables that stay
     shift_dates : move times in tables instead of removing them
     cap_ages : make ages over 89 the same
+    also : folders besides ``anat`` whose images go only with a verdict
     release_unchecked : patterns of files that are released although nobody can check them
     accept_risk : release although the audit says that the tool did not withstand
     face_left_limits, brain_cut_limits, brain_hole_limits : of the verdicts, as an audit has them
@@ -48,6 +49,7 @@ class ReleaseSettings:
     shift_dates: bool = False
     cap_ages: bool = False
     release_unchecked: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     accept_risk: bool = False
     face_left_limits: tuple[float, float] = (5.0, 20.0)
     brain_cut_limits: tuple[float, float] = (0.1, 5.0)

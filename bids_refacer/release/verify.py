@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bids_refacer.dataset.image_key import EXTENSIONS
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.checked import is_inside
@@ -24,14 +22,16 @@ from bids_refacer.dataset.validation import validate
 from bids_refacer.release.certificate import CERTIFICATE
 from bids_refacer.release.content.descriptions import MASKS
 from bids_refacer.release.content.headers import has_clean_gzip_header, has_texts
+from bids_refacer.release.content.masks import has_one_value, mask_of
 from bids_refacer.release.content.metadata import Lists, metadata_lists
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.documents import SCRUB
 from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.inventory import Kind, kind_of
-from bids_refacer.release.making import has_one_value, in_parallel
+from bids_refacer.release.making import in_parallel
 from bids_refacer.release.plan import needs_verdict, sidecar_path
-from bids_refacer.volumes.nifti import ImageError, read_mask, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.wording import counted
 
 _SHIFTED_BEFORE = "1925"
@@ -189,19 +189,12 @@ def _faults_of_image(task: FileTask, path: Path) -> list[str]:
     place = task.root / (task.row.mask or "")
     if not place.is_file():
         return [*found, "Its mask is missing, so that nobody can see whether the face is gone."]
-    image, mask = read_scan(path), _read_mask(place)
+    image, mask = read_scan(path), mask_of(place)
     if image.stored.shape != mask.shape or not mask.any():
         return [*found, "Its mask is empty or does not fit it."]
     if task.row.removed_voxels == "one value" and not has_one_value(image.stored[mask]):
         found.append("Inside its mask, it holds more than one value: what was removed is there again.")
     return found
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    try:
-        return read_mask(path)[0]
-    except Exception as error:  # nibabel, gzip and zlib each have their own
-        raise ImageError(f"Its mask cannot be read ({error}).") from error
 
 
 def _faults_of_text(name: str, path: Path, lists: Lists) -> list[str]:

@@ -26,7 +26,7 @@ from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.inventory import Kind
 from bids_refacer.release.journal import Journal, Made
 from bids_refacer.release.making import in_parallel, make_image, place
-from bids_refacer.release.plan import Plan, mask_path, sidecar_path
+from bids_refacer.release.plan import Plan, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.wording import listed
 
@@ -55,7 +55,7 @@ class Work:
         rows = [*self.plan.withheld, *images, *self._others(documents, images), *self._masks(images)]
         rows.sort(key=lambda row: row.path)
         self._remove_strays(rows)
-        self._keep_private(documents)
+        self._keep_private(documents, rows)
         places = Places(bids_dir=self.settings.bids_dir, output_dir=self.settings.output_dir)
         clean = [replace(row, reason=places.shareable(row.reason)) if row.reason else row for row in rows]
         certificate = Certificate(
@@ -99,7 +99,7 @@ class Work:
         rows, left = [], []
         for task in self.plan.tasks:
             made = self.journal.finished(task.path, task.key, task.target)
-            if made is None or (task.mask_target and not task.mask_target.is_file()):
+            if made is None or (made.row.mask and task.mask_target and not task.mask_target.is_file()):
                 left.append(task)
             else:
                 rows.append(made.row)
@@ -169,14 +169,13 @@ class Work:
         """Sidecars and description of the masks, which were written with their images."""
         root = self.settings.release_dir
         defaced = {row.path for row in images if row.action == "defaced"}
-        masks = {}
-        for task in self.plan.tasks:
-            if task.path in defaced and task.judged and task.judged.mask:
-                masks[mask_path(task.path, task.judged.mask)] = task.judged.mask
+        tasks = [task for task in self.plan.tasks if task.path in defaced and task.mask]
+        for task in tasks:
+            if task.judged and task.judged.mask and task.mask_target:
+                place(sidecar_of(task.judged.mask), sidecar_of(task.mask_target), "copy")
+        masks = [task.mask for task in tasks if task.mask]
         if not masks:
             return []
-        for name, mask in masks.items():
-            place(sidecar_of(mask), sidecar_of(root / name), "copy")
         name = str(read_description(self.settings.bids_dir).get("Name", "a dataset without a name"))
         write_json(root / MASKS / "dataset_description.json", masks_description(name))
         written = [*masks, *(sidecar_of(Path(mask)).as_posix() for mask in masks), f"{MASKS}/dataset_description.json"]
@@ -197,14 +196,26 @@ class Work:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def _keep_private(self, documents: Documents) -> None:
+    def _keep_private(self, documents: Documents, rows: Sequence[ReleaseRow]) -> None:
         """What was removed, checksums of originals, and the list of images to look at: for the releasers alone."""
         removed = {path: {one.field: one.value for one in some} for path, some in documents.removed.items()}
         write_json(self.folder / "removed.json", removed)
         before = {name: made.before for name, made in sorted(self.journal.entries.items()) if made.before}
         write_json(self.folder / "originals.json", before)
-        if self.plan.to_review:
-            write_rows(self.folder / "review.tsv", ReviewRow, self.plan.to_review)
+        to_review = [_to_review(row, self.plan.decisions.get(row.path)) for row in rows if row.verdict == "warn"]
+        if to_review:
+            write_rows(self.folder / "review.tsv", ReviewRow, to_review)
+
+
+def _to_review(row: ReleaseRow, known: ReviewRow | None) -> ReviewRow:
+    return ReviewRow(
+        participant_id=PurePosixPath(row.path).parts[0],
+        image=row.path,
+        verdict=row.verdict,
+        reason=row.reason,
+        decision=known.decision if known else None,
+        initials=known.initials if known else None,
+    )
 
 
 def _folders(paths: Iterable[str]) -> set[str]:

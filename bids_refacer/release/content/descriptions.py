@@ -61,6 +61,17 @@ def masks_description(name: str) -> dict[str, Any]:
     }
 
 
+def carried_mask_sidecar(image: str, reference: str, tool: str) -> dict[str, Any]:
+    """The sidecar of a mask that was carried from an audited image to another one of its session."""
+    return {
+        "Description": f"Voxels that were removed as {tool} did in another image of the session (1)",
+        "Sources": [f"bids:raw:{image}", f"bids:raw:{reference}"],
+        "SpatialReference": f"bids:raw:{image}",
+        "SkullStripped": False,
+        "Type": "Face",
+    }
+
+
 def release_readme(text: str | None, facts: Facts) -> str:
     """README with a part about the defacing at its end; `text` is the input's own, None where it has none."""
     about = (
