@@ -16,13 +16,15 @@ from small_datasets import average_head, start_dataset
 
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, head_image
-from bids_refacer.dataset.names import OutputNames, sidecar_of
+from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
 from bids_refacer.dataset.records import DefacedRecord, fingerprint
 from bids_refacer.dataset.rows.audit import DistanceRow, subject_columns
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.sidecars import defacemask_sidecar
 from bids_refacer.files import write_json
+from bids_refacer.layout import Layout
 from bids_refacer.release.settings import ReleaseSettings
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import TEXTS
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
@@ -64,6 +66,11 @@ class Study:
     bids: Path
     output: Path
 
+    @property
+    def layout(self) -> Layout:
+        """The folders of the audit."""
+        return Layout.of(self.output)
+
     def settings(self, release: Path, **changes: Any) -> ReleaseSettings:
         """Settings of a release in one process."""
         values = {"bids_dir": self.bids, "output_dir": self.output, "release_dir": release, "tool": TOOL, "nprocs": 1}
@@ -101,12 +108,12 @@ def copied(study: Study, root: Path) -> Study:
 def add_result(study: Study, path: str, nose_left: float | None, brain_removed: float) -> None:
     """A finished result of the audit: defaced image, mask, sidecars, record."""
     image = study.image(path)
-    names, scan = OutputNames.of(study.output, image), read_scan(image.path)
+    names, scan = OutputNames.of(study.layout, image), read_scan(image.path)
     mask = np.zeros(scan.stored.shape, dtype=bool)
     mask[:, scan.stored.shape[1] * 3 // 4 :, : scan.stored.shape[2] // 2] = True
     defaced, place = names.defaced(TOOL), names.defacemask(TOOL)
     write_scan(defaced, scan, np.where(mask, scan.fill, scan.stored).astype(scan.stored.dtype))
-    write_volume(place, mask, scan.affine, bool)
+    write_volume(place, Volume(mask, scan.affine), bool)
     sidecar = defacemask_sidecar(image, TOOL, defaced_uri="bids::x")
     write_json(sidecar_of(place), sidecar.complete({"RunTime": 1.0}))
     left = {part: nose_left if part == "nose" else 0.0 for part in ("nose", "eyes", "mouth", "chin")}
@@ -124,7 +131,7 @@ def add_result(study: Study, path: str, nose_left: float | None, brain_removed: 
         image=image.bids_path,
         tool=TOOL,
         kept_refaced=True,
-        outputs={file.relative_to(study.output).as_posix(): file.stat().st_size for file in (defaced, place)},
+        outputs={study.layout.name_of(file): file.stat().st_size for file in (defaced, place)},
         deface=DefaceDetails.from_json(deface),
         run_time_s=1.0,
     )
@@ -136,7 +143,7 @@ def add_attack(study: Study, recovered_mm: float) -> None:
     subject = subject_columns(study.image(next(iter(VERDICTS))), TOOL)
     figures = {"refaced_mean": recovered_mm, "average": 1.4}
     rows = [DistanceRow(**subject, image_type=kind, part="face", masd_mm=mm) for kind, mm in figures.items()]
-    write_rows(study.output / "surfacedistance.tsv", DistanceRow, rows)
+    write_rows(dataset_table(study.layout, "surfacedistance"), DistanceRow, rows)
 
 
 def _head(path: Path, number: int) -> None:

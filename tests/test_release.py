@@ -96,7 +96,7 @@ def test_a_defaced_image_is_the_original_outside_its_mask(study: Study, release:
         original, defaced = read_scan(study.bids / path), read_scan(release / path)
         stem, suffix = Path(path).name.removesuffix(".nii.gz").rsplit("_", 1)
         name = f"{stem}_mod-{suffix}_desc-{TOOL}_defacemask.nii.gz"
-        mask = read_mask(release / "derivatives/defacemasks" / Path(path).parent / name)[0]
+        mask = read_mask(release / "derivatives/defacemasks" / Path(path).parent / name).values
         assert mask.any() and (defaced.stored[mask] == 0).all() and (original.stored[mask] > 0).any()
         np.testing.assert_array_equal(defaced.stored[~mask], original.stored[~mask])
         assert (defaced.affine == original.affine).all()

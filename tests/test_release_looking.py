@@ -49,7 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, average_head_path: Path) -> 
     save(bids / BOLD, nib.Nifti1Image(series, affine))
     (bids / BOLD.replace(".nii.gz", ".json")).write_text(json.dumps({"TaskName": "rest", "RepetitionTime": 1.0}))
     add_result(study, T1W, 0.0, 0.0)
-    brain = OutputNames.of(study.output, study.image(T1W)).brain_mask()
+    brain = OutputNames.of(study.layout, study.image(T1W)).brain_mask()
     brain.write_bytes((DATA / "average_brain_mask.nii.gz").read_bytes())
     return study
 
@@ -120,7 +120,7 @@ def test_a_second_run_looks_at_nothing_again(study: Study, release: Path, monkey
 
 def test_more_of_the_face_than_the_limit_holds_back(study: Study, tmp_path: Path) -> None:
     """A mask that covers the air beside the head leaves everything."""
-    mask = OutputNames.of(study.output, study.image(T1W)).defacemask(TOOL)
+    mask = OutputNames.of(study.layout, study.image(T1W)).defacemask(TOOL)
     content = mask.read_bytes()
     image = nib.load(mask)
     data = np.zeros(image.shape, np.uint8)
@@ -130,7 +130,7 @@ def test_more_of_the_face_than_the_limit_holds_back(study: Study, tmp_path: Path
     from bids_refacer.release.judged import Reference
     from bids_refacer.release.looking import look
 
-    brain = OutputNames.of(study.output, study.image(T1W)).brain_mask()
+    brain = OutputNames.of(study.layout, study.image(T1W)).brain_mask()
     reference = Reference(path=study.bids / T1W, brain_mask=brain, mask=tmp_path / "m" / mask.name, name=T1W)
     seen = look(study.bids / BOLD, reference, (5.0, 20.0), TOOL)
     assert seen.verdict == "fail" and "is not published" in str(seen.reason)

@@ -153,7 +153,7 @@ def test_how_files_are_taken_over(mode: str, linked: bool, own: Study, tmp_path:
 
 def test_the_audits_own_verdict_counts_where_it_was_stricter(own: Study, tmp_path: Path) -> None:
     row = DefacingRow(**subject_columns(own.image(FIRST), TOOL), face_verdict="fail", brain_verdict="pass")
-    write_rows(own.output / "defacing.tsv", DefacingRow, [row])
+    write_rows(own.layout.shareable / "defacing.tsv", DefacingRow, [row])
     assert released(own, tmp_path / "x")[FIRST].verdict == "fail"
 
 
@@ -179,11 +179,11 @@ def test_an_image_that_changed_since_is_not_judged(own: Study, tmp_path: Path) -
 
 def test_an_audits_image_that_differs_outside_its_mask_is_held_back(own: Study, tmp_path: Path) -> None:
     """As when images were swapped: its size is what the record says."""
-    one, other = (OutputNames.of(own.output, own.image(path)).defaced(TOOL) for path in (FIRST, ALONE))
+    one, other = (OutputNames.of(own.layout, own.image(path)).defaced(TOOL) for path in (FIRST, ALONE))
     content = bytearray(other.read_bytes())
-    record = OutputNames.of(own.output, own.image(FIRST)).other_record(TOOL)
+    record = OutputNames.of(own.layout, own.image(FIRST)).other_record(TOOL)
     known = json.loads(record.read_text())
-    known["Outputs"][one.relative_to(own.output).as_posix()] = len(content)
+    known["Outputs"][own.layout.name_of(one)] = len(content)
     record.write_text(json.dumps(known))
     one.write_bytes(content)
     row = released(own, tmp_path / "x")[FIRST]
@@ -192,19 +192,19 @@ def test_an_audits_image_that_differs_outside_its_mask_is_held_back(own: Study, 
 
 
 def test_an_audits_image_that_was_not_defaced_is_held_back(own: Study, tmp_path: Path) -> None:
-    defaced = OutputNames.of(own.output, own.image(FIRST)).defaced(TOOL)
+    defaced = OutputNames.of(own.layout, own.image(FIRST)).defaced(TOOL)
     scan = read_scan(own.bids / FIRST)
     write_scan(defaced, scan, scan.stored)
-    record = OutputNames.of(own.output, own.image(FIRST)).other_record(TOOL)
+    record = OutputNames.of(own.layout, own.image(FIRST)).other_record(TOOL)
     known = json.loads(record.read_text())
-    known["Outputs"][defaced.relative_to(own.output).as_posix()] = defaced.stat().st_size
+    known["Outputs"][own.layout.name_of(defaced)] = defaced.stat().st_size
     record.write_text(json.dumps(known))
     row = released(own, tmp_path / "x")[FIRST]
     assert row.action == "held back" and "was removed is still there" in str(row.reason)
 
 
 def test_a_mask_or_an_image_that_cannot_be_read(own: Study, tmp_path: Path) -> None:
-    mask = OutputNames.of(own.output, own.image(FIRST)).defacemask(TOOL)
+    mask = OutputNames.of(own.layout, own.image(FIRST)).defacemask(TOOL)
     mask.write_bytes(bytes(mask.stat().st_size))
     (own.bids / BOLD).write_bytes((own.bids / BOLD).read_bytes()[:900])
     (own.bids / "sub-03/anat/sub-03_T1w.json").write_text("[1]")

@@ -10,11 +10,12 @@ from bids_refacer.audit.status import recovered_and_average
 from bids_refacer.audit.tables import Limits, VerdictLimits, defacing_row
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, head_image
-from bids_refacer.dataset.names import OutputNames, identifiable_dir, records_dir
+from bids_refacer.dataset.names import OutputNames, records_dir
 from bids_refacer.dataset.records import DefacedRecord, is_current, read_defaced_record
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, subject_columns
 from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.dataset.rows.table import rows_of
+from bids_refacer.layout import Layout
 from bids_refacer.release.judged import Judged, Reference
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.reports.findings import distance_line, face_line, identity_line, image_marks, tool_marks
@@ -49,7 +50,7 @@ class AuditFinding:
 
 def check_audit(settings: ReleaseSettings) -> None:
     """Raise DatasetError unless the audit has finished results of the tool."""
-    folder = records_dir(settings.output_dir)
+    folder = records_dir(settings.layout)
     if not folder.is_dir():
         raise DatasetError(
             f"{settings.output_dir} has no records of an audit: run 'bids_refacer {settings.bids_dir} "
@@ -62,14 +63,14 @@ def check_audit(settings: ReleaseSettings) -> None:
         raise DatasetError(f"The audit in {settings.output_dir} has no image defaced with {settings.tool}; {known}.")
 
 
-def private_dir(output_dir: Path) -> Path:
+def private_dir(layout: Layout) -> Path:
     """The folder of what releases keep for themselves; identifiable."""
-    return identifiable_dir(output_dir) / "release"
+    return layout.identifiable / "release"
 
 
 def judge_images(paths: list[str], settings: ReleaseSettings) -> dict[str, Judged]:
     """The verdict of each image, by its path in the dataset; images without a BIDS name are not judged."""
-    said = {row.image: row for row in rows_of(settings.output_dir, DefacingRow) if row.tool == settings.tool}
+    said = {row.image: row for row in rows_of(settings.layout, DefacingRow) if row.tool == settings.tool}
     found = {}
     for path in paths:
         image = head_image(settings.bids_dir / path, settings.bids_dir)
@@ -89,7 +90,7 @@ def references_of(judged: Mapping[str, Judged], settings: ReleaseSettings) -> di
         image = head_image(settings.bids_dir / path, settings.bids_dir)
         if image is None or one.mask is None or one.verdict not in ("pass", "warn"):
             continue
-        brain = OutputNames.of(settings.output_dir, image).brain_mask()
+        brain = OutputNames.of(settings.layout, image).brain_mask()
         rank = (image.suffix != "T1w", one.verdict != "pass", path)
         if brain.is_file() and (session_of(path) not in found or rank < found[session_of(path)][0]):
             reference = Reference(path=image.path, brain_mask=brain, mask=one.mask, name=path)
@@ -98,11 +99,11 @@ def references_of(judged: Mapping[str, Judged], settings: ReleaseSettings) -> di
 
 
 def _judge(image: HeadImage, settings: ReleaseSettings, said: Mapping[str | None, DefacingRow]) -> Judged:
-    names = OutputNames.of(settings.output_dir, image)
+    names = OutputNames.of(settings.layout, image)
     for path in (names.record(settings.tool), names.other_record(settings.tool)):
         record = read_defaced_record(path)
         if record is not None and record.image == image.bids_path:
-            if not is_current(record, record.key, image, settings.output_dir, keep_refaced=False):
+            if not is_current(record, record.key, image, settings.layout, keep_refaced=False):
                 return Judged(reason=CHANGED)
             return _judged(image, names, record, settings, said.get(image.bids_path))
     return Judged(reason=NOT_AUDITED)
@@ -142,7 +143,7 @@ def _limits(settings: ReleaseSettings) -> VerdictLimits:
 
 def audit_finding(settings: ReleaseSettings) -> AuditFinding:
     """What the audit found of the tool: the group level's finding, or the images' own where that was not run."""
-    summary = rows_of(settings.output_dir, SummaryRow)
+    summary = rows_of(settings.layout, SummaryRow)
     own = [row for row in summary if row.tool == settings.tool]
     tests = sum(row.difference_p_holm is not None for row in summary)
     measured = [row for row in own if row.recovered_mm is not None]
@@ -157,7 +158,7 @@ def audit_finding(settings: ReleaseSettings) -> AuditFinding:
 
 
 def _finding_of_images(settings: ReleaseSettings) -> AuditFinding:
-    rows = [row for row in rows_of(settings.output_dir, DistanceRow) if row.tool == settings.tool]
+    rows = [row for row in rows_of(settings.layout, DistanceRow) if row.tool == settings.tool]
     pairs = recovered_and_average(rows)
     if not pairs:
         text = f"The audit painted no face back after {settings.tool}: whether people can be found again is not known."

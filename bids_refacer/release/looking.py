@@ -17,6 +17,7 @@ from bids_refacer.audit.nodes.judge_carried import Findings
 from bids_refacer.release.content.masks import mask_of
 from bids_refacer.release.judged import Reference
 from bids_refacer.surfaces.skin import Skin, SkinError, find_skin
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import face_left, grade, worst_part
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.masks import head_mask
@@ -65,14 +66,13 @@ def look(path: Path, reference: Reference, limits: tuple[float, float], tool: st
     head = mean_of(scan)
     require_millimetres(head)
     fixed, brain = read_scan(reference.path), mask_of(reference.brain_mask)
-    values = head.values
     try:
-        matrix = align_heads(values, head.affine, fixed.values, fixed.affine, brain)
-        alignment = moved(align_brain(fixed.values, fixed.affine, brain), matrix)
-        skin = find_skin(values, head.affine)
+        matrix = align_heads(head.volume, fixed.volume, brain)
+        alignment = moved(align_brain(fixed.volume, brain), matrix)
+        skin = find_skin(head.volume)
     except (RegistrationError, SkinError) as error:
         return Seen(scan, None, None, f"Not judged: {error}")
-    nothing = np.zeros(values.shape, dtype=bool)
+    nothing = np.zeros(head.stored.shape, dtype=bool)
     if worst_part(_left(head, nothing, alignment, skin))[1] is None:
         return Seen(scan, None, "pass", NO_FACE)
     removed = carried(str(reference.mask), head, matrix, continued=True)
@@ -99,8 +99,8 @@ def masked(scan: Scan, removed: np.ndarray) -> np.ndarray:
 
 
 def _left(head: Scan, removed: np.ndarray, alignment: Alignment, skin: Skin) -> dict[str, float | None]:
-    values = head.values
-    return face_left(values, np.where(removed, 0, values), removed, head.affine, alignment, skin)
+    own = head.volume
+    return face_left(Defacing(own, np.where(removed, 0, own.values), removed), alignment, skin)
 
 
 def _findings(
@@ -112,10 +112,10 @@ def _findings(
     left: Mapping[str, float | None],
 ) -> Findings:
     """What shows that the mask was carried to the right place."""
-    own = head_mask(head.values, head.affine)
+    own = head_mask(head.volume)
     brain = carried(str(reference.brain_mask), head, matrix, continued=False)
     return Findings(
-        head_overlap=head_overlap(head.values, head.affine, fixed.values, fixed.affine, matrix),
+        head_overlap=head_overlap(head.volume, fixed.volume, matrix),
         brain_in_head=float((brain & own).sum() / max(int(brain.sum()), 1)) if brain.any() else 1.0,
         removed_of_head=int((removed & own).sum()),
         face_left=dict(left),

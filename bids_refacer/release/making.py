@@ -26,6 +26,7 @@ from bids_refacer.release.content.headers import copy_without_texts
 from bids_refacer.release.content.masks import has_one_value, mask_of
 from bids_refacer.release.journal import Made, place_of
 from bids_refacer.release.judged import Acceptance, Judged, Reference
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
@@ -158,7 +159,7 @@ def _looked_at(task: ImageTask, reference: Reference) -> ReleaseRow:
         return replace(_copied(task), looked_at="yes", verdict="pass", reason=seen.reason)
     write_scan(task.target, seen.scan, masked(seen.scan, seen.removed))
     if task.mask_target:
-        write_volume(task.mask_target, seen.removed, seen.scan.affine, bool)
+        write_volume(task.mask_target, Volume(seen.removed, seen.scan.affine), bool)
         write_json(sidecar_of(task.mask_target), carried_mask_sidecar(task.path, reference.name, task.tool))
     return ReleaseRow(
         **about,

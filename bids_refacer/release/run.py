@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bids_refacer.dataset.rows.release import ReleaseRow
-from bids_refacer.environment import make_private
 from bids_refacer.files import one_writer
 from bids_refacer.release.audit_results import AuditFinding, audit_finding, check_audit, private_dir
 from bids_refacer.release.certificate import held_back, unchecked_lines
@@ -17,6 +16,7 @@ from bids_refacer.release.plan import Plan, make_plan
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.release.work import Work
 from bids_refacer.wording import counted
+from bids_refacer.work_folder import make_private
 
 _MOST = 20  # lines on the terminal
 
@@ -48,7 +48,7 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
             say(line)
         return 1 if any(row.action == "held back" for row in plan.withheld) else 0
     consent = _consent(finding, settings, say, ask)
-    private = private_dir(settings.output_dir)
+    private = private_dir(settings.layout)
     make_private(private)
     folder = journal_folder(private, settings.release_dir)
     make_private(folder)

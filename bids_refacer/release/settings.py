@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bids_refacer.layout import Layout
 from bids_refacer.limits import usable_cpus
 from bids_refacer.settings import check_limits
 
@@ -56,6 +57,11 @@ class ReleaseSettings:
     brain_hole_limits: tuple[float, float] = (1.0, 10.0)
     nprocs: int = field(default_factory=usable_cpus)
     dry_run: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """The folders of the audit."""
+        return Layout.found(self.output_dir)
 
     def __post_init__(self) -> None:
         """Refuse limits outside their ranges."""

@@ -56,7 +56,7 @@ class Work:
         rows.sort(key=lambda row: row.path)
         self._remove_strays(rows)
         self._keep_private(documents, rows)
-        places = Places(bids_dir=self.settings.bids_dir, output_dir=self.settings.output_dir)
+        places = Places(bids_dir=self.settings.bids_dir, layout=self.settings.layout)
         clean = [replace(row, reason=places.shareable(row.reason)) if row.reason else row for row in rows]
         certificate = Certificate(
             name=str(read_description(self.settings.bids_dir).get("Name", "a dataset without a name")),

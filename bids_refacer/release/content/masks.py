@@ -13,7 +13,7 @@ from bids_refacer.volumes.nifti import read_mask
 def mask_of(path: Path) -> np.ndarray:
     """The mask of what was removed from an image, (i, j, k) bool. Raises ImageError when it cannot be read."""
     try:
-        return read_mask(path)[0]
+        return read_mask(path).values
     except Exception as error:  # nibabel, gzip and zlib each have their own
         raise ImageError(f"The mask {path} cannot be read ({error}).") from error
 
