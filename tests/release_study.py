@@ -55,6 +55,7 @@ VERDICTS: dict[str, tuple[float | None, float]] = {
     "sub-02/anat/sub-02_T1w.nii.gz": (60.0, 0.0),
     "sub-03/anat/sub-03_T1w.nii.gz": (0.0, 0.0),
 }
+ALONE = "sub-03/anat/sub-03_T1w.nii.gz"
 UNJUDGED = "sub-03/anat/sub-03_FLAIR.nii.gz"
 BOLD = "sub-01/ses-1/func/sub-01_ses-1_task-rest_bold.nii.gz"
 

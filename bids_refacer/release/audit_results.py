@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from bids_refacer.audit.status import recovered_and_average
 from bids_refacer.audit.tables import Limits, VerdictLimits, defacing_row
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, head_image
 from bids_refacer.dataset.names import OutputNames, records_dir
 from bids_refacer.dataset.records import DefacedRecord, is_current, read_defaced_record
@@ -27,6 +28,7 @@ NO_REFERENCE = (
     f"{NOT_AUDITED} No audited image of its session lends it a mask either: run the audit again with "
     "--apply-to-others, or have it audited itself with --suffix."
 )
+NAMELESS = "Not judged: its name or its place is not what BIDS asks for, so that nobody knows whose image it is."
 CHANGED = "Not judged: the image, or what the audit made of it, has changed since it was audited. Run the audit again."
 NO_FIGURES = (
     "Not judged: neither nose, eyes, mouth nor chin is in its field of view, so that no verdict could be given."
@@ -74,8 +76,13 @@ def judge_images(paths: list[str], settings: ReleaseSettings) -> dict[str, Judge
     found = {}
     for path in paths:
         image = head_image(settings.bids_dir / path, settings.bids_dir)
-        found[path] = Judged(reason=NOT_AUDITED) if image is None else _judge(image, settings, said)
+        found[path] = Judged(reason=NAMELESS) if image is None else _judge(image, settings, said)
     return found
+
+
+def mask_name(path: str, settings: ReleaseSettings) -> str:
+    """The file name of the mask of an image, as the audit spells it."""
+    return OutputNames.of(settings.layout, ImageKey.of(path)).defacemask(settings.tool).name
 
 
 def session_of(path: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import without_extension
-from bids_refacer.dataset.names import tool_label
 from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
 from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.tables import data_dictionary
@@ -16,6 +15,7 @@ from bids_refacer.release.audit_results import (
     NO_REFERENCE,
     NOT_AUDITED,
     judge_images,
+    mask_name,
     references_of,
     session_of,
 )
@@ -109,9 +109,8 @@ def _task(
         reference = references.get(session_of(found.path))
         if reference is None or (acceptance.review and acceptance.review.decision == "hold back"):
             return _withheld(found.path, judged, acceptance.decide(None, NO_REFERENCE)[0], settings.tool)
-        stem, suffix = without_extension(PurePosixPath(found.path).name).rsplit("_", 1)
-        name = f"{stem}_mod-{suffix}_desc-{tool_label(settings.tool)}_defacemask.nii.gz"
-        return _with_mask(replace(task, reference=reference), Path(name), settings)
+        mask = Path(mask_name(found.path, settings))
+        return _with_mask(replace(task, reference=reference), mask, settings)
     refusal, accepted = acceptance.decide(judged.verdict, judged.reason)
     if refusal or judged.mask is None:
         return _withheld(found.path, judged, refusal, settings.tool)

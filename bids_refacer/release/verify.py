@@ -31,7 +31,7 @@ from bids_refacer.release.inventory import Kind, kind_of
 from bids_refacer.release.making import in_parallel
 from bids_refacer.release.plan import needs_verdict, sidecar_path
 from bids_refacer.volumes.image_file import ImageError
-from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.nifti import read_series
 from bids_refacer.wording import counted
 
 _SHIFTED_BEFORE = "1925"
@@ -189,8 +189,8 @@ def _faults_of_image(task: FileTask, path: Path) -> list[str]:
     place = task.root / (task.row.mask or "")
     if not place.is_file():
         return [*found, "Its mask is missing, so that nobody can see whether the face is gone."]
-    image, mask = read_scan(path), mask_of(place)
-    if image.stored.shape != mask.shape or not mask.any():
+    image, mask = read_series(path), mask_of(place)
+    if image.stored.shape[:3] != mask.shape or not mask.any():
         return [*found, "Its mask is empty or does not fit it."]
     if task.row.removed_voxels == "one value" and not has_one_value(image.stored[mask]):
         found.append("Inside its mask, it holds more than one value: what was removed is there again.")

@@ -15,7 +15,7 @@ from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
 from bids_refacer.dataset.rows.table import write_rows
-from bids_refacer.files import sweep, write_json
+from bids_refacer.files import sweep, write_json, write_text
 from bids_refacer.release.audit_results import AuditFinding
 from bids_refacer.release.certificate import CERTIFICATE, Certificate, write_certificate
 from bids_refacer.release.content.descriptions import MASKS, Facts, masks_description
@@ -178,7 +178,15 @@ class Work:
             return []
         name = str(read_description(self.settings.bids_dir).get("Name", "a dataset without a name"))
         write_json(root / MASKS / "dataset_description.json", masks_description(name))
-        written = [*masks, *(sidecar_of(Path(mask)).as_posix() for mask in masks), f"{MASKS}/dataset_description.json"]
+        ignored = [f"{MASKS}/.bidsignore"] if self.settings.also else []
+        for path in ignored:  # BIDS has such masks of anatomical images alone
+            write_text(root / path, "".join(f"{folder}/\n" for folder in sorted(self.settings.also)))
+        written = [
+            *masks,
+            *ignored,
+            *(sidecar_of(Path(mask)).as_posix() for mask in masks),
+            f"{MASKS}/dataset_description.json",
+        ]
         rows = [
             ReleaseRow(path=one, action="added", looked_at="yes", sha256=fingerprint(root / one).sha256)
             for one in written
