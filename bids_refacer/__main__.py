@@ -26,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
         from bids_refacer.cli.release import main as release
 
         return release(argv[1:])
+    if argv[:1] == ["deface"]:
+        from bids_refacer.cli.deface import main as deface
+
+        return deface(argv[1:])
     if argv[:1] == ["verify"]:
         from bids_refacer.cli.verify import main as verify
 

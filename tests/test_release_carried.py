@@ -15,10 +15,10 @@ from bids_refacer.dataset.rows.release import ReleaseRow
 from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
-from bids_refacer.release import looking
 from bids_refacer.release.content.masks import mask_of
-from bids_refacer.release.judged import Reference
-from bids_refacer.release.looking import Seen, masked, mean_of
+from bids_refacer.release.images import looking
+from bids_refacer.release.images.judged import Reference
+from bids_refacer.release.images.looking import Seen, masked, mean_of
 from bids_refacer.release.run import run_release
 from bids_refacer.release.verify import verify_release
 from bids_refacer.volumes.image_file import ImageError

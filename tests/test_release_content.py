@@ -18,8 +18,8 @@ from bids_refacer.release.content.descriptions import Facts, release_bidsignore,
 from bids_refacer.release.content.headers import copy_without_texts, has_clean_gzip_header, pack_again
 from bids_refacer.release.content.metadata import metadata_lists, scrub_description, scrub_dictionary, scrub_sidecar
 from bids_refacer.release.content.people import TableRules, release_table
+from bids_refacer.release.images.making import place
 from bids_refacer.release.inventory import Kind, list_files
-from bids_refacer.release.making import place
 from bids_refacer.volumes.image_file import ImageError
 
 IDENTIFYING = {

@@ -16,8 +16,8 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.rows.release import ReleaseRow
 from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.validation import validate
-from bids_refacer.release.judged import Reference
-from bids_refacer.release.looking import look
+from bids_refacer.release.images.judged import Reference
+from bids_refacer.release.images.looking import look
 from bids_refacer.release.run import run_release
 from bids_refacer.release.verify import verify_release
 
@@ -116,7 +116,7 @@ def test_a_second_run_looks_at_nothing_again(study: Study, release: Path, monkey
     noise = study.bids / NOISE
     content = noise.read_bytes()
     noise.unlink()  # what was held back is looked at again, as its reference may be another
-    monkeypatch.setattr("bids_refacer.release.looking.look", never)
+    monkeypatch.setattr("bids_refacer.release.images.looking.look", never)
     run_release(study.settings(release, also=("func",)), lambda _: None)
     noise.write_bytes(content)
     assert {path: path.stat().st_mtime_ns for path in release.rglob("*.nii.gz")} == before

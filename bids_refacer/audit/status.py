@@ -61,11 +61,12 @@ def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash])
             warnings = " ".join(result.record.reface.warnings) or None
             rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
         elif (result.image, result.tool) in to_do:
-            rows.append(_without_record(result, crashes))
+            rows.append(without_record(result, crashes))
     return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
 
 
-def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+def without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+    """The row of an image and tool that were not done, and why."""
     node, tools = node_name(result.image), (None, tool_node_name(result.tool))
     for crash in crashes:
         if crash.image == node and crash.tool in tools:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from bids_refacer.cli.arguments import Parser
 from bids_refacer.release.settings import LINK_MODES, ReleaseSettings
@@ -35,7 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None = None) -> ReleaseSettings:
     """Read the command line; a sentence and code 2 when it cannot be used."""
     parser = build_parser()
-    typed = vars(parser.parse_args(argv))
+    return settings_of(parser, vars(parser.parse_args(argv)))
+
+
+def settings_of(parser: argparse.ArgumentParser, typed: dict[str, Any]) -> ReleaseSettings:
+    """Settings from what was typed, with absolute paths; a sentence and code 2 when they cannot be used."""
+    from bids_refacer.cli.checks import input_problem
+
     for name in ("bids_dir", "output_dir", "release_dir", "review_list"):
         if typed.get(name) is not None:
             typed[name] = typed[name].expanduser().absolute()
@@ -44,8 +51,9 @@ def parse_args(argv: Sequence[str] | None = None) -> ReleaseSettings:
         settings = ReleaseSettings(**values)  # type: ignore[arg-type]  # argparse gives each its type
     except SettingsError as error:
         parser.error(str(error))
-    problem = _problem(settings)
-    if problem:
+    if settings.nprocs < 1:
+        parser.error(f"--nprocs is {settings.nprocs}: give 1 or more.")
+    if problem := input_problem(settings.bids_dir):
         parser.error(problem)
     return settings
 
@@ -55,14 +63,6 @@ def answer(question: str, read: Callable[[str], str] = input) -> bool:
     if not sys.stdin.isatty():
         return False
     return read(f"{question} Type yes: ").strip().lower() == "yes"
-
-
-def _problem(settings: ReleaseSettings) -> str | None:
-    from bids_refacer.cli.checks import input_problem
-
-    if settings.nprocs < 1:
-        return f"--nprocs is {settings.nprocs}: give 1 or more."
-    return input_problem(settings.bids_dir)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,10 +80,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("bids_dir", metavar="BIDS_DIR", type=Path, help="the originals; never written to")
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the output of the audit of BIDS_DIR")
     parser.add_argument("release_dir", metavar="RELEASE_DIR", type=Path, help="a new folder, or one to go on with")
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `release` and `deface` share."""
     _add_images(parser.add_argument_group("which images"))
     _add_contents(parser.add_argument_group("other files and metadata"))
     _add_running(parser.add_argument_group("running"))
-    return parser
 
 
 def _add_images(group: argparse._ArgumentGroup) -> None:

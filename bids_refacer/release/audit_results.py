@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from bids_refacer.audit.status import recovered_and_average
@@ -13,11 +13,11 @@ from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, head_image
 from bids_refacer.dataset.names import OutputNames, records_dir
 from bids_refacer.dataset.records import DefacedRecord, is_current, read_defaced_record
-from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, subject_columns
+from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.dataset.rows.table import rows_of
 from bids_refacer.layout import Layout
-from bids_refacer.release.judged import Judged, Reference
+from bids_refacer.release.images.judged import Judged, Reference
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.reports.findings import distance_line, face_line, identity_line, image_marks, tool_marks
 from bids_refacer.surfaces.verdicts import worse
@@ -73,10 +73,14 @@ def private_dir(layout: Layout) -> Path:
 def judge_images(paths: list[str], settings: ReleaseSettings) -> dict[str, Judged]:
     """The verdict of each image, by its path in the dataset; images without a BIDS name are not judged."""
     said = {row.image: row for row in rows_of(settings.layout, DefacingRow) if row.tool == settings.tool}
+    status = [row for row in rows_of(settings.layout, StatusRow) if row.tool in (settings.tool, None)]
+    failed = {row.image: row.message for row in status if row.status == "failed"}
     found = {}
     for path in paths:
         image = head_image(settings.bids_dir / path, settings.bids_dir)
-        found[path] = Judged(reason=NAMELESS) if image is None else _judge(image, settings, said)
+        judged = Judged(reason=NAMELESS) if image is None else _judge(image, settings, said)
+        message = failed.get(path) if judged.reason == NOT_AUDITED else None
+        found[path] = replace(judged, said=f"Not judged: {message}") if message else judged
     return found
 
 

@@ -23,8 +23,8 @@ from bids_refacer.release.content.descriptions import (
 from bids_refacer.release.content.headers import has_clean_gzip_header, pack_again
 from bids_refacer.release.content.metadata import Removed, scrub_description, scrub_dictionary, scrub_sidecar
 from bids_refacer.release.content.people import TableRules, release_table
+from bids_refacer.release.images.making import place
 from bids_refacer.release.inventory import Found, Kind
-from bids_refacer.release.making import place
 from bids_refacer.release.plan import sidecar_path
 
 BELONGS_TO = "It belongs to"

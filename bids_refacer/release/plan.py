@@ -20,9 +20,9 @@ from bids_refacer.release.audit_results import (
     session_of,
 )
 from bids_refacer.release.content.descriptions import MASKS
+from bids_refacer.release.images.judged import Acceptance, Judged, Reference
+from bids_refacer.release.images.making import ImageTask
 from bids_refacer.release.inventory import Found, Kind
-from bids_refacer.release.judged import Acceptance, Judged, Reference
-from bids_refacer.release.making import ImageTask
 from bids_refacer.release.settings import ReleaseSettings
 
 _HELD, _OUT = "held back", "left out"
@@ -108,7 +108,7 @@ def _task(
     if judged.reason == NOT_AUDITED:
         reference = references.get(session_of(found.path))
         if reference is None or (acceptance.review and acceptance.review.decision == "hold back"):
-            return _withheld(found.path, judged, acceptance.decide(None, NO_REFERENCE)[0], settings.tool)
+            return _withheld(found.path, judged, acceptance.decide(None, judged.said or NO_REFERENCE)[0], settings.tool)
         mask = Path(mask_name(found.path, settings))
         return _with_mask(replace(task, reference=reference), mask, settings)
     refusal, accepted = acceptance.decide(judged.verdict, judged.reason)

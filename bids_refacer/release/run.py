@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bids_refacer.dataset.rows.release import ReleaseRow
+from bids_refacer.environment import own_variables, prepare
 from bids_refacer.files import one_writer
 from bids_refacer.release.audit_results import AuditFinding, audit_finding, check_audit, private_dir
 from bids_refacer.release.certificate import held_back, unchecked_lines
@@ -52,12 +55,26 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
     make_private(private)
     folder = journal_folder(private, settings.release_dir)
     make_private(folder)
-    with one_writer(folder / "lock"):
+    with one_writer(folder / "lock"), _place_to_look(plan, folder / "work"):
         work = Work(settings=settings, plan=plan, folder=folder, journal=read_journal(folder))
         rows = work.run(finding, consent)
     for line in _summary(rows, settings, folder):
         say(line)
     return 1 if any(row.action == "held back" for row in rows) else 0
+
+
+@contextmanager
+def _place_to_look(plan: Plan, work_dir: Path) -> Iterator[None]:
+    """A private folder for what shows faces while images are looked at; removed at the end."""
+    if not any(task.reference for task in plan.tasks):
+        yield
+        return
+    with own_variables():
+        prepare(work_dir, 1)
+        try:
+            yield
+        finally:
+            shutil.rmtree(work_dir, ignore_errors=True)
 
 
 def check_places(settings: ReleaseSettings) -> None:

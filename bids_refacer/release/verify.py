@@ -27,8 +27,8 @@ from bids_refacer.release.content.metadata import Lists, metadata_lists
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.documents import SCRUB
 from bids_refacer.release.errors import ReleaseError
+from bids_refacer.release.images.making import in_parallel
 from bids_refacer.release.inventory import Kind, kind_of
-from bids_refacer.release.making import in_parallel
 from bids_refacer.release.plan import needs_verdict, sidecar_path
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_series

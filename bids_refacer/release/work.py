@@ -23,9 +23,9 @@ from bids_refacer.release.content.metadata import metadata_lists
 from bids_refacer.release.content.people import TableRules
 from bids_refacer.release.documents import Documents
 from bids_refacer.release.errors import ReleaseError
+from bids_refacer.release.images.making import in_parallel, make_image, place
 from bids_refacer.release.inventory import Kind
 from bids_refacer.release.journal import Journal, Made
-from bids_refacer.release.making import in_parallel, make_image, place
 from bids_refacer.release.plan import Plan, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.wording import listed

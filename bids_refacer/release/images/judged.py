@@ -30,6 +30,7 @@ class Judged:
     verdict : the worse of both verdicts; None for an image of whose face nothing is known
     face, brain : ``pass``, ``warn``, ``fail``; None where the audit could not say
     reason : a sentence for every verdict but ``pass``
+    said : what the audit's table of status says of an image that it could not finish
     defaced, mask : files of the audit; None where it has no finished result
     version : of the tool
     """
@@ -38,6 +39,7 @@ class Judged:
     face: str | None = None
     brain: str | None = None
     reason: str | None = None
+    said: str | None = None
     defaced: Path | None = None
     mask: Path | None = None
     version: str | None = None

@@ -24,8 +24,8 @@ from bids_refacer.processes import end_with_parent, kill_workers
 from bids_refacer.release.content.descriptions import carried_mask_sidecar
 from bids_refacer.release.content.headers import copy_without_texts
 from bids_refacer.release.content.masks import has_one_value, mask_of
+from bids_refacer.release.images.judged import Acceptance, Judged, Reference
 from bids_refacer.release.journal import Made, place_of
-from bids_refacer.release.judged import Acceptance, Judged, Reference
 from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
 from bids_refacer.volumes.image_file import ImageError
@@ -147,7 +147,7 @@ def _made(task: ImageTask) -> ReleaseRow:
 
 def _looked_at(task: ImageTask, reference: Reference) -> ReleaseRow:
     """An image that the audit did not judge, masked as the audited image of its session where it shows a face."""
-    from bids_refacer.release.looking import look, masked  # loads Nipype, which other images do not need
+    from bids_refacer.release.images.looking import look, masked  # loads Nipype, which other images do not need
 
     seen = look(task.source, reference, task.limits, task.tool)
     about = {"path": task.path, "looked_at": "yes", "verdict": seen.verdict or "not judged"}

@@ -15,7 +15,7 @@ import numpy as np
 from bids_refacer.audit.nodes.carry import carried, moved
 from bids_refacer.audit.nodes.judge_carried import Findings
 from bids_refacer.release.content.masks import mask_of
-from bids_refacer.release.judged import Reference
+from bids_refacer.release.images.judged import Reference
 from bids_refacer.surfaces.skin import Skin, SkinError, find_skin
 from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import face_left, grade, worst_part
