@@ -61,6 +61,20 @@ def bare_brain() -> np.ndarray:
     return np.where(mask, average_head(), 0).astype(np.uint8)
 
 
+DAMAGED = {
+    "sub-trunc": "is truncated or damaged: copy or download it again from its source.",
+    "sub-zero": "has the same value in every voxel (0): it holds no head, exclude it.",
+    "sub-nan": "holds 1 voxels that are NaN or infinite",
+    "sub-flat": "is a 2-D image (96, 128)",
+    "sub-series": "is a 4-D series (24, 32, 32, 3)",
+    "sub-noface": "has no face (there is no tissue where the nose should be)",
+    "sub-brain": "is already skull-stripped",
+    "sub-annex": "run 'git annex get' or 'datalad get' on it.",
+    "sub-other": "has no T1w image",
+}
+"""What is said of the image that `add_damaged_images` makes of each participant."""
+
+
 def add_damaged_images(root: Path) -> None:
     """One of every kind of input that cannot be used."""
     small = (40, 40, 40)

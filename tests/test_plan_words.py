@@ -25,7 +25,6 @@ from bids_refacer.audit.plan import (
 )
 from bids_refacer.audit.status import next_lines, not_done_row, problem_row, summary, tool_findings
 from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
@@ -192,7 +191,7 @@ def test_a_summary_without_failures_or_without_results(image: HeadImage, setting
     ok = status("sub-01", "ok")
     assert summary([ok], plan, settings.output_dir) == [
         f"1 image x tool done, 1 of them by an earlier run; results in {settings.output_dir}",
-        f"Recovered faces are identifiable data: {identifiable_dir(settings.output_dir)} is not for sharing.",
+        f"Recovered faces are identifiable data: {settings.layout.identifiable} is not for sharing.",
     ]
     rows = [status("sub-01", "failed", tool, stage="deface", message="No.") for tool in ("a", "b")]
     nothing = replace(plan, finished=())
