@@ -138,6 +138,15 @@ def test_a_failure_is_a_sentence(output: Path) -> None:
     assert "No image of this participant has a result with any tool." in page.text
 
 
+@pytest.mark.parametrize(("state", "words"), [("waiting", "waiting for its turn"), ("running", "in work")])
+def test_what_has_not_ended_is_a_sentence(output: Path, tmp_path: Path, state: str, words: str) -> None:
+    copy = shutil.copytree(output, tmp_path / "out")
+    with (shareable(copy) / "status.tsv").open("a") as table:
+        table.write(f"sub-02\tn/a\tsub-02/anat/sub-02_T1w.nii.gz\tquickshear\tn/a\t{state}\tn/a\tn/a\n")
+    assert make_participant_pages(layout_of(copy), tmp_path, ["02"]) == []
+    assert f"Not done yet: {words} when this page was made" in (shareable(copy) / "sub-02.html").read_text()
+
+
 def test_both_datasets_are_valid_with_pages(output: Path) -> None:
     assert validate(shareable(output)) == []
     assert validate(identifiable(output)) == []

@@ -178,8 +178,8 @@ def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "Authors": _authors(source),
-        "GeneratedBy": [_generated_by()],
-        "SourceDatasets": [_doi(source) or {"URL": url}],
+        "GeneratedBy": [generated_by()],
+        "SourceDatasets": [source_of(source) or {"URL": url}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
@@ -194,7 +194,8 @@ def _authors(source: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _generated_by() -> dict[str, Any]:
+def generated_by() -> dict[str, Any]:
+    """This app as an entry of ``GeneratedBy``."""
     made: dict[str, Any] = {"Name": "bids_refacer", "Version": __version__}
     url = _code_url()
     if url:
@@ -241,7 +242,8 @@ def _shareable_link(bids_dir: Path, shareable: Path) -> str:
     return link if not named or link == f"../../{named[0]}" else "../../raw"
 
 
-def _doi(source: Mapping[str, Any]) -> dict[str, str] | None:
+def source_of(source: Mapping[str, Any]) -> dict[str, str] | None:
+    """An entry of ``SourceDatasets`` for a dataset that has a DOI, by its description; None without one."""
     doi = source.get("DatasetDOI")
     if not doi:
         return None
