@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
-from bids_refacer.reports.findings import Marks, image_marks
+from bids_refacer.reports.faces import LIMIT_MM
+from bids_refacer.reports.findings import image_marks
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
+    StackedImage,
     ToolPictures,
     TrueHead,
     View,
     brain_pictures,
-    colour_limit,
     face_pictures,
     read_true_head,
     renders,
 )
+from bids_refacer.reports.parts.cards import Card, brain_thumbnails, face_thumbnails, participant_card
+from bids_refacer.reports.parts.provenance import provenance
+from bids_refacer.reports.parts.stacks import APART_MM, STACKS
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
@@ -38,6 +41,17 @@ TYPES = {
     "refaced_sample_mean": "samples, distances averaged",
     "refaced_best": "best sample",
 }
+_OF_SAMPLES = ("refaced_sample_mean", "refaced_best")
+_COLUMNS = {  # of the table of tools
+    "worst_part": "left of the worst part, %",
+    "brain_verdict": "Brain cut",
+    "brain_removed_percent": "cut, %",
+    "brain_hole_ml": "hole, mL",
+    "removed_head_ml": "removed, mL",
+    "run_time_s": "time, s",
+    "notes": "Notes",
+}
+_DIGITS = {"brain_removed_percent": 2, "brain_hole_ml": 2, "removed_head_ml": 0, "run_time_s": 0}
 _VERDICTS = {"fail": 0, "warn": 1, "pass": 2}
 """Order of tools on the page, by the worse of their verdicts."""
 
@@ -55,14 +69,15 @@ class DistanceLine:
 class ToolSection:
     """What the template shows of one tool.
 
-    `table` is the file with all distances, `place` says where the headline distances are measured, `provenance` has
-    names and facts.
+    `parts` are those of the face with any distance, `table` is the file with all distances, `place` says where the
+    headline distances are measured, `provenance` has names and facts.
     """
 
     tool: str
     status: StatusRow
     defacing: DefacingRow
-    marks: Marks
+    card: Card
+    parts: Sequence[str]
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
@@ -85,7 +100,8 @@ class ImageSection:
     missing : sentences about what cannot be shown
     notices : what to know of the attack on this head, each once
     truth : pictures of the true face
-    limit : end of the colour scale of distances, mm
+    stack : the original in slices that scroll; None where it is not there
+    columns : of the table of tools, those that have anything
     viewer : faces to turn; None where there is none
     """
 
@@ -95,7 +111,8 @@ class ImageSection:
     missing: Sequence[str]
     notices: Sequence[str]
     truth: Sequence[View]
-    limit: float
+    stack: StackedImage | None
+    columns: Sequence[str]
     viewer: Viewer | None
 
 
@@ -139,7 +156,11 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "problems": result.problems,
         "images": images,
         "types": TYPES,
-        "parts": (REMOVED, *PARTS),
+        "limit": LIMIT_MM,
+        "stacks": STACKS,
+        "apart": APART_MM,
+        "columns": _COLUMNS,
+        "numeric": _DIGITS,
         "places": PLACES,
         "measured": MEASURED,
         "group": ("../" if private else "") + group_page(output_dir).name,
@@ -164,18 +185,19 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
             missing = head.missing
         except (ImageError, GiftiError) as error:
             missing = [f"No faces are shown: {error}"]
-    limit = colour_limit(head, image.tools) if head else 0.0
-    pictures = [_pictures(image, tool, head, limit, private) for tool in image.tools]
-    tools = [_tool_section(image, tool, shown) for tool, shown in zip(image.tools, pictures, strict=True)]
+    pictures = [_pictures(image, tool, head, private) for tool in image.tools]
+    truth = renders(head.face) if head else []
+    tools = [_tool_section(image, tool, shown, truth) for tool, shown in zip(image.tools, pictures, strict=True)]
     return ImageSection(
         id=f"image-{number}",
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
         notices=_notices(image.tools),
-        truth=renders(head.face) if head else (),
-        limit=limit,
-        viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
+        truth=truth,
+        stack=head.stack if head else None,
+        columns=[name for name in _COLUMNS if any(getattr(tool.defacing, name) is not None for tool in image.tools)],
+        viewer=make_viewer(head.face, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
 
 
@@ -191,10 +213,10 @@ def _notices(tools: Sequence[ToolResult]) -> list[str]:
     ]
 
 
-def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
+def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, private: bool) -> ToolPictures:
     """Pictures with faces where there is a true face; the shareable page has the brain alone."""
     if head:
-        return face_pictures(head, tool, limit)
+        return face_pictures(head, tool)
     return ToolPictures() if private else brain_pictures(image, tool)
 
 
@@ -202,27 +224,36 @@ def _worst_verdict(tool: ToolSection) -> int:
     return min(_VERDICTS.get(str(verdict), 3) for verdict in (tool.defacing.face_verdict, tool.defacing.brain_verdict))
 
 
-def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) -> ToolSection:
+def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures, truth: Sequence[View]) -> ToolSection:
+    recovered, average = _recovered(tool), tool.masd_mm("average")
+    marks = image_marks(tool.defacing.face_verdict, recovered, average)
+    small = face_thumbnails(truth, pictures) if truth else brain_thumbnails(pictures)
     return ToolSection(
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
-        marks=image_marks(tool.defacing.face_verdict, _recovered(tool), tool.masd_mm("average")),
+        card=participant_card(tool, marks, small, recovered, average),
+        parts=[part for part in (REMOVED, *PARTS) if any(_measured(row, part) for row in tool.distances)],
         distances=_distance_lines(tool),
         spread=_spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
         pictures=pictures,
-        provenance=_provenance(tool),
+        provenance=provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
         place=PLACES[tool.headline],
         line=_line(tool),
     )
 
 
+def _measured(row: DistanceRow, part: str) -> bool:
+    return row.part == part and row.masd_mm is not None
+
+
 def _distance_lines(tool: ToolResult) -> list[DistanceLine]:
-    """A line for each type of image and sample."""
+    """A line for each type of image and sample; what a single sample would only say again is left out."""
     lines: dict[tuple[str, int | None], DistanceLine] = {}
-    for row in tool.distances:
+    again = _OF_SAMPLES if len(tool.samples) == 1 else ()
+    for row in (row for row in tool.distances if row.image_type not in again):
         image_type = str(row.image_type)
         line = lines.setdefault((image_type, row.sample), DistanceLine(image_type, row.sample, {}))
         line.parts[str(row.part)] = row
@@ -260,27 +291,3 @@ def _line(tool: ToolResult) -> str:
         f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
         "nothing of the tool."
     )
-
-
-def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
-    """What made these results, from their record."""
-    if tool.record is None:
-        return []
-    key, deface, reface = tool.record.key, tool.record.deface, tool.record.reface
-    facts: Mapping[str, object] = {
-        "Version of bids_refacer": key.get("AppVersion"),
-        "Defacing": deface.content.get("Command"),
-        "Version of the tool": deface.version,
-        "Options of the tool": deface.content.get("Options"),
-        "Registration": deface.registration,
-        "Warnings": " ".join([*deface.warnings, *reface.warnings]) or None,
-        "Outside the range of training": "; ".join(reface.outside_training) or None,
-        "Model of the attack": key.get("Model"),
-        "Options of the attack": reface.content.get("Options"),
-        "Seed of the run": key.get("Seed"),
-        "Weights (SHA-256)": key.get("WeightsSHA256"),
-        "Run time, s": tool.record.run_time_s,
-    }
-    shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
-    texts = shareable_json(shown)
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in texts.items()]
