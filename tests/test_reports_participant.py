@@ -76,7 +76,7 @@ def test_the_shareable_page_shows_no_face(output: Path) -> None:
     for word in ("identifiable/", "-meshes", "<canvas", 'alt="true face', 'class="outline"', 'class="comparer"'):
         assert word not in text, word
     shown_here = pictures(output / "sub-01.html")
-    assert len(shown_here) == 3 * len(TOOLS)
+    assert len(shown_here) == (3 + 3) * len(TOOLS), "on the card, and larger below"
     for picture in shown_here:
         # the skin of the average head lies on all four borders of the head; here it is black around the brain
         edge = np.concatenate([picture[:3].ravel(), picture[:, :3].ravel(), picture[:, -3:].ravel()])
@@ -91,7 +91,7 @@ def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
     # the true face; for each tool defaced, mean, two samples, average, and maps of the mean, one sample, the average
     assert len(renders) == 3 * (1 + len(TOOLS) * (5 + 3))
     sliders = (output / "identifiable" / "sub-01.html").read_text().count('<input type="range"')
-    assert sliders == 3 * len(TOOLS)
+    assert sliders == 3 * len(TOOLS) + 2, "and two that scroll through slices"
     assert re.search(
         r"2 samples: they lie \d\.\d\d to \d\.\d\d mm from the true face where the skin was removed", page.text
     )
@@ -131,6 +131,43 @@ def test_meshes_for_the_viewer(output: Path) -> None:
         assert np.abs(values).mean() == pytest.approx(whole, rel=0.25), name
 
 
+def test_cards_come_first(output: Path) -> None:
+    """Of each tool both marks, pictures and distances, before any table; a shareable one shows the brain alone."""
+    recovered = {
+        row["tool"]: shown(float(row["masd_mm"]))
+        for row in read_table(output / "surfacedistance.tsv")
+        if row["image_type"] == "refaced_mean" and row["part"] == "removed"
+    }
+    for page, words in (
+        ("sub-01.html", ("sagittal", "axial", "coronal")),
+        ("identifiable/sub-01.html", ("original", "defaced", "recovered", "distance")),
+    ):
+        text = (output / page).read_text()
+        cards = re.findall(r"<article.*?</article>", text, re.DOTALL)
+        assert len(cards) == len(TOOLS) and text.rindex("</article>") < text.index("<table")
+        for card in cards:
+            tool = next(tool for tool in TOOLS if f">{tool}</a>" in card)
+            assert "Face removed: " in card and "Withstood this attack: " in card
+            assert tuple(re.findall(r"<figcaption>(.*?)</figcaption>", card)) == words
+            assert f"{recovered[tool]} mm from the true one" in card
+
+
+def test_distances_have_the_same_colours_on_every_page(output: Path) -> None:
+    text = (output / "identifiable" / "sub-01.html").read_text()
+    assert '"limit":5.0' in text and "5 mm and more: outside" in text
+
+
+def test_columns_without_anything_are_left_out(output: Path) -> None:
+    text = (output / "sub-01.html").read_text()
+    assert '<th scope="col">Notes</th>' not in text and '<th scope="col" class="n">hole, mL</th>' in text
+
+
+def test_pages_lead_to_those_beside_them(output: Path) -> None:
+    assert 'rel="next" href="sub-02.html"' in (output / "sub-01.html").read_text()
+    assert 'rel="prev" href="sub-01.html"' in (output / "sub-02.html").read_text()
+    assert "sub-02.html" not in (output / "identifiable" / "sub-01.html").read_text(), "there is no face of sub-02"
+
+
 def test_a_failure_is_a_sentence(output: Path) -> None:
     page = read_page(output / "sub-02.html")
     assert "is truncated or damaged: copy it again." in page.text
@@ -163,6 +200,8 @@ def test_one_sample_and_one_tool(tmp_path: Path) -> None:
         assert "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)." in page.text
         assert "mean of the samples" not in page.text and not [n for n in page.numbers if n.table == "calibration"]
         assert len({n.row for n in page.numbers if n.table == "defacing"}) == 1
+        kinds = [n.row.split("|")[2] for n in page.numbers if n.part == "face"]
+        assert kinds == ["defaced", "average", "refaced"], "one sample is one row, not three with the same figures"
 
 
 def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
@@ -193,7 +232,7 @@ def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
     assert list((copy / "identifiable").glob("sub-*")) == []
     assert make_participant_pages(copy, output.parent / "bids", ["01", "02"]) == []
     assert list((copy / "identifiable").rglob("*.html")) == []
-    assert len(pictures(copy / "sub-01.html")) == 3 * len(TOOLS), "the shareable page stays"
+    assert len(pictures(copy / "sub-01.html")) == (3 + 3) * len(TOOLS), "the shareable page stays"
 
 
 def test_a_page_that_cannot_be_made_costs_no_results(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ LIMIT_MM = 5.0
 CELL_MM = 2.2  # of the meshes for the viewer
 OVAL_MM = (80.0, 91.0)  # half width and half height of what is drawn whole, around the centre
 OVAL_EDGE = 0.14  # share of the oval over which a face fades out
+OVAL_INSIDE = 0.6  # within this share of the oval, an edge is that of a hole, which is shown as it is
+BACK_MM = -10.0  # from the centre; the face region ends behind it
 EDGE_MM = 8.0  # from where the surface ends: the border of the face region is a staircase of voxels
 
 
@@ -51,9 +53,11 @@ class Face:
     @cached_property
     def opacity(self) -> np.ndarray:
         """How much of a vertex is drawn, (n,) float64, 0 to 1: a face fades where it ends and outside of an oval."""
-        across = (self.points - CENTRE_MM)[:, [0, 2]] / OVAL_MM
-        whole = np.clip((1 - np.hypot(*across.T)) / OVAL_EDGE, 0, 1)
+        away = self.points - CENTRE_MM
+        from_middle = np.hypot(*(away[:, [0, 2]] / OVAL_MM).T)
+        whole = np.clip((1 - from_middle) / OVAL_EDGE, 0, 1)
         ends = self._border()
+        ends = ends[(from_middle[ends] > OVAL_INSIDE) | (away[ends, 1] < BACK_MM)]
         if len(ends):
             whole = np.minimum(whole, cKDTree(self.points[ends]).query(self.points)[0] / EDGE_MM)
         return np.asarray(whole**2 * (3 - 2 * whole), dtype=np.float64)  # smooth at both ends

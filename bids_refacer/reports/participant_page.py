@@ -24,6 +24,7 @@ from bids_refacer.reports.participant_pictures import (
     renders,
 )
 from bids_refacer.reports.parts.cards import Card, brain_thumbnails, face_thumbnails, participant_card
+from bids_refacer.reports.parts.neighbours import Neighbours, neighbours
 from bids_refacer.reports.parts.provenance import provenance
 from bids_refacer.reports.parts.stacks import APART_MM, STACKS
 from bids_refacer.reports.viewer import Viewer, make_viewer
@@ -135,16 +136,21 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
         result = gather(output_dir, tables, label)
-        written.append(_write(participant_page(output_dir, label), result, output_dir, bids_dir, private=False))
+        beside = neighbours(known, label)
+        written.append(_write(participant_page(output_dir, label), result, output_dir, bids_dir, beside, private=False))
         private = participant_page(identifiable_dir(output_dir), label)
         if (identifiable_dir(output_dir) / f"sub-{label}").is_dir():
-            written.append(_write(private, result, output_dir, bids_dir, private=True))
+            with_faces = [name for name in known if (identifiable_dir(output_dir) / f"sub-{name}").is_dir()]
+            beside = neighbours(with_faces, label)
+            written.append(_write(private, result, output_dir, bids_dir, beside, private=True))
         else:
             private.unlink(missing_ok=True)  # of an earlier run that kept faces
     return written
 
 
-def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Path, *, private: bool) -> Path:
+def _write(
+    path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Path, beside: Neighbours, *, private: bool
+) -> Path:
     images = [_image_section(image, bids_dir, number, private) for number, image in enumerate(result.images)]
     sections = [(f"image-{number}", Path(image.path).name) for number, image in enumerate(result.images)]
     if result.problems:
@@ -154,6 +160,7 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "private": private,
         "sections": sections,
         "problems": result.problems,
+        "beside": beside,
         "images": images,
         "types": TYPES,
         "limit": LIMIT_MM,
