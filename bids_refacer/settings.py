@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from bids_refacer import settings_file
+from bids_refacer.layout import Layout
 from bids_refacer.limits import usable_cpus
 from bids_refacer.settings_file import SettingsError
 
@@ -45,6 +46,7 @@ class RunSettings:
 
     bids_dir: Path
     output_dir: Path
+    identifiable_dir: Path | None = None  # for faces, records and logs; None: beside what may be shared
     analysis_level: str = "participant"
     participant_label: tuple[str, ...] = ()  # without "sub-"; empty: all
     session_label: tuple[str, ...] = ()  # without "ses-"; empty: all
@@ -116,6 +118,11 @@ class RunSettings:
             _check_at_least(name, getattr(self, name), 0)
         if not self.model:
             raise SettingsError("model is empty: give the name of a shipped model or the path of a weight file.")
+
+    @property
+    def layout(self) -> Layout:
+        """The folders of the output as they are on the disk, or else as a run makes them."""
+        return Layout.found(self.output_dir, self.identifiable_dir)
 
     def to_toml(self, path: str | Path) -> None:
         """Write every setting to `path`, see `settings_file.write_settings_file`."""

@@ -23,7 +23,7 @@ DESCRIPTOR = Path(__file__).with_name("bids_refacer.json")
 _NO_RUN = {"help", "version", "list_tools"}
 _POSITIONAL = {"bids_dir", "output_dir", "analysis_level"}
 # given by their name, as they need not exist before; every other path is an input file or folder
-_MADE_BY_THE_RUN = {"output_dir", "work_dir", "bids_database_dir"}
+_MADE_BY_THE_RUN = {"output_dir", "identifiable_dir", "work_dir", "bids_database_dir"}
 _DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 # the first in the list comes first in the command line that the BIDS check of bosh wants
 _FIRST = ("participant_label", "session_label")
@@ -60,7 +60,8 @@ def descriptor() -> dict[str, Any]:
             {
                 "id": "output_dir",
                 "name": "Results",
-                "description": "Derivative dataset. Its folder identifiable holds recovered faces: not for sharing.",
+                "description": "bids_refacer: a derivative dataset that may be shared. identifiable: recovered faces, "
+                "not for sharing.",
                 "path-template": "[OUTPUT_DIR]",
                 "optional": False,
             }

@@ -14,6 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import identifiable
 
 from bids_refacer.audit.machine import Machine
 from bids_refacer.settings import RunSettings
@@ -92,7 +93,7 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
     values: dict = {
         "bids_dir": bids,
         "output_dir": output,
-        "work_dir": output / "identifiable" / "work",
+        "work_dir": identifiable(output) / "work",
         "deface_tools": ("quickshear",),
         "nprocs": 1,
         "omp_nthreads": 1,

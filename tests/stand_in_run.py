@@ -30,8 +30,8 @@ def put_known_brain() -> None:
     from bids_refacer.volumes import brain
     from bids_refacer.volumes.templates import asset
 
-    mask = asset("average_brain_mask.nii.gz")[0] > 0
-    brain._deepbet = lambda values, affine, num_threads: mask.copy()
+    mask = asset("average_brain_mask.nii.gz").values > 0
+    brain._deepbet = lambda volume, num_threads: mask.copy()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 from benchmarks import attack
 from benchmarks.attack import fitted_average
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume, resample
 from bids_refacer.volumes.nifti import read_scan, write_volume
 from bids_refacer.volumes.registration import fit_average_head
 from bids_refacer.volumes.templates import asset
@@ -24,14 +24,13 @@ STRETCH[:3, 3] = [2.0, -3.0, 4.0]
 
 @pytest.fixture(scope="module")
 def head() -> np.ndarray:
-    values, affine = asset("average_head.nii.gz")
-    return resample(values.astype(np.float32), affine, CANONICAL[2], STRETCH)
+    return resample(asset("average_head.nii.gz"), CANONICAL[2], STRETCH)
 
 
 def test_a_planted_stretch_is_found_in_the_face(head: np.ndarray) -> None:
     """The head is the average one, stretched: the fit brings its face onto the average face."""
-    fitted = fit_average_head(head, CANONICAL[2].affine, AT_HOME)
-    points = np.asarray(skin_surface(head, CANONICAL[2].affine).vertices)
+    fitted = fit_average_head(Volume(head, CANONICAL[2].affine), AT_HOME)
+    points = np.asarray(skin_surface(Volume(head, CANONICAL[2].affine)).vertices)
     face = points[(points[:, 1] > 70) & (np.abs(points[:, 2] + 50) < 50)]
     apart = np.linalg.norm(apply_affine(fitted, face) - apply_affine(STRETCH, face), axis=1)
     unfitted = np.linalg.norm(face - apply_affine(STRETCH, face), axis=1)
@@ -46,8 +45,8 @@ def test_the_average_is_put_where_skin_was_removed(
     brain[40:56, 50:70, 70:90] = True
     target = np.zeros(head.shape, dtype=bool)
     target[:, 85:, :70] = True
-    write_volume(tmp_path / "original.nii.gz", head, affine, "float32")
-    write_volume(tmp_path / "defaced.nii.gz", np.where(target, 0, head), affine, "float32")
+    write_volume(tmp_path / "original.nii.gz", Volume(head, affine), "float32")
+    write_volume(tmp_path / "defaced.nii.gz", Volume(np.where(target, 0, head), affine), "float32")
     original, scan = read_scan(tmp_path / "original.nii.gz"), read_scan(tmp_path / "defaced.nii.gz")
     monkeypatch.setattr(attack, "prepare", lambda *_: (brain, AT_HOME))
     monkeypatch.setattr(attack, "fit_average_head", lambda *_: STRETCH)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 from group_runs import LABELS, make_bids, one, run, table
+from output_folders import layout_of, shareable
 
 from benchmarks.synthetic_outputs import random_face, write_output
 from bids_refacer.dataset.names import OutputNames
@@ -94,8 +95,9 @@ def test_noise_of_known_size_decides(bids: Path, tmp_path: Path, noise: float, l
 def test_images_that_failed_are_kept_out(bids: Path, output: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     run(bids, folder, min_face_change=7.0, rerank=0)
-    passed, everyone = (one(folder, "group_identification", image_type="refaced_mean", gate=gate)
-                        for gate in ("passed", "all"))  # fmt: skip
+    passed, everyone = (
+        one(folder, "group_identification", image_type="refaced_mean", gate=gate) for gate in ("passed", "all")
+    )
     kept_out = len(table(folder, "group_images", state="excluded"))
     assert 0 < kept_out < 12
     assert (passed["n_participants"], passed["n_missing"]) == (str(12 - kept_out), str(kept_out))
@@ -138,12 +140,12 @@ def test_without_faces_there_is_a_sentence(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:2], ("niimath",))
     text = "\n".join(run(bids, output))
     assert "Identification of T1w: 0 true faces are stored" in text and "--keep-refaced" in text
-    assert not (output / "group_identification.tsv").exists()
+    assert not (shareable(output) / "group_identification.tsv").exists()
 
 
 def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
-    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
+    path = OutputNames(layout=layout_of(output), entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
     path.write_bytes(path.read_bytes()[:100])
     (said,) = [line for line in run(bids, output) if "facemap" in line]
     assert re.search(r"niimathAverageFace_facemap.npz holds no readable face maps .* run the .* is left out\.$", said)
@@ -153,7 +155,7 @@ def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_true_face_is_named_and_the_others_are_found(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:4], ("niimath",), noise_mm=1.0)
-    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
+    path = OutputNames(layout=layout_of(output), entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
     path.write_bytes(b"PK" + bytes(1000))
     assert any(path.name in line and "left out" in line for line in run(bids, output))
     row = one(output, "group_identification", image_type="average", gate="all")
@@ -174,7 +176,7 @@ def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None
     output = write_output(tmp_path / "out", LABELS, ("niimath",), samples=1)
     same = random_face(rng)
     for label in LABELS:
-        names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+        names = OutputNames(layout=layout_of(output), entities={"sub": label}, suffix="T1w")
         face = bumpy(rng)
         for path in (names.face_map(None, "original"), names.face_map("niimath", "refaced", 1)):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,9 @@ MOST_FUNCTION_LINES = 60
 MEDIAN_FUNCTION_LINES = 10
 MOST_PARAMETERS = 7  # besides self
 
-CODE = sorted(path for folder in ("bids_refacer", "tests", "benchmarks", "boutiques")
-              for path in (ROOT / folder).rglob("*.py"))  # fmt: skip  # a list of one idea
+CODE = sorted(
+    path for folder in ("bids_refacer", "tests", "benchmarks", "boutiques") for path in (ROOT / folder).rglob("*.py")
+)
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser, chromium
+from output_folders import layout_of
 from page_reader import assert_self_contained, read_page
 
 from benchmarks.pages import group_tables
@@ -32,13 +34,15 @@ VISIBLE = "document.querySelectorAll('#people tbody tr').length"
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a group of which not everybody stands on the first page of the list."""
     folder = tmp_path_factory.mktemp("many")
-    (folder / "dataset_description.json").write_text('{"Name": "many", "BIDSVersion": "1.10.0"}')
+    layout = layout_of(folder)
+    layout.shareable.mkdir()
+    (layout.shareable / "dataset_description.json").write_text('{"Name": "many", "BIDSVersion": "1.10.0"}')
     for table, rows in group_tables(COUNT).items():
-        write_table(dataset_table(folder, table), table, rows)
+        write_table(dataset_table(layout, table), table, rows)
     for number in range(COUNT - 1):  # the last has no page
-        (folder / f"sub-{number:04}.html").write_text("<title>a participant</title>")
-    make_group_page(folder)
-    return folder
+        (layout.shareable / f"sub-{number:04}.html").write_text("<title>a participant</title>")
+    make_group_page(layout)
+    return layout.shareable
 
 
 @pytest.fixture(scope="module")
@@ -171,5 +175,7 @@ def test_a_point_leads_to_its_participant(output: Path, tab: Browser) -> None:
         "return [p.x, p.y, n]; })()"
     )
     tab.drag((x, y), (x, y))
-    tab.run("new Promise((done) => setTimeout(done, 300))")
+    deadline = time.monotonic() + 20
+    while tab.run("document.title") != "a participant" and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert tab.run("document.title") == "a participant" and tab.run("location.pathname").endswith(f"{name}.html")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import Phantom
 from nifti_files import raw_image
+from output_folders import shareable
 from scipy import ndimage
 from test_published_mask import AFFINE, STILL, brain, head_with
 
@@ -20,7 +21,8 @@ from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.tables import TABLES, data_dictionary, read_table
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
-from bids_refacer.volumes.nifti import Scan, read_mask, read_scan, write_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan
+from bids_refacer.volumes.scan import Scan
 
 PAGE = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text(encoding="utf-8")
 OWN_TOOLS = ("quickshear", "spm-rule", "skullstrip", "average")
@@ -45,8 +47,8 @@ def test_every_reason_has_its_test() -> None:
 
 def test_every_file_that_may_be_shared_is_on_the_page(page_output: Path) -> None:
     patterns = [pattern for found, _ in rows_of_the_page() for pattern in found]
-    files = [path.relative_to(page_output) for path in page_output.rglob("*") if path.is_file()]
-    shared = [path.as_posix() for path in files if path.parts[0] != "identifiable"]
+    root = shareable(page_output)
+    shared = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     assert len(shared) > 20
     for name in shared:
         assert any(fnmatch.fnmatchcase(name, pattern.replace("**", "*")) for pattern in patterns), name
@@ -82,10 +84,10 @@ def test_defaced_images_owe_nothing_to_what_was_removed(tool: str, tmp_path: Pat
 
 def test_the_brain_mask_stays_away_from_the_skin(page_output: Path, phantom_head: Phantom) -> None:
     (path,) = page_output.glob("sub-01/anat/*_desc-brain_mask.nii.gz")
-    mask, affine = read_mask(path)
-    head = head_mask(read_scan(next((page_output.parent / "bids").rglob("*_T1w.nii.gz"))).values, affine)
-    depth = ndimage.distance_transform_edt(head, sampling=voxel_sizes(affine))
-    assert mask.sum() > 1e5 and depth[mask].min() > 4, "mm of scalp and skull"
+    mask = read_mask(path)
+    head = head_mask(read_scan(next((page_output.parent / "bids").rglob("*_T1w.nii.gz"))).volume)
+    depth = ndimage.distance_transform_edt(head, sampling=voxel_sizes(mask.affine))
+    assert mask.values.sum() > 1e5 and depth[mask.values].min() > 4, "mm of scalp and skull"
 
 
 def test_tables_hold_summaries_alone(page_output: Path) -> None:

@@ -126,9 +126,11 @@ def test_constraints_pin_every_dependency() -> None:
 
 def test_the_readme_names_what_there_is() -> None:
     readme = text("README.md")
-    first_screen = "\n".join(readme.splitlines()[:24])
-    for words in ("What it is for", "What it is not for", "identifiable", "participant"):
+    first_screen, second_screen = ("\n".join(readme.splitlines()[start : start + 24]) for start in (0, 24))
+    for words in ("who hold head MRI", "deface", "attack", "git clone", "make demo", "participant"):
         assert words in first_screen
+    for words in ("group", "**Never share this folder.**", "**It is not for**", "**It cannot prove**"):
+        assert words in second_screen
     tools = readme + text("docs/tools.md")
     for tool in DEFACE_TOOLS:
         assert f"\n| `{tool}` " in tools

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from output_folders import identifiable
 from small_datasets import add_image, run_with_stand_in, settings_for, start_dataset
 from tiny_models import prior_around, tiny_stage
 from training_heads import average_heads, small_prior
@@ -137,5 +138,5 @@ def test_the_warning_stands_in_status_and_at_the_end(tmp_path: Path, monkeypatch
     assert done.code == 0 and [(row["status"], row["message"]) for row in rows] == [("ok", "Too large a head.")] * 2
     said = "Warning: sub-01/anat/sub-01_T1w.nii.gz quickshear, skullstrip: Too large a head."
     assert sum(said in line for line in done.out.splitlines()) == 1
-    page = (tmp_path / "out" / "identifiable" / "sub-01.html").read_text()
+    page = (identifiable(tmp_path / "out") / "sub-01.html").read_text()
     assert "Too large a head." in page

@@ -136,7 +136,7 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
             key = _key(tools[name], definitions.get(name), reference, mask, native=is_native)
             key = {**key, "InRegister": other.in_register, **header_key(settings)}
             current = read_defaced_record(record)
-            is_done = is_current(current, key, other.image, settings.output_dir, keep_refaced=True)
+            is_done = is_current(current, key, other.image, settings.layout, keep_refaced=True)
             if current and is_done and not _shows_too_much(current, settings):
                 continue
             seen_as = other.image.suffix if is_native else reference.suffix
@@ -289,4 +289,4 @@ def _how(details: DefaceDetails, other: OtherImage) -> str:
 
 
 def _names(image: HeadImage, settings: RunSettings) -> OutputNames:
-    return OutputNames.of(settings.output_dir, image)
+    return OutputNames.of(settings.layout, image)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, withdraw
+from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, tidy, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, RunError, ask
@@ -42,19 +42,15 @@ from bids_refacer.audit.progress import Progress, elapsed, outcome_of
 from bids_refacer.audit.results import read_results
 from bids_refacer.audit.status import next_lines, status_rows, summary, tool_findings
 from bids_refacer.audit.tables import VerdictLimits, tables_of, write_image_tables, write_tables
-from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import Selection, find_images
 from bids_refacer.dataset.names import lock_file, log_dir
 from bids_refacer.dataset.validation import validate
-from bids_refacer.environment import (
-    configure_nipype,
-    make_private,
-    prepare,
-    start_log,
-)
+from bids_refacer.environment import configure_nipype, prepare, start_log
 from bids_refacer.files import one_writer
 from bids_refacer.settings import RunSettings
 from bids_refacer.wording import counted
+from bids_refacer.work_folder import make_private
 
 _NODES = f"bids_refacer-{__version__}"  # in the work folder
 _MOST_ERRORS = 20  # of the validator, on the terminal
@@ -77,7 +73,6 @@ def run_participants(settings: RunSettings) -> int:
         When the run cannot start: one or more sentences.
     """
     asked = _find_usable(settings)
-    moved = None if settings.dry_run else move_private_files(settings.output_dir)
     selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
@@ -85,20 +80,18 @@ def run_participants(settings: RunSettings) -> int:
         about_others = describe_others(others, settings) if settings.verbose else count_others(others)
         print("\n".join([*about_others, *describe(plan, settings)]))
         return 1 if plan.problems or cannot_be_done(others) else 0
-    write_datasets(settings.output_dir, settings.bids_dir)
+    write_datasets(settings.layout, settings.bids_dir)
     images = (*selection.images, *(other.image for other in others.images))
     with sole_worker(images, settings, print) as found:
         if found.waited:  # what is left to do is no longer what it was
             selection, others = choose(asked, settings)
             plan = make_plan(selection, settings, machine)
-        return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine, moved)
+        return _audit(plan, others, replace(settings, work_dir=found.work_dir), machine)
 
 
-def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine, moved: str | None) -> int:
-    """Do what is left to do and report; no other run is at work on these images. `moved` is to be said first."""
+def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -> int:
+    """Do what is left to do and report; no other run is at work on these images."""
     say: Say = print
-    if moved:
-        say(moved)
     crashes: list[Crash] = []
     if _is_work_left(plan, others, settings):  # a run with nothing to do leaves no trace, not even a log
         say, crashes = _work(plan, others, settings, machine)
@@ -119,7 +112,7 @@ def _is_work_left(plan: Plan, others: Others, settings: RunSettings) -> bool:
     if plan.jobs:
         return True
     left = plan_others(others, settings)
-    withdraw(left.stale, settings.output_dir)
+    withdraw(left.stale, settings.layout)
     return bool(left.jobs or plan.problems)
 
 
@@ -132,18 +125,20 @@ def _report(
     rows = status_rows(plan, results, crashes) + about_others
     passed_over = passed_over_rows(others, settings)
     tables = tables_of(results, rows + passed_over, defacing, VerdictLimits.of(settings))
-    with one_writer(lock_file(settings.output_dir)) as locked:
+    with one_writer(lock_file(settings.layout)) as locked:
         if not locked:
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
-        write_image_tables(results, settings.output_dir)
-        write_tables(tables, settings.output_dir, places_of(settings))
+        write_image_tables(results, settings.layout)
+        write_tables(tables, settings.layout, places_of(settings))
         write_citation(settings, machine.card)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say)
-    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan, settings.output_dir)):
+    for line in (*about_passed_over(passed_over, others.misnamed), *summary(rows, plan)):
         say(line)
     for line in (*tool_findings(tables.defacing, tables.distances), *next_lines(rows, settings)):
+        say(line)
+    for line in tidy(rows, settings):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
@@ -175,7 +170,7 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine) -
     """Run the nodes; failures are in the crashes, not raised. Returns how to say more, into the log too."""
     run_uuid = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
     prepare(settings.work_dir, settings.omp_nthreads)
-    folder = log_dir(settings.output_dir, run_uuid)
+    folder = log_dir(settings.layout, run_uuid)
     settings.to_toml(folder / "settings.toml")
     log = start_log(folder / "run.log", settings.verbose)
 
@@ -212,7 +207,7 @@ def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: 
 def _run_others(others: Others, settings: RunSettings, machine: Machine, say: Say, log: Logger) -> None:
     """Deface the other images by the masks that are there now."""
     left = plan_others(others, settings)
-    withdraw(left.stale, settings.output_dir)
+    withdraw(left.stale, settings.layout)
     if left.jobs:
         say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
         from bids_refacer.audit.graph.other_images import build_others

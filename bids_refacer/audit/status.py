@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import node_name, tool_node_name
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
 from bids_refacer.reports.findings import image_marks
@@ -75,7 +73,7 @@ def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
     return not_done_row(result.image, result.tool, "input", _NO_REASON)
 
 
-def summary(rows: Sequence[StatusRow], plan: Plan, output_dir: Path) -> list[str]:
+def summary(rows: Sequence[StatusRow], plan: Plan) -> list[str]:
     """The end of a run: failures first, each with its sentence, then what was done and where it is."""
     failed = [row for row in rows if row.status != "ok"]
     lines = [f"{len(failed)} failed or were not done:"] if failed else []
@@ -86,9 +84,9 @@ def summary(rows: Sequence[StatusRow], plan: Plan, output_dir: Path) -> list[str
     lines += [f"  Warning: {image} {', '.join(tools)}: {text}" for (image, _, text), tools in _alike(warned).items()]
     done = len(rows) - len(failed)
     before = f", {len(plan.finished)} of them by an earlier run" if plan.finished else ""
-    lines.append(f"{done} image x tool done{before}; results in {output_dir}")
+    lines.append(f"{done} image x tool done{before}; results in {plan.layout.shareable}")
     if done:
-        lines.append(f"Recovered faces are identifiable data: {identifiable_dir(output_dir)} is not for sharing.")
+        lines.append(f"Recovered faces are identifiable data: {plan.layout.identifiable} is not for sharing.")
     return lines
 
 

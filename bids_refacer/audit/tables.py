@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.descriptions.shareable_text import Places
@@ -23,6 +22,7 @@ from bids_refacer.dataset.rows.audit import (
 )
 from bids_refacer.dataset.rows.table import rows_of, write_rows
 from bids_refacer.dataset.tables import write_dictionary
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
 
@@ -112,35 +112,35 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
     )
 
 
-def write_tables(tables: Tables, output_dir: Path, places: Places) -> None:
+def write_tables(tables: Tables, layout: Layout, places: Places) -> None:
     """Merge the rows of a run into the tables of the dataset, and list its participants.
 
     `places` are the folders of the run, whose paths no message shows.
     """
     about = {row.subject for row in tables.status}
-    _merge(output_dir, StatusRow, tables.status, about, places)
-    _merge(output_dir, DistanceRow, tables.distances, about, places)
-    _merge(output_dir, DefacingRow, tables.defacing, about, places)
-    _merge(output_dir, CalibrationRow, tables.calibration, about, places)
-    folders = [folder for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
+    _merge(layout, StatusRow, tables.status, about, places)
+    _merge(layout, DistanceRow, tables.distances, about, places)
+    _merge(layout, DefacingRow, tables.defacing, about, places)
+    _merge(layout, CalibrationRow, tables.calibration, about, places)
+    folders = [folder for folder in sorted(layout.shareable.glob("sub-*")) if folder.is_dir()]
     people = [ParticipantRow(participant_id=folder.name) for folder in folders]
     if people:
-        write_rows(dataset_table(output_dir, ParticipantRow.table), ParticipantRow, people)
+        write_rows(dataset_table(layout, ParticipantRow.table), ParticipantRow, people)
 
 
-def write_image_tables(results: Sequence[Result], output_dir: Path) -> None:
+def write_image_tables(results: Sequence[Result], layout: Layout) -> None:
     """Write the surface distances of each image and tool, with their data dictionary."""
     for result in results:
         if result.record:
-            path = OutputNames.of(output_dir, result.image).surfacedistance(result.tool)
+            path = OutputNames.of(layout, result.image).surfacedistance(result.tool)
             write_rows(path, DistanceRow, result.record.distances)
             write_dictionary(sidecar_of(path), DistanceRow.table)
 
 
 def _merge(
-    output_dir: Path, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
+    layout: Layout, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
 ) -> None:
     # rows of an image that was done before and failed now must not outlive its files
-    old = [row for row in rows_of(output_dir, kind) if row.subject not in about]
+    old = [row for row in rows_of(layout, kind) if row.subject not in about]
     rows = [places.shareable_row(row) for row in merge_rows(old, new)]
-    write_rows(dataset_table(output_dir, kind.table), kind, rows)
+    write_rows(dataset_table(layout, kind.table), kind, rows)

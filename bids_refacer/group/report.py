@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.rows.group import ComparisonRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
+from bids_refacer.layout import Layout
 from bids_refacer.reports.answer import answer_lines
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import PLACES, headline
@@ -117,10 +117,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
 
 
-def make_group_page(output_dir: Path) -> Path:
+def make_group_page(layout: Layout) -> Path:
     """Make ``group.html`` from the tables of the group level; `reports.group_page.PageError` when there are none."""
-    private = identifiable_dir(output_dir)  # matplotlib's list of fonts names paths of this machine
-    with matplotlib_at_home(private if private.is_dir() else output_dir):
+    with matplotlib_at_home(layout):
         from bids_refacer.reports.group_page import write_group_page
 
-        return write_group_page(output_dir)
+        return write_group_page(layout)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.scan import Scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
 from bids_refacer.volumes.templates import asset
 
@@ -49,5 +49,5 @@ def average_in_native(native: Grid, alignment: Alignment, scale: float) -> np.nd
     -------
     (i, j, k) float32, native intensities
     """
-    head = asset("average_head.nii.gz")[0].astype(np.float32)
+    head = asset("average_head.nii.gz").values.astype(np.float32)
     return alignment.to_native(head, _AVERAGE_SPACING, native) * np.float32(scale / _AVERAGE_UNIT)

@@ -14,6 +14,7 @@ from bids_refacer.dataset.names import dataset_table, group_page
 from bids_refacer.dataset.rows.group import GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
+from bids_refacer.layout import Layout
 from bids_refacer.reports import answer, findings
 from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import (
@@ -99,39 +100,39 @@ class ImageKind:
     plots: Sequence[tuple[Plot, Sequence[Markup]]]
 
 
-def write_group_page(output_dir: Path) -> Path:
+def write_group_page(layout: Layout) -> Path:
     """Make ``group.html`` from the tables of the group level.
 
     Parameters
     ----------
-    output_dir : where the tables are, and the page will be
+    layout : where the tables are, and the page will be
 
     Raises
     ------
     PageError
         When the group level has not run there.
     """
-    tables = read_group_tables(output_dir)
+    tables = read_group_tables(layout)
     if not tables.images:
-        raise PageError(f"{dataset_table(output_dir, 'group_images')} has no rows: run the level 'group' first.")
-    path = group_page(output_dir)
+        raise PageError(f"{dataset_table(layout, 'group_images')} has no rows: run the level 'group' first.")
+    path = group_page(layout)
     suffixes = sorted({row.suffix for row in tables.participants})
-    listed = people.listed_participants(tables, output_dir)
-    pages = people.participant_pages(tables, output_dir)
+    listed = people.listed_participants(tables, layout)
+    pages = people.participant_pages(tables, layout)
     write_page(
         path,
         "group.html.j2",
         {
-            "title": f"Which defacing tool for the dataset '{_dataset_name(output_dir)}'?",
+            "title": f"Which defacing tool for the dataset '{_dataset_name(layout)}'?",
             "private": False,
             "sections": _SECTIONS,
             "kinds": [_image_kind(tables, suffix, pages) for suffix in suffixes],
             **people.people_values(listed, len(suffixes) > 1),
-            "notes": _part(output_dir, "group.md", "## What was found", "## Made with"),
-            "rules": _part(output_dir, "group.md", "# Group level", "## What was found"),
-            "made": _part(output_dir, "group.md", "## Made with", None),
-            "methods": _part(output_dir, "CITATION.md", "", None),
-            "files": _files(output_dir),
+            "notes": _part(layout, "group.md", "## What was found", "## Made with"),
+            "rules": _part(layout, "group.md", "# Group level", "## What was found"),
+            "made": _part(layout, "group.md", "## Made with", None),
+            "methods": _part(layout, "CITATION.md", "", None),
+            "files": _files(layout),
             "words": WORDS,
         },
     )
@@ -200,22 +201,22 @@ def _phenotype_kept(rows: Sequence[PhenotypeRow], target: str, tool: str | None)
     return PhenotypeKept(target, original, defaced, findings.phenotype_line(original, defaced))
 
 
-def _files(output_dir: Path) -> list[tuple[str, str]]:
+def _files(layout: Layout) -> list[tuple[str, str]]:
     """Name and words of every table and text of the dataset that is there."""
     found = []
     for name in (*GROUP_TABLES, *TABLES):
-        path = dataset_table(output_dir, name)
+        path = dataset_table(layout, name)
         if path.is_file():
             found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
     texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}
-    return found + [(name, words) for name, words in texts.items() if (output_dir / name).is_file()]
+    return found + [(name, words) for name, words in texts.items() if (layout.shareable / name).is_file()]
 
 
-def _part(output_dir: Path, name: str, start: str, end: str | None) -> Markup | None:
+def _part(layout: Layout, name: str, start: str, end: str | None) -> Markup | None:
     """A part of a text file of the dataset as HTML, without its first heading; None when it is not there."""
-    path = output_dir / name
+    path = layout.shareable / name
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8")
@@ -226,6 +227,6 @@ def _part(output_dir: Path, name: str, start: str, end: str | None) -> Markup | 
     return markdown(body.split("\n", 1)[1] if start else body) if body.strip() else None
 
 
-def _dataset_name(output_dir: Path) -> str:
-    name = str(read_description(output_dir).get("Name", output_dir.name))
+def _dataset_name(layout: Layout) -> str:
+    name = str(read_description(layout.shareable).get("Name", layout.output_dir.name))
     return name.removeprefix("Audit of defacing: ")

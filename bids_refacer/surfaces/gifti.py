@@ -77,7 +77,7 @@ def read_map(path: str | Path) -> np.ndarray:
     arrays = _read(Path(path)).get_arrays_from_intent("NIFTI_INTENT_SHAPE")
     if not arrays:
         raise GiftiError(f"{path}: holds no map of values; give a .shape.gii file.")
-    return arrays[0].data.astype(np.float32)
+    return np.asarray(arrays[0].data.astype(np.float32))
 
 
 def _read(path: Path) -> GiftiImage:

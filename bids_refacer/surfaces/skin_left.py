@@ -9,6 +9,7 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from bids_refacer.surfaces.skin import Skin
+from bids_refacer.volumes.grid import Volume
 
 DEPTHS_MM = (0.5, 1.0, 1.5, 2.0)
 UNCHANGED = 0.1
@@ -21,16 +22,17 @@ class Defacing:
 
     Attributes
     ----------
-    original, defaced : (i, j, k) float
+    original : before
+    defaced : (i, j, k) float, after
     removed : (i, j, k) bool, what the tool says that it removed or replaced: an average face resembles every face
     """
 
-    original: np.ndarray
+    original: Volume
     defaced: np.ndarray
     removed: np.ndarray
 
 
-def skin_left(skin: Skin, defacing: Defacing, affine: np.ndarray, where: np.ndarray) -> np.ndarray:
+def skin_left(skin: Skin, defacing: Defacing, where: np.ndarray) -> np.ndarray:
     """Which of the true skin is left: at some depth under it, original and defaced image have the same tissue.
 
     Pieces that float in the air count as left; what another face was painted over does not.
@@ -39,7 +41,6 @@ def skin_left(skin: Skin, defacing: Defacing, affine: np.ndarray, where: np.ndar
     ----------
     skin : of the original
     defacing : original, defaced image, and what was removed
-    affine : (4, 4) float, voxel -> native world, RAS+ mm
     where : (n,) int, vertices of the skin
 
     Returns
@@ -47,8 +48,8 @@ def skin_left(skin: Skin, defacing: Defacing, affine: np.ndarray, where: np.ndar
     (n,) bool
     """
     points, normals = np.asarray(skin.mesh.vertices)[where], np.asarray(skin.mesh.vertex_normals)[where]
-    images = (defacing.original, np.where(defacing.removed, np.nan, defacing.defaced), skin.level)
-    to_voxel = np.linalg.inv(affine)
+    images = (defacing.original.values, np.where(defacing.removed, np.nan, defacing.defaced), skin.level)
+    to_voxel = np.linalg.inv(defacing.original.affine)
     left = np.zeros(len(points), dtype=bool)
     for depth in DEPTHS_MM:
         under = apply_affine(to_voxel, points - depth * normals)

@@ -20,19 +20,15 @@ from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
 from bids_refacer.volumes.content.useless import useless_values
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.image_file import ImageError as ImageError
-from bids_refacer.volumes.image_file import opened, read_header_bytes, read_voxels, truncated
-from bids_refacer.volumes.scan import Scan, to_stored
+from bids_refacer.volumes.image_file import ImageError, opened, read_header_bytes, read_voxels, truncated
+from bids_refacer.volumes.scan import Scan
 
-_QUIET = logging.getLogger(
-    f"{__name__}.header_checks"
-)  # nibabel's fixes of harmless header fields are no news to users
+# nibabel's fixes of harmless header fields are no news to users
+_QUIET = logging.getLogger(f"{__name__}.header_checks")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
-
-
-__all__ = ["ImageError", "Scan", "read_mask", "read_scan", "to_stored", "write_scan", "write_volume"]
 
 
 def read_scan(path: str | Path) -> Scan:
@@ -60,10 +56,10 @@ def read_scan(path: str | Path) -> Scan:
     return scan
 
 
-def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mask that this app wrote: ``(i, j, k)`` bool and its affine; unlike an image, it may be the same everywhere."""
+def read_mask(path: str | Path) -> Volume:
+    """A mask that this app wrote, ``(i, j, k)`` bool; unlike an image, it may be the same everywhere."""
     image = nib.Nifti1Image.from_filename(path)
-    return np.asarray(image.dataobj) > 0, image.affine
+    return Volume(np.asarray(image.dataobj) > 0, image.affine)
 
 
 def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
@@ -81,12 +77,13 @@ def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: 
     _write(Path(path), scan.header if keep_texts else without_texts(scan.header), stored)
 
 
-def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: np.dtype | type | str) -> None:
-    """Write a new image ``(i, j, k)`` in RAS+ mm: masks, canonical volumes, distance maps.
+def write_volume(path: str | Path, volume: Volume, dtype: np.dtype | type | str) -> None:
+    """Write a new image in RAS+ mm: masks, canonical volumes, distance maps.
 
-    Values are rounded when ``dtype`` is an integer type; bool is stored as uint8. Raises ValueError if ``data`` has not
+    Values are rounded when ``dtype`` is an integer type; bool is stored as uint8. Raises ValueError if it has not
     three axes.
     """
+    data = volume.values
     if data.ndim != 3:
         raise ValueError(f"{path}: a volume has three axes, not {data.ndim}.")
     target = np.dtype(np.uint8) if np.dtype(dtype) == np.dtype(bool) else np.dtype(dtype)
@@ -94,8 +91,8 @@ def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: 
     header = nib.Nifti1Header()
     header.set_data_dtype(target)
     header.set_data_shape(data.shape)
-    header.set_qform(affine, code=1)
-    header.set_sform(affine, code=1)
+    header.set_qform(volume.affine, code=1)
+    header.set_sform(volume.affine, code=1)
     header.set_xyzt_units("mm")
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"], header["magic"] = 352, b"n+1"
@@ -112,7 +109,7 @@ def _read_header(path: Path, content: bytes) -> nib.Nifti1Header:
     else:
         raise _not_nifti(path)
     try:
-        header = header_class.from_fileobj(io.BytesIO(content), check=False)
+        header: nib.Nifti1Header = header_class.from_fileobj(io.BytesIO(content), check=False)
         if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
             raise _not_nifti(path)
         header.copy().check_fix(logger=_QUIET, error_level=40)
@@ -139,7 +136,7 @@ def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _scalar_dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:
     """The on-disk dtype; ImageError unless it is integer or real."""
     try:
-        dtype = header.get_data_dtype()
+        dtype: np.dtype = header.get_data_dtype()
     except HeaderDataError as error:
         raise ImageError(f"{path} has an unknown data type ({error}): convert it to int16 or float32.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:

@@ -101,14 +101,19 @@ class OtherJob:
 
 
 def node_name(image: HeadImage) -> str:
-    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores.
+    """Name of an image in the graph."""
+    return node_name_of(image.stem)
+
+
+def node_name_of(stem: str) -> str:
+    """Name in the graph of an image, given its file's without extension; Nipype wants letters, digits and underscores.
 
     No other image has it: where a label holds more than letters and digits (``+``), a hash of the name follows.
     """
-    plain = re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
-    if re.fullmatch(r"[0-9A-Za-z_-]+", image.stem):
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", stem)
+    if re.fullmatch(r"[0-9A-Za-z_-]+", stem):
         return plain
-    return f"{plain}_{hashlib.sha256(image.stem.encode()).hexdigest()[:12]}"
+    return f"{plain}_{hashlib.sha256(stem.encode()).hexdigest()[:12]}"
 
 
 def tool_node_name(tool: str) -> str:

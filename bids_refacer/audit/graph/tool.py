@@ -127,7 +127,7 @@ def _reface_node(tool: ToolJob, attack: Attack) -> Node:
 
 def _record_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
     content = {**record_start(job.image, tool), "KeptRefaced": attack.keep}
-    call = WriteRecord(target=str(job.names.record(tool.tool)), root=str(job.names.output_dir), content=content)
+    call = WriteRecord(target=str(job.names.record(tool.tool)), layout=job.names.layout, content=content)
     return Node(call, name=stages.RECORD.node, mem_gb=0.1)
 
 

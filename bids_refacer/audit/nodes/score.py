@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
@@ -47,7 +49,7 @@ class _ScoreInput(BaseInterfaceInputSpec):
 class _ScoreOutput(TraitedSpec):
     rows = File(desc="JSON: rows of the table of surface distances")
     calibration = File(desc="JSON: rows of the table of calibration")
-    files = OutputMultiObject(File(), desc="<label>.surf.gii, <label>.shape.gii, <label>.npz (face map); see `label`")
+    files = OutputMultiObject(File(), desc="surfaces, distances and face maps, named by `products`")
     details = File(desc="JSON for the sidecars")
 
 
@@ -65,10 +67,10 @@ class Score(SimpleInterface):
         if isdefined(self.inputs.mean):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
-        skin, affine = read_skin(Path(self.inputs.skin)), read_scan(self.inputs.original).affine
-        scores = score_candidates(skin, _Volumes(candidates), affine, alignment, self._defacing())
+        skin, defacing = read_skin(Path(self.inputs.skin)), self._defacing()
+        scores = score_candidates(skin, _Volumes(candidates), defacing.original.grid, alignment, defacing)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
-            rows = [{column: _plain(value) for column, value in row.items()} for row in found]
+            rows = [{column: _plain(value) for column, value in asdict(row).items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
@@ -79,13 +81,8 @@ class Score(SimpleInterface):
 
     def _defacing(self) -> Defacing:
         """What the tool did to the original; all images of a head lie on its grid."""
-        original, defaced = read_scan(self.inputs.original).values, read_scan(self.inputs.defaced).values
-        return Defacing(original, defaced, read_mask(self.inputs.defacemask)[0])
-
-
-def label(image_type: str, sample: int | None = None) -> str:
-    """What the files of an image type are called in the node's folder: ``refaced-1``, ``average``."""
-    return image_type if sample is None else f"{image_type}-{sample}"
+        defaced = read_scan(self.inputs.defaced).values
+        return Defacing(read_scan(self.inputs.original).volume, defaced, read_mask(self.inputs.defacemask).values)
 
 
 class _Volumes(Mapping[Key, np.ndarray]):
@@ -109,9 +106,9 @@ def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
     written = []
     for key, face in scores.faces.items():
         if len(face.faces):
-            written.append(folder / f"{label(*key)}.surf.gii")
+            written.append(folder / products.surface(key))
             write_surface(written[-1], face)
-        written.append(folder / f"{label(*key)}.shape.gii")
+        written.append(folder / products.distances(key))
         write_map(written[-1], scores.maps[key], "distance to the recovered surface (mm)")
     return [str(path) for path in written]
 
@@ -121,7 +118,7 @@ def _write_face_maps(folder: Path, scores: Scores, alignment: Alignment) -> list
     written = []
     for key, face in scores.faces.items():
         if len(face.faces):
-            written.append(folder / f"{label(*key)}.npz")
+            written.append(folder / products.face_map(key))
             write_face_map(written[-1], map_face(face, alignment))
     return [str(path) for path in written]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
+from bids_refacer.audit.nodes.products import ORIGINAL
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.surfaces.face_map import map_face, write_face_map
@@ -41,20 +44,20 @@ class Truth(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        alignment, values = Alignment.from_json(Path(given.alignment)), scan.values
-        skin = original_skin(values, scan.affine)
-        face = true_face(skin, scan.affine, alignment).patch
-        surface, face_map = folder / "original.surf.gii", folder / "original.npz"
+        alignment, image = Alignment.from_json(Path(given.alignment)), scan.volume
+        skin = original_skin(image)
+        face = true_face(skin, image.grid, alignment).patch
+        surface, face_map = folder / products.surface(ORIGINAL), folder / products.face_map(ORIGINAL)
         (folder / "voxels").mkdir(exist_ok=True)
-        voxels = folder / "voxels" / "original.npz"
+        voxels = folder / "voxels" / products.facial_voxels(ORIGINAL)
         write_skin(folder / "skin.npz", skin)
         write_surface(surface, face)
         files = [str(surface)]
         if len(face.faces):
             write_face_map(face_map, map_face(face, alignment))
             files.append(str(face_map))
-        write_voxels(voxels, sample_voxels(values, scan.affine, brain, alignment))
-        measures = write_report(folder / "brain.json", brain_measures(values, scan.affine, brain))
+        write_voxels(voxels, sample_voxels(image, brain, alignment))
+        measures = write_report(folder / "brain.json", asdict(brain_measures(image, brain)))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
         self._results.update(voxels=str(voxels), brain=measures)
         return runtime

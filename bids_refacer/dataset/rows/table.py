@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.rows.checked import check_cells
 from bids_refacer.dataset.tables import read_table, write_table
+from bids_refacer.layout import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,9 @@ def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
     return [kind(**_values(path, number, columns, cells)) for number, cells in lines]
 
 
-def rows_of(output_dir: Path, kind: type[RowType]) -> list[RowType]:
-    """Rows of a table of the output dataset."""
-    return read_rows(dataset_table(output_dir, kind.table), kind)
+def rows_of(layout: Layout, kind: type[RowType]) -> list[RowType]:
+    """Rows of a table of the shareable dataset."""
+    return read_rows(dataset_table(layout, kind.table), kind)
 
 
 def write_rows(path: Path, kind: type[RowType], rows: Iterable[RowType]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bids_refacer.dataset.names import participant_page
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow
+from bids_refacer.layout import Layout
 from bids_refacer.reports.findings import to_look_at
 from bids_refacer.reports.group_tables import GroupTables
 from bids_refacer.reports.page import rendered, script_json
@@ -77,7 +77,7 @@ def without_tool(tables: GroupTables) -> list[GroupImageRow]:
     return [row for row in tables.images if row.tool is None or row.image is None]
 
 
-def listed_participants(tables: GroupTables, output_dir: Path) -> list[ListedParticipant]:
+def listed_participants(tables: GroupTables, layout: Layout) -> list[ListedParticipant]:
     """The list of participants, those to do again first."""
     nameless = [
         GroupParticipantRow(
@@ -85,15 +85,15 @@ def listed_participants(tables: GroupTables, output_dir: Path) -> list[ListedPar
         )
         for row in without_tool(tables)
     ]
-    pages = participant_pages(tables, output_dir)
+    pages = participant_pages(tables, layout)
     listed = [_listed(row, pages) for row in [*tables.participants, *nameless]]
     return sorted(listed, key=lambda one: (one.rank, one.row.participant_id, one.row.tool or ""))
 
 
-def participant_pages(tables: GroupTables, output_dir: Path) -> dict[str, str]:
+def participant_pages(tables: GroupTables, layout: Layout) -> dict[str, str]:
     """Name of the page of every participant (with ``sub-``) who has one."""
     names = {row.participant_id for row in tables.participants} | {row.participant_id for row in tables.images}
-    pages = {name: participant_page(output_dir, name.removeprefix("sub-")) for name in sorted(names)}
+    pages = {name: participant_page(layout, name.removeprefix("sub-")) for name in sorted(names)}
     return {name: page.name for name, page in pages.items() if page.is_file()}
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bids_refacer.reports import slices
 from bids_refacer.reports.page import data_uri
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 STEP_MM = 1.2  # of a pixel
 APART_MM = 4.0  # of slices
@@ -65,7 +65,7 @@ def stacked(scan: Scan, rigid: np.ndarray, white: float) -> dict[str, str]:
     rigid : (4, 4) float, native world -> canonical world
     white : intensity that is shown white
     """
-    cuts = {stack.name: slices.values_at(scan.values, scan.affine, rigid, stack.points()) for stack in STACKS}
+    cuts = {stack.name: slices.values_at(scan.volume, rigid, stack.points()) for stack in STACKS}
     return {name: _picture(cut, white) for name, cut in cuts.items()}
 
 
