@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from bids_refacer.group.report import make_group_page
 from bids_refacer.reports import faces
 from bids_refacer.reports.group_figures import paired_figure
 from bids_refacer.reports.page import script_json
+from bids_refacer.reports.parts.figure_files import LIGHT, write_figures
 from bids_refacer.reports.parts.neighbours import neighbours
 from bids_refacer.reports.parts.strip import strip
 from bids_refacer.reports.theme import to_svg
@@ -103,6 +105,34 @@ def test_many_points_are_few_elements() -> None:
     many, few = (to_svg(paired_figure("tool", v, v + 0.1, 4.0), "x", "alt") for v in (values, values[:20]))
     assert many.count("<use") < 40 < few.count("<use"), "ticks alone"
     assert many.count("h0") == 1000
+
+
+def test_figures_lie_beside_the_page_as_files(output: Path) -> None:
+    files = sorted((output / "figures").glob("group_T1w_*.svg"))
+    shown = re.findall(r"<svg[^>]*class=\"figure\"", (output / "group.html").read_text())
+    assert len(files) == len(shown) > 10 and "group_T1w_differences-1.svg" in [path.name for path in files]
+    for path in files:
+        svg = ElementTree.parse(path).getroot()
+        assert (
+            svg.tag == "{http://www.w3.org/2000/svg}svg"
+            and svg.get("width", "").endswith("pt")
+            and svg.get("aria-label")
+        )
+        text = path.read_text()
+        assert "var(" not in text and "sub-0" not in text, "nobody's points"
+    css = (Path(__file__).parents[1] / "bids_refacer" / "data" / "reports" / "page.css").read_text()
+    light = dict(re.findall(r"--c-(\w+): (#\w+);", css.split("@media", 1)[0]))
+    assert light == LIGHT
+
+
+def test_figures_of_earlier_runs_are_removed(tmp_path: Path) -> None:
+    svg = to_svg(paired_figure("tool", np.ones(2), np.ones(2), 4.0), "x", "alt")
+    write_figures(tmp_path / "figures", "sub-01_", {"a": svg, "b": svg})
+    write_figures(tmp_path / "figures", "sub-011_", {"a": svg})
+    write_figures(tmp_path / "figures", "sub-01_", {"b": svg})
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["sub-011_a.svg", "sub-01_b.svg"]
+    write_figures(tmp_path / "none", "sub-01_", {})
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_strip_piles_up_what_would_lie_on_each_other() -> None:

@@ -169,6 +169,24 @@ def test_pages_lead_to_those_beside_them(output: Path) -> None:
     assert "sub-02.html" not in (identifiable(output) / "sub-01.html").read_text(), "there is no face of sub-02"
 
 
+def test_distances_by_part_are_drawn(output: Path) -> None:
+    """A figure for each tool, on both pages and as a file."""
+    files = sorted((shareable(output) / "figures").glob("sub-01_*.svg"))
+    assert [path.name for path in files] == [f"sub-01_T1w_desc-{tool}_distances.svg" for tool in TOOLS]
+    rows = read_table(shareable(output) / "surfacedistance.tsv")
+    nose = {
+        (row["tool"], row["image_type"]): shown(float(row["masd_mm"]))
+        for row in rows
+        if row["part"] == "nose" and row["masd_mm"]
+    }
+    for tool, path in zip(TOOLS, files, strict=True):
+        average, recovered = re.search(r'aria-label="([^"]*)"', path.read_text()).group(1).split("; ")
+        assert f"nose {nose[tool, 'average']} mm" in average
+        assert f"nose {nose[tool, 'refaced_mean']} mm" in recovered
+        for page in ("sub-01.html", "../identifiable/sub-01.html"):
+            assert f'aria-label="{average}; {recovered}"' in (shareable(output) / page).read_text()
+
+
 def test_a_failure_is_a_sentence(output: Path) -> None:
     page = read_page(shareable(output) / "sub-02.html")
     assert "is truncated or damaged: copy it again." in page.text

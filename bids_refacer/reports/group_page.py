@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.names import dataset_table, group_page
+from bids_refacer.dataset.names import dataset_table, figures_dir, group_page
 from bids_refacer.dataset.rows.group import GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
@@ -29,6 +29,7 @@ from bids_refacer.reports.group_tables import (
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.parts import people
 from bids_refacer.reports.parts.cards import Card, group_card
+from bids_refacer.reports.parts.figure_files import write_figures
 from bids_refacer.reports.parts.strip import strip
 from bids_refacer.reports.theme import WORDS, Plot
 from bids_refacer.surfaces.region import PLACES
@@ -119,6 +120,7 @@ def write_group_page(layout: Layout) -> Path:
     suffixes = sorted({row.suffix for row in tables.participants})
     listed = people.listed_participants(tables, layout)
     pages = people.participant_pages(tables, layout)
+    kinds = [_image_kind(tables, suffix, pages) for suffix in suffixes]
     write_page(
         path,
         "group.html.j2",
@@ -126,7 +128,7 @@ def write_group_page(layout: Layout) -> Path:
             "title": f"Which defacing tool for the dataset '{_dataset_name(layout)}'?",
             "private": False,
             "sections": _SECTIONS,
-            "kinds": [_image_kind(tables, suffix, pages) for suffix in suffixes],
+            "kinds": kinds,
             **people.people_values(listed, len(suffixes) > 1),
             "notes": _part(layout, "group.md", "## What was found", "## Made with"),
             "rules": _part(layout, "group.md", "# Group level", "## What was found"),
@@ -136,6 +138,13 @@ def write_group_page(layout: Layout) -> Path:
             "words": WORDS,
         },
     )
+    figures = {
+        f"{kind.suffix}_{plot.name}-{number}": str(svg)
+        for kind in kinds
+        for plot, drawn in kind.plots
+        for number, svg in enumerate(drawn, start=1)
+    }
+    write_figures(figures_dir(layout), "group_", figures)
     return path
 
 
@@ -210,7 +219,12 @@ def _files(layout: Layout) -> list[tuple[str, str]]:
             found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
-    texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}
+    texts = {
+        "group.md": "this page's findings as text",
+        "CITATION.md": "methods text",
+        "CITATION.bib": "its references",
+        "README": "the dataset",
+    }
     return found + [(name, words) for name, words in texts.items() if (layout.shareable / name).is_file()]
 
 

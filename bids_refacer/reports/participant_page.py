@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from bids_refacer.dataset.descriptions.shareable_text import Places
-from bids_refacer.dataset.names import faces_page, group_page, participant_page
+from bids_refacer.dataset.names import faces_page, figures_dir, group_page, participant_page, tool_label
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.layout import Layout
 from bids_refacer.reports.faces import LIMIT_MM
@@ -25,8 +27,11 @@ from bids_refacer.reports.participant_pictures import (
     renders,
 )
 from bids_refacer.reports.parts.cards import Card, brain_thumbnails, face_thumbnails, participant_card
+from bids_refacer.reports.parts.figure_files import write_figures
 from bids_refacer.reports.parts.neighbours import Neighbours, neighbours
+from bids_refacer.reports.parts.participant_figures import distances_figure
 from bids_refacer.reports.parts.provenance import provenance
+from bids_refacer.reports.parts.sentences import recovered_mm, spread, tool_line
 from bids_refacer.reports.parts.stacks import APART_MM, STACKS
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
@@ -80,6 +85,7 @@ class ToolSection:
     defacing: DefacingRow
     card: Card
     parts: Sequence[str]
+    figure: Markup | None
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
@@ -172,7 +178,19 @@ def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, beside: Ne
         "other": to_shareable + participant_page(layout, result.label).name if private else None,
     }
     write_page(path, "participant.html.j2", values)
+    if not private:
+        drawn = [(image.path, tool) for image in images for tool in image.tools if tool.figure]
+        figures = {
+            f"{_stem(path, result.label)}_desc-{tool_label(tool.tool)}_distances": str(tool.figure)
+            for path, tool in drawn
+        }
+        write_figures(figures_dir(layout), f"sub-{result.label}_", figures)
     return path
+
+
+def _stem(image: str, label: str) -> str:
+    """Name of an image without the participant and the extension."""
+    return Path(image).name.split(".")[0].removeprefix(f"sub-{label}_")
 
 
 def _image_section(image: ImageResult, bids_dir: Path, number: int, private: bool) -> ImageSection:
@@ -186,9 +204,12 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
             missing = [f"No faces are shown: {error}"]
     pictures = [_pictures(image, tool, head, private) for tool in image.tools]
     truth = renders(head.face) if head else []
-    tools = [_tool_section(image, tool, shown, truth) for tool, shown in zip(image.tools, pictures, strict=True)]
+    section = f"image-{number}"
+    tools = [
+        _tool_section(image, tool, shown, truth, section) for tool, shown in zip(image.tools, pictures, strict=True)
+    ]
     return ImageSection(
-        id=f"image-{number}",
+        id=section,
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
@@ -223,24 +244,29 @@ def _worst_verdict(tool: ToolSection) -> int:
     return min(_VERDICTS.get(str(verdict), 3) for verdict in (tool.defacing.face_verdict, tool.defacing.brain_verdict))
 
 
-def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures, truth: Sequence[View]) -> ToolSection:
-    recovered, average = _recovered(tool), tool.masd_mm("average")
+def _tool_section(
+    image: ImageResult, tool: ToolResult, pictures: ToolPictures, truth: Sequence[View], section: str
+) -> ToolSection:
+    recovered, average = recovered_mm(tool), tool.masd_mm("average")
     marks = image_marks(tool.defacing.face_verdict, recovered, average)
+    parts = [part for part in (REMOVED, *PARTS) if any(_measured(row, part) for row in tool.distances)]
+    figure = distances_figure(tool, parts, f"{section}-{tool.tool}-parts")
     small = face_thumbnails(truth, pictures) if truth else brain_thumbnails(pictures)
     return ToolSection(
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
         card=participant_card(tool, marks, small, recovered, average),
-        parts=[part for part in (REMOVED, *PARTS) if any(_measured(row, part) for row in tool.distances)],
+        parts=parts,
+        figure=Markup(figure) if figure else None,
         distances=_distance_lines(tool),
-        spread=_spread(tool),
+        spread=spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
         pictures=pictures,
         provenance=provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.layout.shareable).as_posix(),
         place=PLACES[tool.headline],
-        line=_line(tool),
+        line=tool_line(tool),
     )
 
 
@@ -258,35 +284,3 @@ def _distance_lines(tool: ToolResult) -> list[DistanceLine]:
         line.parts[str(row.part)] = row
     order = list(TYPES)
     return sorted(lines.values(), key=lambda line: (order.index(line.image_type), line.sample or 0))
-
-
-def _spread(tool: ToolResult) -> str:
-    """How much the samples differ, in words."""
-    measured = [mm for mm in (tool.masd_mm("refaced", sample) for sample in tool.samples) if mm is not None]
-    if len(measured) < 2:
-        return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
-    return (
-        f"{len(measured)} samples: they lie {min(measured):.2f} to {max(measured):.2f} mm from the true face "
-        f"{PLACES[tool.headline]}. Where samples differ, the defaced image says little of the face."
-    )
-
-
-def _recovered(tool: ToolResult) -> float | None:
-    """Distance of the recovered face, mm: of the mean image, or else the mean of the samples' distances."""
-    mean = tool.masd_mm("refaced_mean")
-    return tool.masd_mm("refaced_sample_mean") if mean is None else mean
-
-
-def _line(tool: ToolResult) -> str:
-    """What the figures of this image say; one image, so nothing is tested."""
-    if tool.status.status not in (None, "ok"):
-        return f"Not done ({tool.status.stage}): {tool.status.message}"
-    recovered, average = _recovered(tool), tool.masd_mm("average")
-    if recovered is None or average is None:
-        return "There is no recovered face to compare with the average one."
-    nearer = "nearer to" if recovered < average else "not nearer to"
-    return (
-        f"The recovered face lies {recovered:.2f} mm from the true one {PLACES[tool.headline]}, an average face "
-        f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
-        "nothing of the tool."
-    )
