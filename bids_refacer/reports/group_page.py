@@ -26,6 +26,8 @@ from bids_refacer.reports.group_tables import (
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
+from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.parts import people
 from bids_refacer.reports.parts.cards import Card, group_card
@@ -157,7 +159,12 @@ def _image_kind(tables: GroupTables, suffix: str, pages: Mapping[str, str]) -> I
         headline=headline,
         place=PLACES[headline],
         choice=answer.answer_lines(own.summary, own.tools),
-        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
+        sure=[
+            *unfinished_lines(own.summary),
+            *same_cut_lines(summary_same_cut(own.summary)),
+            *findings.sure_lines(own.summary, own.tools),
+            *findings.warned_lines(own.participants),
+        ],
         redo=findings.redo_line(own.participants, people.without_tool(tables)),
         tools=[_tool_line(row, phenotypes, tests, _strip(own.participants, row.tool)) for row in own.summary],
         columns=_columns(own.summary, phenotypes),

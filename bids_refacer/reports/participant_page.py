@@ -14,6 +14,7 @@ from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, Distanc
 from bids_refacer.layout import Layout
 from bids_refacer.reports.faces import LIMIT_MM
 from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -43,6 +44,7 @@ from bids_refacer.wording import listed
 TYPES = {
     "defaced": "defaced image",
     "average": "average face",
+    "average-fitted": "average face fitted to the original: it knows the truth",
     "refaced": "sample",
     "refaced_mean": "mean of the samples",
     "refaced_sample_mean": "samples, distances averaged",
@@ -106,7 +108,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
-    notices : what to know of the attack on this head, each once
+    notices : what to know of the attack on this head and of its tools, each once
     truth : pictures of the true face
     stack : the original in slices that scroll; None where it is not there
     columns : of the table of tools, those that have anything
@@ -138,7 +140,7 @@ def write_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout))
+    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout), labels)
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -213,7 +215,7 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        notices=_notices(image.tools),
+        notices=[*_notices(image.tools), *same_cut_lines(same_cut_counts(tool.defacing for tool in image.tools))],
         truth=truth,
         stack=head.stack if head else None,
         columns=[name for name in _COLUMNS if any(getattr(tool.defacing, name) is not None for tool in image.tools)],

@@ -48,8 +48,9 @@ _STATES = {
     "excluded": State(1, "do again: defacing failed"),
     "absent": State(2, "not run yet"),
     "missing": State(3, "no result with this tool"),
-    "look": State(4, "counts, look at it"),
-    "used": State(5, "counts"),
+    "unfinished": State(4, "not done yet"),
+    "look": State(5, "counts, look at it"),
+    "used": State(6, "counts"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bids_refacer.dataset.rows.audit import UNFINISHED
 from bids_refacer.reports.participant_data import ToolResult
 from bids_refacer.surfaces.region import PLACES
 
@@ -25,6 +26,8 @@ def recovered_mm(tool: ToolResult) -> float | None:
 
 def tool_line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
+    if words := UNFINISHED.get(str(tool.status.status)):
+        return f"Not done yet: {words} when this page was made, or left so by a run that was killed."
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
     recovered, average = recovered_mm(tool), tool.masd_mm("average")
