@@ -130,9 +130,7 @@ def test_the_fitted_average_is_a_baseline_of_distances_alone(audit: Done) -> Non
     for tool in TOOLS:
         rows = rows_of(audit, "surfacedistance", image=GOOD, tool=tool, image_type="average-fitted")
         found = {row["part"]: row["masd_mm"] for row in rows}
-        assert len(found) == 8 and float(found["removed"] or 9) < 0.5, (
-            "the image is the average head, which fits itself"
-        )
+        assert len(found) == 8 and float(found["removed"] or 9) < 0.5, "the image is the average head itself"
     assert not list(audit.settings.output_dir.rglob("*itted*"))
 
 
