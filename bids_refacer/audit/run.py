@@ -134,9 +134,11 @@ def _report(plan: Plan, others: Others, settings: RunSettings, machine: Machine,
     rows = [row for row in found.tables.status if row not in passed_over]
     for line in (*about_passed_over(found.passed_over, others.misnamed), *summary(rows, plan)):
         say(line)
-    for line in (*tool_findings(found.tables.defacing, found.tables.distances), *next_lines(rows, settings)):
-        say(line)
-    for line in tidy(rows, settings):
+    for line in (
+        *tool_findings(found.tables.defacing, found.tables.distances),
+        *tidy(rows, settings),
+        *next_lines(rows, settings),
+    ):
         say(line)
     return 0 if with_pages and all(row.status == "ok" for row in rows) else 1
 
