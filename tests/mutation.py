@@ -214,15 +214,14 @@ def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
 def _choose(
     modules: Sequence[str], count: int, seed: int, left_out: Container[tuple[str, int, int, str]] = ()
 ) -> list[Mutant]:
-    """Mutants drawn evenly over the modules."""
+    """Mutants drawn evenly over the modules, of each the same whatever the others are."""
     package = ROOT / "bids_refacer"
     paths: list[Path] = []
     for name in modules:
         paths += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
-    drawn = random.Random(seed)
     pools = []
     for path in paths:
-        found = mutants_of(path)
+        found, drawn = mutants_of(path), random.Random(f"{seed} {path.relative_to(package)}")
         pools.append([one for one in drawn.sample(found, len(found)) if _key(asdict(one)) not in left_out])
     chosen: list[Mutant] = []
     while len(chosen) < count and any(pools):
