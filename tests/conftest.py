@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import layout_of
+
+from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
@@ -41,6 +44,10 @@ class Phantom:
     affine: np.ndarray  # (4, 4), voxel -> RAS+ mm
     head: np.ndarray  # (i, j, k) bool, the truth
     brain: np.ndarray  # (i, j, k) bool
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.values, self.affine)
 
 
 def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Phantom:
@@ -101,7 +108,7 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     output = make_output(tmp_path_factory.mktemp("pages"), tools=PAGE_TOOLS)
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
-    assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
+    assert make_participant_pages(layout_of(output), output.parent / "bids", ["01", "02"]) == []
     return output
 
 

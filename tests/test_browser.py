@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser, chromium
+from output_folders import identifiable, shareable
 
 from bids_refacer.settings import RunSettings
 
@@ -40,11 +41,11 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "identifiable/sub-01.html"])
+@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "../identifiable/sub-01.html"])
 def test_pages_open(page: str, output: Path, tab: Browser) -> None:
     for dark in (False, True):
         for width in WIDTHS:
-            tab.open(output / page, width=width, dark=dark)
+            tab.open(shareable(output) / page, width=width, dark=dark)
             tab.run(FRAME)
             assert tab.errors == [] and tab.requests == []
             assert tab.run("document.documentElement.scrollWidth") <= width, "nothing sticks out of the page"
@@ -58,14 +59,14 @@ def test_pages_open(page: str, output: Path, tab: Browser) -> None:
 
 def test_the_network_is_shut(output: Path, tab: Browser) -> None:
     """The test would notice: a page that wants something is stopped by its own policy, and that is an error."""
-    tab.open(output / "group.html")
+    tab.open(shareable(output) / "group.html")
     tab.run("void document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
     tab.run("new Promise((done) => setTimeout(done, 300))")
     assert any("Content Security Policy" in error for error in tab.errors)
 
 
 def test_participants_are_sorted_and_found(output: Path, tab: Browser) -> None:
-    tab.open(output / "group.html")
+    tab.open(shareable(output) / "group.html")
     first = "document.querySelector('#people tbody tr:not(.hidden)').textContent"
     assert "sub-02" in tab.run(first), "failures first"
     visible = "[...document.querySelectorAll('#people tbody tr:not(.hidden)')].length"
@@ -89,7 +90,7 @@ def test_participants_are_sorted_and_found(output: Path, tab: Browser) -> None:
 
 
 def test_the_slider_compares(output: Path, tab: Browser) -> None:
-    tab.open(output / "identifiable" / "sub-01.html")
+    tab.open(identifiable(output) / "sub-01.html")
     cut = "getComputedStyle(document.querySelector('.compare .over')).clipPath"
     before = tab.run(cut)
     tab.run("void document.querySelector('.comparer input').focus()")
@@ -112,7 +113,7 @@ def test_the_slider_compares(output: Path, tab: Browser) -> None:
 
 
 def test_the_face_turns(output: Path, tab: Browser) -> None:
-    tab.open(output / "identifiable" / "sub-01.html", height=1400)
+    tab.open(identifiable(output) / "sub-01.html", height=1400)
     pixels = """(() => { const c = document.querySelectorAll('.viewer canvas')[%d];
         const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
         let skin = 0, sum = 0; for (let i = 0; i < d.length; i += 4) { skin += d[i] > 60; sum += d[i] * (i %% 9973); }

@@ -15,7 +15,7 @@ from bids_refacer.audit.nodes.carry import Register
 from bids_refacer.audit.nodes.judge_carried import Findings, JudgeCarried
 from bids_refacer.defacers import DefacerError
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 STEP = 2  # every other voxel of the average head: quick
 

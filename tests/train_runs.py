@@ -29,12 +29,12 @@ OPTIONS = (
 def small_trainings() -> Iterator[None]:
     """Tiny networks, few heads and regions, one face to validate on, and brains that need no network to be found."""
     with pytest.MonkeyPatch.context() as patch:
-        brain = asset("average_brain_mask.nii.gz")[0] > 0
+        brain = asset("average_brain_mask.nii.gz").values > 0
         patch.setattr(train_run, "STAGES", {"coarse": TINY_COARSE, "fine": TINY_FINE})
         patch.setattr(train_run, "REGIONS", {"template": train_run.REGIONS["template"]})
         patch.setattr(train_run, "_VALIDATION_FACES", 1)
         patch.setattr(cache, "LEAST_HEADS", 6)
-        patch.setattr(measurements, "extract_brain", lambda values, affine, name: brain)
+        patch.setattr(measurements, "extract_brain", lambda volume, name: brain)
         patch.setattr(measurements, "align_brain", lambda *_: Alignment(np.eye(4), np.eye(4)))
         threads = torch.get_num_threads()
         yield

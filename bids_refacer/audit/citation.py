@@ -15,7 +15,7 @@ from bids_refacer.settings import RunSettings
 
 def write_citation(settings: RunSettings, card: str) -> None:
     """Write it anew from all records; `card` is the name of the attack's model."""
-    records = list(all_records(settings.output_dir))
+    records = list(all_records(settings.layout))
     attack = None
     if records:
         attack = AttackUse(
@@ -25,9 +25,9 @@ def write_citation(settings: RunSettings, card: str) -> None:
             num_samples=settings.num_samples,
             seed=settings.seed,
         )
-    others = any_other(settings.output_dir)
+    others = any_other(settings.layout)
     text = citation_text(tools_of(records), attack, software_versions(), others=others)
-    write_text(settings.output_dir / "CITATION.md", Places().shareable(text))
+    write_text(settings.layout.shareable / "CITATION.md", Places().shareable(text))
 
 
 def tools_of(records: Sequence[Record]) -> list[ToolUse]:

@@ -27,6 +27,7 @@ from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.sidecars import HEADER_TEXT_KEPT
 from bids_refacer.defacers import DEFACERS, Defacer
 from bids_refacer.defacers.tools_file import read_definitions, read_tools
+from bids_refacer.layout import Layout
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 from bids_refacer.wording import counted, listed
@@ -41,7 +42,7 @@ class Plan:
     jobs: tuple[ImageJob, ...]
     finished: tuple[tuple[HeadImage, str], ...]
     problems: tuple[ImageProblem, ...]
-    output_dir: Path
+    layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def tasks_of(plan: Plan) -> list[Task]:
     """All that the run is about, in the order of the input."""
     tasks = [Task(image=job.image, tool=tool.tool, names=job.names) for job in plan.jobs for tool in job.tools]
     for image, tool in plan.finished:
-        tasks.append(Task(image=image, tool=tool, names=OutputNames.of(plan.output_dir, image)))
+        tasks.append(Task(image=image, tool=tool, names=OutputNames.of(plan.layout, image)))
     return sorted(tasks, key=lambda task: (task.image.bids_path, task.tool))
 
 
@@ -110,14 +111,15 @@ def set_apart(images: Sequence[HeadImage], settings: RunSettings) -> tuple[list[
 
 def _claims(image: HeadImage, settings: RunSettings) -> list[str]:
     """Everything that is named after an image: its outputs, its nodes."""
-    names, root = OutputNames.of(settings.output_dir, image), settings.output_dir
-    paths = [path.relative_to(root).as_posix() for tool in settings.deface_tools for path in names.paths(tool)]
+    layout = settings.layout
+    names = OutputNames.of(layout, image)
+    paths = [layout.name_of(path) for tool in settings.deface_tools for path in names.paths(tool)]
     return [*paths, f"node {node_name(image)}"]
 
 
 def _taken_before(image: HeadImage, settings: RunSettings) -> str | None:
     """A sentence where an earlier run wrote outputs of another image, which is still there, by the same names."""
-    names = OutputNames.of(settings.output_dir, image)
+    names = OutputNames.of(settings.layout, image)
     for path in (path for tool in settings.deface_tools for path in (names.record(tool), names.other_record(tool))):
         record = read_defaced_record(path)
         if record is None or without_extension(record.image) == without_extension(image.bids_path):
@@ -137,18 +139,18 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
     keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
     jobs, finished = [], []
     for image in selection.images:
-        names = OutputNames.of(settings.output_dir, image)
+        names = OutputNames.of(settings.layout, image)
         waiting = []
         for tool in settings.deface_tools:
             record = read_record(names.record(tool))
-            if is_current(record, keys[tool], image, settings.output_dir, keep_refaced=settings.keep_refaced):
+            if is_current(record, keys[tool], image, settings.layout, keep_refaced=settings.keep_refaced):
                 finished.append((image, tool))
             else:
                 job = tool_job(tools[tool], definitions.get(tool), keys[tool], image, settings, contrast=image.suffix)
                 waiting.append(replace(job, seeds=sample_seeds(settings, image, tool)))
         if waiting:
             jobs.append(ImageJob(image=image, names=names, tools=tuple(waiting)))
-    return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, output_dir=settings.output_dir)
+    return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, layout=settings.layout)
 
 
 def make_attack(settings: RunSettings, machine: Machine) -> Attack:
@@ -196,9 +198,14 @@ def _participant_line(label: str, plan: Plan) -> str:
 
 def _job_lines(job: ImageJob, settings: RunSettings) -> list[str]:
     tools = ", ".join(tool.tool for tool in job.tools)
-    paths = [path.relative_to(settings.output_dir).as_posix() for path in _outputs(job, settings)]
+    paths = [_shown(path, settings.output_dir) for path in _outputs(job, settings)]
     first = f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing"
     return [first, *(f"  {path}" for path in paths)]
+
+
+def _shown(path: Path, output_dir: Path) -> str:
+    """A path in the output, or a whole one where faces are kept elsewhere."""
+    return (path.relative_to(output_dir) if path.is_relative_to(output_dir) else path).as_posix()
 
 
 def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
@@ -233,7 +240,7 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
 
 def places_of(settings: RunSettings) -> Places:
     """The folders of a run, whose paths are no part of what may be shared."""
-    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
+    return Places(bids_dir=settings.bids_dir, layout=settings.layout, hidden=(settings.work_dir,))
 
 
 def header_key(settings: RunSettings) -> Json:

@@ -6,7 +6,7 @@ Tools of users and older versions may report less: what is absent is None or emp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TypeVar
 
 Json = Mapping[str, object]
@@ -46,6 +46,11 @@ class BrainMeasures:
     contrast: float | None = None
     dice: float | None = None
 
+    @classmethod
+    def from_json(cls, content: Json) -> BrainMeasures:
+        """Read what a node wrote; what is absent is None. Raises TypeError for a value of a wrong type."""
+        return cls(**{one.name: optional_number(content, one.name) for one in fields(cls)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class DefacingFigures:
@@ -67,6 +72,15 @@ class DefacingFigures:
             original=_figures(BrainMeasures, brain, "original"),
             defaced=_figures(BrainMeasures, brain, "defaced"),
         )
+
+    def to_json(self) -> Json:
+        """The JSON object that `from_json` reads; the original's mask is compared with no other."""
+        original = {"volume_ml": self.original.volume_ml, "contrast": self.original.contrast}
+        return {
+            "FaceLeft": dict(self.face_left),
+            "BrainCut": asdict(self.brain_cut),
+            "Brain": {"original": original, "defaced": asdict(self.defaced)},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_refacer import __version__
@@ -23,13 +24,16 @@ HEADER_TEXT_BLANKED, HEADER_TEXT_KEPT = "blanked", "kept"
 
 def software_versions() -> dict[str, str]:
     """Versions of this app, Python, and the packages that results depend on; absent packages are left out."""
-    versions = {"bids_refacer": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    installed = {package: found for package in _PACKAGES if (found := _installed_version(package)) is not None}
+    return {"bids_refacer": __version__, "python": platform.python_version(), **installed}
+
+
+@cache  # the metadata of a package are a file, which is read and parsed anew for each question
+def _installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

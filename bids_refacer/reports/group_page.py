@@ -14,6 +14,7 @@ from bids_refacer.dataset.names import dataset_table, group_page, participant_pa
 from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
+from bids_refacer.layout import Layout
 from bids_refacer.reports import answer, findings
 from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import (
@@ -24,6 +25,8 @@ from bids_refacer.reports.group_tables import (
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
+from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
 from bids_refacer.surfaces.region import PLACES
@@ -57,8 +60,9 @@ _STATES = {
     "excluded": State(1, "do again: defacing failed"),
     "absent": State(2, "not run yet"),
     "missing": State(3, "no result with this tool"),
-    "look": State(4, "counts, look at it"),
-    "used": State(5, "counts"),
+    "unfinished": State(4, "not done yet"),
+    "look": State(5, "counts, look at it"),
+    "used": State(6, "counts"),
 }
 
 
@@ -128,37 +132,37 @@ class ImageKind:
     plots: Sequence[tuple[Plot, Sequence[Markup]]]
 
 
-def write_group_page(output_dir: Path) -> Path:
+def write_group_page(layout: Layout) -> Path:
     """Make ``group.html`` from the tables of the group level.
 
     Parameters
     ----------
-    output_dir : where the tables are, and the page will be
+    layout : where the tables are, and the page will be
 
     Raises
     ------
     PageError
         When the group level has not run there.
     """
-    tables = read_group_tables(output_dir)
+    tables = read_group_tables(layout)
     if not tables.images:
-        raise PageError(f"{dataset_table(output_dir, 'group_images')} has no rows: run the level 'group' first.")
-    path = group_page(output_dir)
+        raise PageError(f"{dataset_table(layout, 'group_images')} has no rows: run the level 'group' first.")
+    path = group_page(layout)
     suffixes = sorted({row.suffix for row in tables.participants})
     write_page(
         path,
         "group.html.j2",
         {
-            "title": f"Which defacing tool for the dataset '{_dataset_name(output_dir)}'?",
+            "title": f"Which defacing tool for the dataset '{_dataset_name(layout)}'?",
             "private": False,
             "sections": _SECTIONS,
             "kinds": [_image_kind(tables, suffix) for suffix in suffixes],
-            "people": _listed_participants(tables, output_dir),
-            "notes": _part(output_dir, "group.md", "## What was found", "## Made with"),
-            "rules": _part(output_dir, "group.md", "# Group level", "## What was found"),
-            "made": _part(output_dir, "group.md", "## Made with", None),
-            "methods": _part(output_dir, "CITATION.md", "", None),
-            "files": _files(output_dir),
+            "people": _listed_participants(tables, layout),
+            "notes": _part(layout, "group.md", "## What was found", "## Made with"),
+            "rules": _part(layout, "group.md", "# Group level", "## What was found"),
+            "made": _part(layout, "group.md", "## Made with", None),
+            "methods": _part(layout, "CITATION.md", "", None),
+            "files": _files(layout),
             "words": WORDS,
         },
     )
@@ -174,7 +178,12 @@ def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
         headline=headline,
         place=PLACES[headline],
         choice=answer.answer_lines(own.summary, own.tools),
-        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
+        sure=[
+            *unfinished_lines(own.summary),
+            *same_cut_lines(summary_same_cut(own.summary)),
+            *findings.sure_lines(own.summary, own.tools),
+            *findings.warned_lines(own.participants),
+        ],
         redo=findings.redo_line(own.participants, _without_tool(tables)),
         tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
         plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],
@@ -205,7 +214,7 @@ def _without_tool(tables: GroupTables) -> list[GroupImageRow]:
     return [row for row in tables.images if row.tool is None or row.image is None]
 
 
-def _listed_participants(tables: GroupTables, output_dir: Path) -> list[ListedParticipant]:
+def _listed_participants(tables: GroupTables, layout: Layout) -> list[ListedParticipant]:
     """The list of participants, those to do again first."""
     nameless = [
         GroupParticipantRow(
@@ -213,33 +222,33 @@ def _listed_participants(tables: GroupTables, output_dir: Path) -> list[ListedPa
         )
         for row in _without_tool(tables)
     ]
-    listed = [_listed(row, output_dir) for row in [*tables.participants, *nameless]]
+    listed = [_listed(row, layout) for row in [*tables.participants, *nameless]]
     return sorted(listed, key=lambda one: (one.rank, one.row.participant_id, one.row.tool or ""))
 
 
-def _listed(row: GroupParticipantRow, output_dir: Path) -> ListedParticipant:
+def _listed(row: GroupParticipantRow, layout: Layout) -> ListedParticipant:
     name = "look" if findings.to_look_at(row) else str(row.state)
     state = _STATES[name]
-    page = participant_page(output_dir, row.participant_id.removeprefix("sub-"))
+    page = participant_page(layout, row.participant_id.removeprefix("sub-"))
     return ListedParticipant(row, name, state.rank, state.words, page.name if page.is_file() else None)
 
 
-def _files(output_dir: Path) -> list[tuple[str, str]]:
+def _files(layout: Layout) -> list[tuple[str, str]]:
     """Name and words of every table and text of the dataset that is there."""
     found = []
     for name in (*GROUP_TABLES, *TABLES):
-        path = dataset_table(output_dir, name)
+        path = dataset_table(layout, name)
         if path.is_file():
             found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
     texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}
-    return found + [(name, words) for name, words in texts.items() if (output_dir / name).is_file()]
+    return found + [(name, words) for name, words in texts.items() if (layout.shareable / name).is_file()]
 
 
-def _part(output_dir: Path, name: str, start: str, end: str | None) -> Markup | None:
+def _part(layout: Layout, name: str, start: str, end: str | None) -> Markup | None:
     """A part of a text file of the dataset as HTML, without its first heading; None when it is not there."""
-    path = output_dir / name
+    path = layout.shareable / name
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8")
@@ -250,6 +259,6 @@ def _part(output_dir: Path, name: str, start: str, end: str | None) -> Markup | 
     return markdown(body.split("\n", 1)[1] if start else body) if body.strip() else None
 
 
-def _dataset_name(output_dir: Path) -> str:
-    name = str(read_description(output_dir).get("Name", output_dir.name))
+def _dataset_name(layout: Layout) -> str:
+    name = str(read_description(layout.shareable).get("Name", layout.output_dir.name))
     return name.removeprefix("Audit of defacing: ")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
-from bids_refacer.dataset.names import group_page, identifiable_dir, participant_page
-from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.dataset.names import faces_page, group_page, participant_page
+from bids_refacer.dataset.rows.audit import UNFINISHED, CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.layout import Layout
 from bids_refacer.reports.findings import Marks, image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -27,12 +29,13 @@ from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 from bids_refacer.surfaces.verdicts import MEASURED
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.wording import listed
 
 TYPES = {
     "defaced": "defaced image",
     "average": "average face",
+    "average-fitted": "average face fitted to the original: it knows the truth",
     "refaced": "sample",
     "refaced_mean": "mean of the samples",
     "refaced_sample_mean": "samples, distances averaged",
@@ -83,7 +86,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
-    notices : what to know of the attack on this head, each once
+    notices : what to know of the attack on this head and of its tools, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -99,12 +102,12 @@ class ImageSection:
     viewer: Viewer | None
 
 
-def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[str] | None = None) -> list[Path]:
+def write_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str] | None = None) -> list[Path]:
     """Make the pages of participants from the outputs of the participant level.
 
     Parameters
     ----------
-    output_dir : the shareable dataset
+    layout : the folders of the output
     bids_dir : the raw dataset, from which slices of the original are shown where it is there
     labels : participants without ``sub-``; everyone whom a table knows when None
 
@@ -113,21 +116,22 @@ def write_participant_pages(output_dir: Path, bids_dir: Path, labels: Sequence[s
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(output_dir, Places(bids_dir=bids_dir, output_dir=output_dir))
+    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout), labels)
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
-        result = gather(output_dir, tables, label)
-        written.append(_write(participant_page(output_dir, label), result, output_dir, bids_dir, private=False))
-        private = participant_page(identifiable_dir(output_dir), label)
-        if (identifiable_dir(output_dir) / f"sub-{label}").is_dir():
-            written.append(_write(private, result, output_dir, bids_dir, private=True))
+        result = gather(layout, tables, label)
+        written.append(_write(result, layout, bids_dir, private=False))
+        if (layout.identifiable / f"sub-{label}").is_dir():
+            written.append(_write(result, layout, bids_dir, private=True))
         else:
-            private.unlink(missing_ok=True)  # of an earlier run that kept faces
+            faces_page(layout, label).unlink(missing_ok=True)  # of an earlier run that kept faces
     return written
 
 
-def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Path, *, private: bool) -> Path:
+def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, *, private: bool) -> Path:
+    path = (faces_page if private else participant_page)(layout, result.label)
+    to_shareable = f"{layout.from_identifiable()}/" if private else ""
     images = [_image_section(image, bids_dir, number, private) for number, image in enumerate(result.images)]
     sections = [(f"image-{number}", Path(image.path).name) for number, image in enumerate(result.images)]
     if result.problems:
@@ -142,17 +146,12 @@ def _write(path: Path, result: ParticipantResult, output_dir: Path, bids_dir: Pa
         "parts": (REMOVED, *PARTS),
         "places": PLACES,
         "measured": MEASURED,
-        "group": ("../" if private else "") + group_page(output_dir).name,
-        "group_is_there": group_page(output_dir).is_file(),
-        "other": _other_page(output_dir, result.label, private),
+        "group": to_shareable + group_page(layout).name,
+        "group_is_there": group_page(layout).is_file(),
+        "other": to_shareable + participant_page(layout, result.label).name if private else None,
     }
     write_page(path, "participant.html.j2", values)
     return path
-
-
-def _other_page(output_dir: Path, label: str, private: bool) -> str | None:
-    """Link from the page with faces to the one without; the shareable one must not point to what is not shared."""
-    return f"../{participant_page(output_dir, label).name}" if private else None
 
 
 def _image_section(image: ImageResult, bids_dir: Path, number: int, private: bool) -> ImageSection:
@@ -172,7 +171,7 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        notices=_notices(image.tools),
+        notices=[*_notices(image.tools), *same_cut_lines(same_cut_counts(tool.defacing for tool in image.tools))],
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
@@ -213,7 +212,7 @@ def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) 
         calibration=[row for row in tool.calibration if row.part == "face"],
         pictures=pictures,
         provenance=_provenance(tool),
-        table=image.names.surfacedistance(tool.tool).relative_to(image.names.output_dir).as_posix(),
+        table=image.names.surfacedistance(tool.tool).relative_to(image.names.layout.shareable).as_posix(),
         place=PLACES[tool.headline],
         line=_line(tool),
     )
@@ -249,6 +248,8 @@ def _recovered(tool: ToolResult) -> float | None:
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
+    if words := UNFINISHED.get(str(tool.status.status)):
+        return f"Not done yet: {words} when this page was made, or left so by a run that was killed."
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
     recovered, average = _recovered(tool), tool.masd_mm("average")

@@ -16,7 +16,10 @@ from bids_refacer.reports.participant_data import ImageResult, ToolResult
 from bids_refacer.reports.viewer import ViewerFace, ViewerMap
 from bids_refacer.surfaces.face_map import read_face_map
 from bids_refacer.surfaces.gifti import GiftiError, read_map, read_surface
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
+from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 MOST_SAMPLES = 4  # that are shown as pictures; all are in the table
@@ -76,15 +79,15 @@ def brain_pictures(image: ImageResult, tool: ToolResult) -> ToolPictures:
         defaced = read_scan(image.names.defaced(tool.tool)).values
         removed = read_scan(image.names.defacemask(tool.tool)).values > 0
     except ImageError as error:
-        return ToolPictures(missing=[Places(output_dir=image.names.output_dir).shareable(str(error))])
+        return ToolPictures(missing=[Places(layout=image.names.layout).shareable(str(error))])
     inside = brain.values > 0
     rigid, centre = _upright(brain, inside)
     white = slices.window(defaced, inside)
 
     def picture(plane: slices.Plane) -> BrainSlice:
-        grey = slices.cut(defaced, brain.affine, rigid, plane)
-        of_brain = slices.cut(inside, brain.affine, rigid, plane, order=0) > 0.5
-        of_removed = slices.cut(removed, brain.affine, rigid, plane, order=0) > 0.5
+        grey = slices.cut(Volume(defaced, brain.affine), rigid, plane)
+        of_brain = slices.cut(Volume(inside, brain.affine), rigid, plane, order=0) > 0.5
+        of_removed = slices.cut(Volume(removed, brain.affine), rigid, plane, order=0) > 0.5
         return BrainSlice(slices.brain_picture(grey, of_brain, of_removed, white), plane.words)
 
     return ToolPictures(brain=[picture(plane) for plane in slices.brain_planes(centre)])
@@ -92,8 +95,8 @@ def brain_pictures(image: ImageResult, tool: ToolResult) -> ToolPictures:
 
 def _upright(brain: Scan, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Native world moved so that the brain lies where the average brain does; the centre of that."""
-    mask, affine = asset("average_brain_mask.nii.gz")
-    there = np.argwhere(mask > 0).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
+    average = asset("average_brain_mask.nii.gz")
+    there = np.argwhere(average.values > 0).mean(axis=0) @ average.affine[:3, :3].T + average.affine[:3, 3]
     here = np.argwhere(inside).mean(axis=0) @ brain.affine[:3, :3].T + brain.affine[:3, 3]
     rigid = np.eye(4)
     rigid[:3, 3] = there - here
@@ -251,7 +254,7 @@ def _comparisons(head: TrueHead, tool: ToolResult) -> tuple[list[Comparison], li
     outlines: Sequence[str | None] = [None] * len(planes)
     try:
         mask = read_scan(head.names.defacemask(tool.tool))
-        cuts = [slices.cut(mask.values, mask.affine, head.rigid, plane, order=0) for plane in planes]
+        cuts = [slices.cut(mask.volume, head.rigid, plane, order=0) for plane in planes]
         outlines = [slices.outline(cut > 0.5) for cut in cuts]
     except ImageError as error:
         missing.append(f"The removed region is not outlined: {error}")
@@ -266,7 +269,7 @@ def _comparisons(head: TrueHead, tool: ToolResult) -> tuple[list[Comparison], li
 
 def _slices(scan: Scan, rigid: np.ndarray, white: float) -> list[str]:
     """A scan in all planes of `slices.face_planes`, as data URIs."""
-    cuts = [slices.cut(scan.values, scan.affine, rigid, plane) for plane in slices.face_planes()]
+    cuts = [slices.cut(scan.volume, rigid, plane) for plane in slices.face_planes()]
     return [slices.picture(cut, 0.0, white) for cut in cuts]
 
 

@@ -101,14 +101,19 @@ class OtherJob:
 
 
 def node_name(image: HeadImage) -> str:
-    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores.
+    """Name of an image in the graph."""
+    return node_name_of(image.stem)
+
+
+def node_name_of(stem: str) -> str:
+    """Name in the graph of an image, given its file's without extension; Nipype wants letters, digits and underscores.
 
     No other image has it: where a label holds more than letters and digits (``+``), a hash of the name follows.
     """
-    plain = re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
-    if re.fullmatch(r"[0-9A-Za-z_-]+", image.stem):
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", stem)
+    if re.fullmatch(r"[0-9A-Za-z_-]+", stem):
         return plain
-    return f"{plain}_{hashlib.sha256(image.stem.encode()).hexdigest()[:12]}"
+    return f"{plain}_{hashlib.sha256(stem.encode()).hexdigest()[:12]}"
 
 
 def tool_node_name(tool: str) -> str:
@@ -123,7 +128,7 @@ class Attack:
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
     `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
-    hard replaced faces are attacked.
+    hard replaced faces are attacked. Without `paints`, images are defaced and judged, and no face is painted back.
     """
 
     num_samples: int
@@ -138,3 +143,4 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
+    paints: bool = True

@@ -77,7 +77,7 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     publish = Node(Publish(outputs=other_outputs(job, tool)), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
-        root=str(job.names.output_dir),
+        layout=job.names.layout,
         content=record_start(job.image, tool),
     )
     record = Node(call, name=stages.RECORD.node, mem_gb=0.1)
