@@ -36,7 +36,7 @@ endif
 .PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
-	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
+	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
 	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
 	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
 	@echo

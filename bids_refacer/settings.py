@@ -58,7 +58,7 @@ class RunSettings:
     nprocs: int = field(default_factory=usable_cpus)
     omp_nthreads: int = field(default_factory=lambda: min(usable_cpus(), 8))
     mem_gb: float | None = None  # None: what the machine has
-    deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
+    deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "spm-rule")
     apply_to_others: bool = False
     keep_header_text: bool = False  # of the originals' NIfTI headers, which may name a person
     tools_file: Path | None = None  # TOML that defines more tools

@@ -41,7 +41,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "identifiable/sub-01.html"])
+@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "../identifiable/sub-01.html"])
 def test_pages_open(page: str, output: Path, tab: Browser) -> None:
     for dark in (False, True):
         for width in WIDTHS:

@@ -54,7 +54,7 @@ def test_columns_of_the_contract() -> None:
     assert parts == ["removed", "face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
     types = set(data_dictionary("surfacedistance")["image_type"]["Levels"])
     assert types == {"defaced", "refaced", "refaced_mean", "refaced_best", "refaced_sample_mean", "average"}
-    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped"}
+    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped", "running", "waiting"}
 
 
 def test_defacing_columns_are_what_is_measured() -> None:

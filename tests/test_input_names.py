@@ -203,3 +203,21 @@ def test_a_filter_is_named_only_where_there_is_one(bids: Path, tmp_path: Path, c
     image = find_images(bids).images[0]
     (row,) = passed_over_rows(Others(passed_over=(image,)), settings)
     assert str(row.message).endswith(words)
+
+
+@pytest.mark.parametrize("place", ["sub-02", "sub-02/Anat", "sub-02/anatomical", "sub-02/func", "sub-02/ses-1"])
+def test_an_image_outside_of_anat_is_named_with_where_it_belongs(bids: Path, place: str) -> None:
+    """Also of a participant who has another one where it belongs."""
+    name = "sub-02_ses-1_T1w.nii.gz" if "ses" in place else "sub-02_T1w.nii.gz"
+    belongs = "sub-02/ses-1/anat" if "ses" in place else "sub-02/anat"
+    add(bids, f"{place}/{name}", "sub-02/func/sub-02_task-x_bold.nii.gz", f"{place}/sub-02_mask.nii.gz")
+    for others in ((), ("sub-02/anat/sub-02_acq-x_T1w.nii.gz",)):
+        add(bids, *others)
+        (problem,) = find_images(bids).problems
+        assert (problem.participant, problem.bids_path) == ("02", f"{place}/{name}")
+        assert problem.message == (
+            f"{bids / place / name}: by its name it belongs into {belongs}, and it lies in {place}: rename it after "
+            f"its folder, move it to where it belongs, {MOVE}"
+        )
+    assert [image.bids_path for image in find_images(bids, suffixes=("T2w",)).images] == []
+    assert not any(problem.bids_path for problem in find_images(bids, suffixes=("T2w",)).problems)

@@ -105,11 +105,12 @@ def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> N
     kept = [shareable(out) / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
     for path in kept:
         path.write_bytes(b"")
-    (identifiable(out) / ".matplotlib-abc").mkdir()
+    for folder in (shareable(out), identifiable(out)):
+        (folder / ".matplotlib-abc").mkdir()
     (work / "tmp" / "scratch").mkdir(parents=True)
     with sole_worker([image], settings_for(tmp_path / "bids", out), print) as found:
         assert not found.waited and not any(path.exists() for path in left) and all(path.exists() for path in kept)
-        assert not (identifiable(out) / ".matplotlib-abc").exists() and not (work / "tmp").exists()
+        assert not list(out.rglob(".matplotlib-*")) and not (work / "tmp").exists()
 
 
 def test_what_another_run_may_be_writing_stays(image: HeadImage, tmp_path: Path) -> None:

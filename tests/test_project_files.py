@@ -37,7 +37,7 @@ def dependencies() -> list[str]:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("demo", "participant --deface-tools quickshear pydeface niimath"),
+        ("demo", "participant --deface-tools quickshear pydeface spm-rule"),
         ("test", 'pytest -m "not slow"'),
         ("test-slow", "-m pytest"),
         ("gallery", "-m benchmarks.docs_gallery .cache/gallery-10/heads .cache/gallery-10/out"),

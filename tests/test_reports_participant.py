@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from output_folders import identifiable, layout_of, shareable
+from output_folders import Folder, identifiable, layout_of, shareable
 from page_outputs import PAGE_TOOLS as TOOLS
 from page_outputs import make_output
 from page_reader import assert_self_contained, read_page
@@ -37,12 +37,12 @@ def test_pages_are_there_and_load_nothing(output: Path) -> None:
     for page in pages:
         assert_self_contained(page)
         assert page.stat().st_size < 15e6
-    assert list(output.glob(".matplotlib*")) == []
+    assert list(output.rglob(".matplotlib*")) == []
 
 
-@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
-def test_numbers_are_those_of_the_tables(output: Path, page: str) -> None:
-    numbers = read_page(shareable(output) / page).numbers
+@pytest.mark.parametrize("folder", [shareable, identifiable])
+def test_numbers_are_those_of_the_tables(output: Path, folder: Folder) -> None:
+    numbers = read_page(folder(output) / "sub-01.html").numbers
     distances = {
         (f"{row['image']}|{row['tool']}|{row['image_type']}|{row['sample'] or ''}", row["part"]): row["masd_mm"]
         for row in read_table(shareable(output) / "surfacedistance.tsv")
@@ -98,17 +98,17 @@ def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
-def test_a_warning_is_in_view_once_for_each_head(output: Path, page: str) -> None:
-    text = (shareable(output) / page).read_text()
+@pytest.mark.parametrize("folder", [shareable, identifiable])
+def test_a_warning_is_in_view_once_for_each_head(output: Path, folder: Folder) -> None:
+    text = (folder(output) / "sub-01.html").read_text()
     (place,) = [match.start() for match in re.finditer("<p class=.notice.* role=.note.>This head differs", text)]
     assert place < text.index("<table"), "above the table of tools"
     assert "[&#34;This" not in text and "Outside the range of training" in text and "misfit 9; shape 9" in text
 
 
-@pytest.mark.parametrize("page", ["sub-01.html", "identifiable/sub-01.html"])
-def test_a_face_that_was_removed_is_not_said_to_be_safe(output: Path, page: str) -> None:
-    text = (shareable(output) / page).read_text()
+@pytest.mark.parametrize("folder", [shareable, identifiable])
+def test_a_face_that_was_removed_is_not_said_to_be_safe(output: Path, folder: Folder) -> None:
+    text = (folder(output) / "sub-01.html").read_text()
     assert text.count("Face removed: ") == text.count("Withstood this attack: ") == len(TOOLS)
     assert ">pass<" not in text and ">ok<" not in text and 'class="tag pass"' not in text, "no green mark but withstood"
 
@@ -138,6 +138,15 @@ def test_a_failure_is_a_sentence(output: Path) -> None:
     assert "No image of this participant has a result with any tool." in page.text
 
 
+@pytest.mark.parametrize(("state", "words"), [("waiting", "waiting for its turn"), ("running", "in work")])
+def test_what_has_not_ended_is_a_sentence(output: Path, tmp_path: Path, state: str, words: str) -> None:
+    copy = shutil.copytree(output, tmp_path / "out")
+    with (shareable(copy) / "status.tsv").open("a") as table:
+        table.write(f"sub-02\tn/a\tsub-02/anat/sub-02_T1w.nii.gz\tquickshear\tn/a\t{state}\tn/a\tn/a\n")
+    assert make_participant_pages(layout_of(copy), tmp_path, ["02"]) == []
+    assert f"Not done yet: {words} when this page was made" in (shareable(copy) / "sub-02.html").read_text()
+
+
 def test_both_datasets_are_valid_with_pages(output: Path) -> None:
     assert validate(shareable(output)) == []
     assert validate(identifiable(output)) == []
@@ -158,9 +167,9 @@ def test_without_a_group_the_page_says_so(output: Path, tmp_path: Path) -> None:
 def test_one_sample_and_one_tool(tmp_path: Path) -> None:
     output = make_output(tmp_path, tools=TOOLS[:1], samples=1)
     assert make_participant_pages(layout_of(output), tmp_path / "bids", ["01"]) == []
-    for name in ("sub-01.html", "identifiable/sub-01.html"):
-        assert_self_contained(shareable(output) / name)
-        page = read_page(shareable(output) / name)
+    for folder in (shareable, identifiable):
+        assert_self_contained(folder(output) / "sub-01.html")
+        page = read_page(folder(output) / "sub-01.html")
         assert "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)." in page.text
         assert "mean of the samples" not in page.text and not [n for n in page.numbers if n.table == "calibration"]
         assert len({n.row for n in page.numbers if n.table == "defacing"}) == 1
@@ -190,7 +199,7 @@ def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
     copy = tmp_path / "out"
     shutil.copytree(output, copy)
     settings = settings_for(output.parent / "bids", copy, work_dir=tmp_path / "work")
-    forget_faces(Plan(output_dir=copy, jobs=(), finished=(), problems=()), settings)
+    forget_faces(Plan(layout=settings.layout, jobs=(), finished=(), problems=()), settings)
     assert list((identifiable(copy)).glob("sub-*")) == []
     assert make_participant_pages(layout_of(copy), output.parent / "bids", ["01", "02"]) == []
     assert list((identifiable(copy)).rglob("*.html")) == []

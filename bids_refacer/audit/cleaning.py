@@ -86,8 +86,8 @@ def _sweep(layout: Layout, sessions: Iterable[str], *, alone: bool) -> None:
             sweep(folder, below=True)
         if alone:
             sweep(root, below=False)
-    for folder in layout.identifiable.glob(".matplotlib-*") if alone else ():
-        shutil.rmtree(folder, ignore_errors=True)
+            for folder in root.glob(".matplotlib-*"):  # environment.matplotlib_at_home
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_stale(plan: Plan) -> None:

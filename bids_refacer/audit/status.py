@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import node_name, tool_node_name
+from bids_refacer.audit.graph.stages import Stage
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
 from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import headline
 from bids_refacer.wording import counted
@@ -21,6 +23,15 @@ _NO_REASON = (
     "The run ended before this image and tool were done, or the disk of the work folder is so full that it could not "
     "be written why they failed: free some if it is, and run it again."
 )
+
+
+Pair = tuple[str, str]
+"""Image and tool, by their names in the graph."""
+
+InWork = Mapping[Pair, Stage | None]
+"""What has not ended, and the stage that it is in: None where nothing of it has started."""
+
+NOTHING: InWork = {}
 
 
 def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float) -> StatusRow:
@@ -33,6 +44,18 @@ def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float
 def not_done_row(image: HeadImage, tool: str | None, stage: str, message: str) -> StatusRow:
     """The row of an image that a tool was not run on, though nothing failed."""
     return StatusRow(**subject_columns(image, tool), stage=stage, status="skipped", message=message)
+
+
+def unfinished_row(image: HeadImage, tool: str, stage: Stage | None) -> StatusRow:
+    """The row of an image and tool in work, or of one that waits for its turn (`stage` is None)."""
+    reached = stage.status if stage else None
+    return StatusRow(**subject_columns(image, tool), stage=reached, status="running" if stage else "waiting")
+
+
+def in_work_row(image: HeadImage, tool: str, in_work: InWork) -> StatusRow | None:
+    """The same, where image and tool are in work."""
+    pair = node_name(image), tool_node_name(tool)
+    return unfinished_row(image, tool, in_work[pair]) if pair in in_work else None
 
 
 def failed_row(image: HeadImage, tool: str, crash: Crash) -> StatusRow:
@@ -52,12 +75,16 @@ def problem_row(problem: ImageProblem) -> StatusRow:
     )
 
 
-def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash]) -> list[StatusRow]:
-    """One row for each image and tool that the run was about, and one for each image that could not be used."""
+def status_rows(
+    plan: Plan, results: Sequence[Result], crashes: Sequence[Crash], in_work: InWork = NOTHING
+) -> list[StatusRow]:
+    """One row for each image and tool that the run is about, and one for each image that could not be used."""
     to_do = {(job.image, tool.tool) for job in plan.jobs for tool in job.tools}
     rows = [problem_row(problem) for problem in plan.problems]
     for result in results:
-        if result.record:
+        if row := in_work_row(result.image, result.tool, in_work):
+            rows.append(row)
+        elif result.record:
             warnings = " ".join(result.record.reface.warnings) or None
             rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
         elif (result.image, result.tool) in to_do:
@@ -95,7 +122,8 @@ def tool_findings(defacing: Sequence[DefacingRow], distances: Sequence[DistanceR
     """What the run found of each tool, those that failed first: is the face gone, and was that enough?"""
     tools = list(dict.fromkeys(row.tool for row in defacing if row.tool and row.face_verdict))
     failed = {tool: sum(row.face_verdict == "fail" for row in defacing if row.tool == tool) for tool in tools}
-    return [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    lines = [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    return [*lines, *same_cut_lines(same_cut_counts(defacing))]
 
 
 def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequence[DistanceRow]) -> str:

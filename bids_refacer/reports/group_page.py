@@ -25,6 +25,8 @@ from bids_refacer.reports.group_tables import (
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
+from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
 from bids_refacer.reports.theme import WORDS, Plot
 from bids_refacer.surfaces.region import PLACES
@@ -58,8 +60,9 @@ _STATES = {
     "excluded": State(1, "do again: defacing failed"),
     "absent": State(2, "not run yet"),
     "missing": State(3, "no result with this tool"),
-    "look": State(4, "counts, look at it"),
-    "used": State(5, "counts"),
+    "unfinished": State(4, "not done yet"),
+    "look": State(5, "counts, look at it"),
+    "used": State(6, "counts"),
 }
 
 
@@ -175,7 +178,12 @@ def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
         headline=headline,
         place=PLACES[headline],
         choice=answer.answer_lines(own.summary, own.tools),
-        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
+        sure=[
+            *unfinished_lines(own.summary),
+            *same_cut_lines(summary_same_cut(own.summary)),
+            *findings.sure_lines(own.summary, own.tools),
+            *findings.warned_lines(own.participants),
+        ],
         redo=findings.redo_line(own.participants, _without_tool(tables)),
         tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
         plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],

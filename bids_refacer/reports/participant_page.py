@@ -9,9 +9,10 @@ from pathlib import Path
 
 from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
 from bids_refacer.dataset.names import faces_page, group_page, participant_page
-from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.dataset.rows.audit import UNFINISHED, CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.layout import Layout
 from bids_refacer.reports.findings import Marks, image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
@@ -84,7 +85,7 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
-    notices : what to know of the attack on this head, each once
+    notices : what to know of the attack on this head and of its tools, each once
     truth : pictures of the true face
     limit : end of the colour scale of distances, mm
     viewer : faces to turn; None where there is none
@@ -114,7 +115,7 @@ def write_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout))
+    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout), labels)
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
@@ -169,7 +170,7 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        notices=_notices(image.tools),
+        notices=[*_notices(image.tools), *same_cut_lines(same_cut_counts(tool.defacing for tool in image.tools))],
         truth=renders(head.face) if head else (),
         limit=limit,
         viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
@@ -246,6 +247,8 @@ def _recovered(tool: ToolResult) -> float | None:
 
 def _line(tool: ToolResult) -> str:
     """What the figures of this image say; one image, so nothing is tested."""
+    if words := UNFINISHED.get(str(tool.status.status)):
+        return f"Not done yet: {words} when this page was made, or left so by a run that was killed."
     if tool.status.status not in (None, "ok"):
         return f"Not done ({tool.status.stage}): {tool.status.message}"
     recovered, average = _recovered(tool), tool.masd_mm("average")

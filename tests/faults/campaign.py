@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from comparing import differences  # noqa: E402
 from runs import prepare  # noqa: E402
-from trials import LEVELS, TWO, Place, Undisturbed, full_disk, kill, small_disk, writers  # noqa: E402
+from trials import LEVELS, TWO, Place, Undisturbed, full_disk, kill, kilobytes, small_disk, writers  # noqa: E402
 
 _WEIGHED = ("participant",) * 7 + ("others",) * 5 + ("group",) * 8
 Trial = Callable[[], dict[str, Any]]
@@ -107,33 +108,35 @@ def _undisturbed(folder: Path, level: str) -> Undisturbed:
     if not seconds.exists():
         shutil.rmtree(own, ignore_errors=True)
         bids = folder / ("bids-two" if level == TWO else "bids")
-        new_s = _make_undisturbed(own, bids, level, folder, new=level != "model")
+        new_s, work_kb = _make_undisturbed(own, bids, level, folder, new=level != "model")
         again = own.with_name(f"{own.name}-again")
-        fork_s = min(
-            _make_undisturbed(again, bids, level, folder, new=False) for _ in range(1 if level == "model" else 2)
-        )
+        times = range(1 if level == "model" else 2)  # the first remembers
+        fork_s = min(_make_undisturbed(again, bids, level, folder, new=False)[0] for _ in times)
         found = differences(own / "out", again / "out")
         if found.lost or found.wrong:
             raise SystemExit(f"Two undisturbed runs differ: {found}")
-        seconds.write_text(json.dumps([fork_s, new_s]))
+        seconds.write_text(json.dumps([fork_s, new_s, work_kb]))
         shutil.rmtree(again)
-    fork_s, new_s = json.loads(seconds.read_text())
-    return Undisturbed(out=own / "out", work=own / "work", fork_s=fork_s, new_s=new_s)
+    fork_s, new_s, work_kb = json.loads(seconds.read_text())
+    return Undisturbed(out=own / "out", work_kb=work_kb, fork_s=fork_s, new_s=new_s)
 
 
-def _make_undisturbed(own: Path, bids: Path, level: str, folder: Path, *, new: bool) -> float:
-    """Run a level; returns its CPU time in seconds. For `TWO`, both levels."""
+def _make_undisturbed(own: Path, bids: Path, level: str, folder: Path, *, new: bool) -> tuple[float, int]:
+    """Run a level, both for `TWO`; returns its CPU time in seconds, and the most kB that the work folder held."""
     place = Place(own, bids)
     if level == "group":
         shutil.copytree(_undisturbed(folder, "participant").out, place.out)
         shutil.copytree(place.out, own / "before")
-    taken = 0.0
+    taken, most = 0.0, 0
     for one in ("participant", "group") if level == TWO else (level,):
         run = place.start(one, new=new)
-        if run.wait():
+        while run.poll() is None:
+            most = max(most, kilobytes(place.work))
+            time.sleep(0.1)
+        if run.code:
             raise SystemExit(f"The undisturbed run ended with {run.code}: see {place.said}")
         taken += run.cpu_s
-    return taken
+    return taken, most
 
 
 def _is_bad(trial: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,13 @@ TWO = "two participants"  # whose level and group level ran; see `writers`
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """A run that nobody disturbed: its outputs and its CPU time, as a fork and as a new process."""
+    """A run that nobody disturbed: its outputs, the most that its work folder held, and its CPU time.
+
+    The time is that of a fork, and of a new process.
+    """
 
     out: Path
-    work: Path
+    work_kb: int
     fork_s: float
     new_s: float
 
@@ -132,7 +135,7 @@ def full_disk(folder: Path, bids: Path, number: int, level: str, expected: Undis
     """A run whose output or work folder has no room for all of it, then the same command with room enough."""
     draw = random.Random(f"disk {number}")
     which, share = draw.choice(["output", "work"]), draw.uniform(0.02, 0.95)
-    needed = _kilobytes(expected.out if which == "output" else expected.work)
+    needed = kilobytes(expected.out) if which == "output" else expected.work_kb
     place = Place(folder, bids)
     mounted = place.out if which == "output" else place.work
     with small_disk(mounted, max(64, int(share * needed))) as disk:
@@ -156,9 +159,14 @@ def full_disk(folder: Path, bids: Path, number: int, level: str, expected: Undis
         return found | {"temporaries_between": left, "code_again": code_again, **place.found(expected.out)}
 
 
-def _kilobytes(folder: Path) -> int:
-    """What a folder takes on a disk of pages of 4 kB."""
-    return sum(4 * -(-path.lstat().st_size // 4096) for path in folder.rglob("*") if not path.is_dir())
+def kilobytes(folder: Path) -> int:
+    """What a folder takes on a disk of pages of 4 kB; files that go meanwhile count for nothing."""
+    size = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += 4 * -(-(Path(root) / name).lstat().st_size // 4096)
+    return size
 
 
 def writers(folder: Path, bids: Path, number: int, expected: Undisturbed) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import Key, Scores, score_candidates
 from bids_refacer.surfaces.skin import read_skin
-from bids_refacer.surfaces.skin_left import Defacing
+from bids_refacer.surfaces.skin_left import Defacing, as_text
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_mask, read_scan
 
@@ -75,7 +75,10 @@ class Score(SimpleInterface):
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
         surfaces += _write_face_maps(folder, scores, alignment)
-        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        details: dict[str, object] = {"RunTime": round(time.perf_counter() - started, 2)}
+        if scores.removed is not None:
+            details["RemovedSkin"] = as_text(scores.removed)
+        report = write_report(folder / "details.json", details)
         self._results.update(details=report, files=surfaces)
         return runtime
 

@@ -26,6 +26,9 @@ class SummaryRow(Row):
     n_excluded: int | None = None
     n_failed: int | None = None
     n_missing: int | None = None
+    n_unfinished: int | None = None
+    most_alike: str | None = None
+    n_same_cut: int | None = None
     n_judged: int | None = None
     n_face_fail: int | None = None
     n_face_warn: int | None = None
