@@ -34,7 +34,7 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
 
 def test_nothing_was_run(bids: Path, tmp_path: Path) -> None:
     said = refusal(bids, tmp_path / "none")
-    assert "none/surfacedistance.tsv is missing: run the participant level into" in said
+    assert "none/bids_refacer/surfacedistance.tsv is missing: run the participant level into" in said
 
 
 def test_no_participants(bids: Path, output: Path) -> None:
