@@ -141,8 +141,9 @@ def test_the_readme_names_what_there_is() -> None:
 
 ONE_PLACE = "bids_refacer/__init__.py"
 GENERATED = {
-    "boutiques/bids_refacer.json"
-}  # platforms read it as a file; tests/test_boutiques.py holds it to the package
+    "boutiques/bids_refacer.json",
+    *(f"boutiques/bids_refacer_{command}.json" for command in ("release", "deface", "verify")),
+}
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
 PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
 ADDRESS = "https://github.com/bids-refacer/bids_refacer"

@@ -73,7 +73,7 @@ def run_participants(settings: RunSettings) -> int:
     RunError, DatasetError
         When the run cannot start: one or more sentences.
     """
-    asked = _find_usable(settings)
+    asked = find_usable(settings)
     selection, others = choose(asked, settings)  # which reads records of earlier runs
     machine = ask(settings.model, settings.gpu)
     plan = make_plan(selection, settings, machine)
@@ -99,7 +99,7 @@ def _audit(plan: Plan, others: Others, settings: RunSettings, machine: Machine) 
     return _report(plan, others, settings, machine, work)
 
 
-def _find_usable(settings: RunSettings) -> Selection:
+def find_usable(settings: RunSettings) -> Selection:
     """The images that were asked for, once tools and dataset are seen to be usable."""
     missing = missing_tools(settings.deface_tools, all_tools(settings))
     if missing:

@@ -88,11 +88,12 @@ def status_rows(
             warnings = " ".join(result.record.reface.warnings) or None
             rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
         elif (result.image, result.tool) in to_do:
-            rows.append(_without_record(result, crashes))
+            rows.append(without_record(result, crashes))
     return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
 
 
-def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+def without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+    """The row of an image and tool that were not done, and why."""
     node, tools = node_name(result.image), (None, tool_node_name(result.tool))
     for crash in crashes:
         if crash.image == node and crash.tool in tools:
@@ -130,13 +131,13 @@ def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequenc
     judged = counted(len(verdicts), "image")
     parts = [f"the face is still there in {verdicts.count('fail')} of {judged}"] if "fail" in verdicts else []
     parts += [f"skin is left, to look at, in {verdicts.count('warn')} of {judged}"] if "warn" in verdicts else []
-    pairs = _recovered_and_average([row for row in distances if row.tool == tool])
+    pairs = recovered_and_average([row for row in distances if row.tool == tool])
     beaten = sum(image_marks(None, *pair).withstood == "no" for pair in pairs)
     attack = "" if not pairs else f"; the attack came nearer than an average face in {beaten} of {len(pairs)}"
     return f"{tool}: {', '.join(parts) or f'face removed from {judged}'}{attack}."
 
 
-def _recovered_and_average(rows: Sequence[DistanceRow]) -> list[tuple[float, float]]:
+def recovered_and_average(rows: Sequence[DistanceRow]) -> list[tuple[float, float]]:
     """Distances (mm) of recovered and average face, of the images that have both."""
     part = headline(row.part for row in rows)
     found: dict[str | None, dict[str | None, float]] = {}

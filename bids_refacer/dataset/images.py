@@ -224,7 +224,7 @@ def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]
     problems: list[ImageProblem] = []
     taken: dict[str, HeadImage] = {}
     for image in images:
-        message = _missing_content(image.path)
+        message = missing_content(image.path)
         name = without_extension(image.bids_path)
         if message is None and name in taken:
             message = (
@@ -239,7 +239,8 @@ def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]
     return good, problems
 
 
-def _missing_content(path: Path) -> str | None:
+def missing_content(path: Path) -> str | None:
+    """A sentence where a path leads to no file: a broken link, or a name that is listed and not there."""
     if path.exists():
         return None
     if path.is_symlink():

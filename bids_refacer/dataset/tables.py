@@ -18,6 +18,7 @@ from bids_refacer.files import write_json, write_text
 from bids_refacer.problems import printable
 
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
+RELEASE_TABLES = ("release", "release_review")
 GROUP_TABLES = tuple(
     f"group_{name}"
     for name in (

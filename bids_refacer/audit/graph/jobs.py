@@ -128,7 +128,7 @@ class Attack:
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
     `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
-    hard replaced faces are attacked.
+    hard replaced faces are attacked. Without `paints`, images are defaced and judged, and no face is painted back.
     """
 
     num_samples: int
@@ -143,3 +143,4 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
+    paints: bool = True

@@ -177,14 +177,15 @@ def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
     return {
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [_generated_by()],
-        "SourceDatasets": [_doi(source) or {"URL": url}],
+        "GeneratedBy": [generated_by()],
+        "SourceDatasets": [source_of(source) or {"URL": url}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
 
 
-def _generated_by() -> dict[str, Any]:
+def generated_by() -> dict[str, Any]:
+    """This app as an entry of ``GeneratedBy``."""
     made: dict[str, Any] = {"Name": "bids_refacer", "Version": __version__}
     url = _code_url()
     if url:
@@ -231,7 +232,8 @@ def _shareable_link(bids_dir: Path, shareable: Path) -> str:
     return link if not named or link == f"../../{named[0]}" else "../../raw"
 
 
-def _doi(source: Mapping[str, Any]) -> dict[str, str] | None:
+def source_of(source: Mapping[str, Any]) -> dict[str, str] | None:
+    """An entry of ``SourceDatasets`` for a dataset that has a DOI, by its description; None without one."""
     doi = source.get("DatasetDOI")
     if not doi:
         return None
