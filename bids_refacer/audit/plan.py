@@ -291,4 +291,5 @@ def tool_job(
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
         keep_header_text=settings.keep_header_text,
+        limits=(settings.face_left_limits, settings.brain_cut_limits, settings.brain_hole_limits),
     )
