@@ -39,8 +39,8 @@ endif
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
-	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
-	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
+	$(BIN)/bids-validator-deno demo/out/bids_refacer
+	$(BIN)/bids-validator-deno demo/out/identifiable
 	@echo
 	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
 	@echo "The same without a face:                         demo/out/bids_refacer/sub-01.html"
@@ -53,7 +53,7 @@ demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
 	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface --nprocs $(NPROCS)
 	$(BIN)/bids_refacer demo/heads demo/group group
-	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
+	for folder in demo/heads demo/group/bids_refacer demo/group/identifiable; do $(BIN)/bids-validator-deno $$folder || exit 1; done
 	@echo
 	@echo "Open in a browser (shows no face):         demo/group/bids_refacer/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"

@@ -24,7 +24,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
@@ -190,13 +190,15 @@ def main() -> int:
     chosen = _choose(options.modules, options.count, options.seed, left_out)
     known = {_key(one) for one in _read(options.out)} if options.out.is_file() else set()
     left = [one for one in chosen if _key(asdict(one)) not in known]
+    left.sort(key=lambda one: len(tests_of(one.path)))  # those that take less time first
     kept = options.out.parent / "traced"
     kept.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
         bench = Bench(Path(folder), options.workers, kept)
         with options.out.open("a") as file:
-            for mutant, outcome in zip(left, pool.map(bench.outcome, left), strict=True):
-                file.write(json.dumps({**asdict(mutant), "outcome": outcome}) + "\n")
+            tried = {pool.submit(bench.outcome, mutant): mutant for mutant in left}
+            for done in as_completed(tried):
+                file.write(json.dumps({**asdict(tried[done]), "outcome": done.result()}) + "\n")
                 file.flush()
     return _report(options.out)
 
@@ -212,15 +214,14 @@ def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
 def _choose(
     modules: Sequence[str], count: int, seed: int, left_out: Container[tuple[str, int, int, str]] = ()
 ) -> list[Mutant]:
-    """Mutants drawn evenly over the modules."""
+    """Mutants drawn evenly over the modules, of each the same whatever the others are."""
     package = ROOT / "bids_refacer"
     paths: list[Path] = []
     for name in modules:
         paths += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
-    drawn = random.Random(seed)
     pools = []
     for path in paths:
-        found = mutants_of(path)
+        found, drawn = mutants_of(path), random.Random(f"{seed} {path.relative_to(package)}")
         pools.append([one for one in drawn.sample(found, len(found)) if _key(asdict(one)) not in left_out])
     chosen: list[Mutant] = []
     while len(chosen) < count and any(pools):

@@ -66,7 +66,7 @@ def test_a_plan_is_described_participant_by_participant(image: HeadImage, settin
         ("sub-01_run-2_T1w.nii.gz", "average"),
         ("sub-01_run-2_T1w.nii.gz", "quickshear"),
     ]
-    done = Plan(jobs=(), finished=((image, "average"),), problems=(), output_dir=settings.output_dir)
+    done = Plan(jobs=(), finished=((image, "average"),), problems=(), layout=settings.layout)
     assert describe(done, settings)[0] == "sub-01: 1 image x tool finished by an earlier run"
 
 
@@ -165,7 +165,7 @@ def test_a_job_says_how_its_tool_is_run(image: HeadImage, settings: RunSettings)
 
 def test_places_of_a_run_are_its_folders(settings: RunSettings) -> None:
     places = places_of(settings)
-    assert (places.bids_dir, places.output_dir) == (settings.bids_dir, settings.output_dir)
+    assert (places.bids_dir, places.layout) == (settings.bids_dir, settings.layout)
     assert settings.work_dir in places.hidden
 
 
@@ -187,18 +187,18 @@ def test_the_next_command(settings: RunSettings, states: str, again: int, onward
 
 
 def test_a_summary_without_failures_or_without_results(image: HeadImage, settings: RunSettings) -> None:
-    plan = Plan(jobs=(), finished=((image, "t"),), problems=(), output_dir=settings.output_dir)
+    plan = Plan(jobs=(), finished=((image, "t"),), problems=(), layout=settings.layout)
     ok = status("sub-01", "ok")
-    assert summary([ok], plan, settings.output_dir) == [
-        f"1 image x tool done, 1 of them by an earlier run; results in {settings.output_dir}",
+    assert summary([ok], plan) == [
+        f"1 image x tool done, 1 of them by an earlier run; results in {settings.layout.shareable}",
         f"Recovered faces are identifiable data: {settings.layout.identifiable} is not for sharing.",
     ]
     rows = [status("sub-01", "failed", tool, stage="deface", message="No.") for tool in ("a", "b")]
     nothing = replace(plan, finished=())
-    assert summary(rows, nothing, settings.output_dir) == [
+    assert summary(rows, nothing) == [
         "2 failed or were not done:",
         "  sub-01.nii.gz a, b (deface): No.",
-        f"0 image x tool done; results in {settings.output_dir}",
+        f"0 image x tool done; results in {settings.layout.shareable}",
     ]
 
 

@@ -174,6 +174,9 @@ def test_what_stays_with_the_audit(study: Study, release: Path) -> None:
     (row,) = read_table(folder / "review.tsv")
     assert (row["image"], row["verdict"], row["decision"]) == (WARNED, "warn", None)
     assert (folder.parent.stat().st_mode & 0o77) == 0
+    page = (folder / "review.html").read_text()
+    assert "Do not share this page" in page and WARNED in page and page.count("<img") == 6
+    assert not (folder / "work").exists()
 
 
 def test_a_second_run_changes_nothing(study: Study, release: Path) -> None:

@@ -105,6 +105,8 @@ def test_a_warning_can_be_accepted_by_its_line_in_the_review_list(
 ) -> None:
     released(study, tmp_path / "warned", monkeypatch, "warn", "Look.")
     (folder,) = (study.layout.identifiable / "release").glob("warned-*")
+    kept = mask_of(folder / "images" / UNJUDGED)  # as it would be released
+    assert kept.any() and not kept[:, -3:, :3].any() and UNJUDGED in (folder / "review.html").read_text()
     assert [row["image"] for row in read_table(folder / "review.tsv") if row["image"] == UNJUDGED] == [UNJUDGED]
     listed = tmp_path / "review.tsv"
     listed.write_text(f"participant_id\timage\tdecision\tinitials\nsub-03\t{UNJUDGED}\trelease\tAB\n")

