@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bids_refacer.refacing.compose import average_in_native, compose
+from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
+from bids_refacer.refacing.drawing.head import HeadDrawing
+from bids_refacer.refacing.drawing.template import face_template
 from bids_refacer.refacing.range_check import UNLIKE_TRAINING, measures, unusual
-from bids_refacer.refacing.sampling import Cascade, SampleSeed, SamplingSettings
+from bids_refacer.refacing.sampling import Cascade, Sample, SampleSeed, SamplingSettings
 from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment, Grid
@@ -93,16 +95,23 @@ def reface(
     inside = image.alignment.to_native(head.unknown.astype(np.float32), model.finest, image.native)
     target = unknown & (inside > 0.5)
 
-    def composed(volume: np.ndarray) -> np.ndarray:
-        return compose(image.scan, native_intensities(image, volume, model.finest, scale), target, ~unknown)
+    drawing = HeadDrawing(face_template(), head, target, image.native, image.alignment)
+
+    def painted(sample: Sample) -> np.ndarray:
+        if cascade.paints:
+            return native_intensities(image, sample.volume, model.finest, scale)
+        return drawing.of(sample.fields) * np.float32(scale)
+
+    def composed(values: np.ndarray) -> np.ndarray:
+        return compose(image.scan, values, target, ~unknown)
 
     drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
-    samples = [composed(sample.volume) for sample in drawn]
-    average = average_in_native(image.native, image.alignment, scale)
+    samples = [composed(painted(sample)) for sample in drawn]
+    mean = samples[0] if len(drawn) == 1 else composed(painted(cascade.mean(head, drawn, SampleSeed(seeds[0].seed))))
     return Refaced(
         samples=samples,
-        mean=samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed))),
-        average=compose(image.scan, average, target, ~unknown),
+        mean=mean,
+        average=composed(drawing.average() * np.float32(scale)),
         unknown=target,
         details={
             "BrainMedian": scale,
