@@ -7,10 +7,9 @@ to the original (12 parameters: it knows the truth, as the attack does not) and 
 number of heads that are closer, and a paired Wilcoxon test, Holm-corrected over rows; then whether the recovered faces
 look like faces (`surfaces/quality.py`) and, with several samples, how much of the true face lies within the intervals
 that their spread gives (`statistics/calibration.py`).
-More baselines: `--models cascade`, whose second stage paints the image in place of the template; `coarse`, the image of
-the first stage's fields; and `single`, one network of 2 mm over the same estimate, as large as the second stage and
-trained as long. That one is not part of the project: where it is missing, the benchmark names the command that makes
-it. A model's folder may be given, too.
+Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
+the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is
+missing, the benchmark names the command that makes it. A model's folder may be given, too.
 Participants must not have been in the training set: `--split val` takes that column of participants.tsv.
 """
 
@@ -61,9 +60,9 @@ def attack_model(name: str) -> AttackModel:
             "then copy NEW/model/fine.safetensors there."
         )
     shipped = load_model("default", cpu)
-    if name == "coarse":
-        return replace(shipped, name=name, stages=shipped.stages[:1], drawing="stages")
-    return replace(shipped, name=name, stages=[load_stage(SINGLE_STAGE, cpu)], drawing="stages")
+    return replace(
+        shipped, name=name, stages=shipped.stages[:1] if name == "coarse" else [load_stage(SINGLE_STAGE, cpu)]
+    )
 
 
 def brain_of(scan: Scan, folder: Path) -> np.ndarray:

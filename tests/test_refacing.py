@@ -117,7 +117,6 @@ def test_the_template_is_drawn_where_no_stage_paints(tmp_path: Path, brain: np.n
         assert (image[tissue] > 0).mean() > 0.8
     assert (drawn.samples[0] != drawn.samples[1]).any(), "another sample of the fields is another face"
     assert (drawn.samples[0] != painted.samples[0]).any()
-    np.testing.assert_array_equal(drawn.average, painted.average)
     without = run(scan, brain, replace(model, drawing="template", stages=model.stages[:1]), seeds=(7, 8))
     np.testing.assert_array_equal(drawn.samples[0], without.samples[0], "a stage that draws an image is not sampled")
 

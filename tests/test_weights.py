@@ -110,7 +110,7 @@ def test_file_of_another_kind_is_refused(folder: Path) -> None:
 
 
 def test_unknown_model_lists_what_there_is() -> None:
-    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear, kriged, cascade"):
+    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear, kriged, template"):
         model_folder("nobody")
 
 
@@ -126,21 +126,20 @@ def test_shipped_weights_are_whole_and_small() -> None:
     for name, estimate in (("linear", "linear"), ("kriged", "kriged")):
         bare = load_model(name, CPU)
         assert (bare.name, bare.stages, bare.estimate) == (name, [], estimate) and model.estimate == "kriged"
-        priors = [f"prior_{block}.safetensors" for block in ("intensity", "skin", "tissue")]
-        assert sorted(bare.sha256) == [*TEMPLATE, *priors] and bare.drawing == "template"
+        assert sorted(bare.sha256) == [f"prior_{block}.safetensors" for block in ("intensity", "skin", "tissue")]
 
 
 def test_the_template_belongs_to_the_weights_of_models_that_draw_with_it() -> None:
     """Refaced images are known by the digests: those that were drawn otherwise must not be taken for new."""
-    shipped, cascade = load_model("default", CPU), load_model("cascade", CPU)
-    assert shipped.sha256.keys() - cascade.sha256.keys() == set(TEMPLATE)
+    shipped, drawn = load_model("default", CPU), load_model("template", CPU)
+    assert drawn.sha256.keys() - shipped.sha256.keys() == set(TEMPLATE)
     for name in TEMPLATE:
         asset = Path(bids_refacer.__file__).parent / "data" / name
-        assert shipped.sha256[name] == hashlib.sha256(asset.read_bytes()).hexdigest()
-    assert (shipped.name, cascade.name) == ("default", "cascade")
-    assert (shipped.drawing, cascade.drawing) == ("template", "stages")
-    assert [config.spacing for config, _ in shipped.used_stages] == [4], "no stage draws an image, where it is drawn"
-    assert [config.spacing for config, _ in cascade.used_stages] == [4, 2]
+        assert drawn.sha256[name] == hashlib.sha256(asset.read_bytes()).hexdigest()
+    assert (shipped.name, drawn.name) == ("default", "template")
+    assert (shipped.drawing, drawn.drawing) == ("stages", "template")
+    assert [config.spacing for config, _ in drawn.used_stages] == [4], "no stage paints where the template is drawn"
+    assert [config.spacing for config, _ in shipped.used_stages] == [4, 2]
 
 
 def test_how_a_model_draws_is_read_and_checked(folder: Path) -> None:

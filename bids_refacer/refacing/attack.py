@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_refacer.refacing.compose import compose
+from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
 from bids_refacer.refacing.drawing.head import HeadDrawing
 from bids_refacer.refacing.drawing.template import face_template
@@ -97,21 +97,24 @@ def reface(
 
     drawing = HeadDrawing(face_template(), head, target, image.native, image.alignment)
 
-    def painted(sample: Sample) -> np.ndarray:
+    def composed(sample: Sample) -> np.ndarray:
         if cascade.paints:
-            return native_intensities(image, sample.volume, model.finest, scale)
-        return drawing.of(sample.fields) * np.float32(scale)
-
-    def composed(values: np.ndarray) -> np.ndarray:
+            values = native_intensities(image, sample.volume, model.finest, scale)
+        else:
+            values = drawing.of(sample.fields) * np.float32(scale)
         return compose(image.scan, values, target, ~unknown)
 
     drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
-    samples = [composed(painted(sample)) for sample in drawn]
-    mean = samples[0] if len(drawn) == 1 else composed(painted(cascade.mean(head, drawn, SampleSeed(seeds[0].seed))))
+    samples = [composed(sample) for sample in drawn]
+    mean = samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed)))
+    if cascade.paints:
+        average = average_in_native(image.native, image.alignment, scale)
+    else:
+        average = drawing.average() * np.float32(scale)
     return Refaced(
         samples=samples,
         mean=mean,
-        average=composed(drawing.average() * np.float32(scale)),
+        average=compose(image.scan, average, target, ~unknown),
         unknown=target,
         details={
             "BrainMedian": scale,
