@@ -27,8 +27,8 @@ import torch
 
 from benchmarks.attack_tables import print_calibration, print_looks, print_tables
 from bids_refacer.defacers import DEFACERS
+from bids_refacer.refacing import compose
 from bids_refacer.refacing.attack import DefacedImage, reface
-from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.surfaces.quality import face_quality
@@ -36,10 +36,10 @@ from bids_refacer.surfaces.region import REMOVED
 from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candidates
 from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
-from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.intensity import brain_scale
-from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain, fit_average_head
+from bids_refacer.volumes.scan import Scan
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
 # OUT is the folder of a training (docs/training.md); docs/model-card.md says what is known of the time that it takes
@@ -70,7 +70,7 @@ def brain_of(scan: Scan, folder: Path) -> np.ndarray:
     mask = folder / "brain.nii.gz"
     if not mask.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_volume(mask, extract_brain(scan.values, scan.affine, name=scan.path), scan.affine, "uint8")
+        write_volume(mask, Volume(extract_brain(scan.volume, name=scan.path), scan.affine), "uint8")
     return read_scan(mask).stored > 0
 
 
@@ -78,7 +78,7 @@ def prepare(scan: Scan, folder: Path) -> tuple[np.ndarray, Alignment]:
     """Brain mask and alignment of an image, computed once."""
     brain, alignment = brain_of(scan, folder), folder / "alignment.json"
     if not alignment.exists():
-        align_brain(scan.values, scan.affine, brain).to_json(alignment)
+        align_brain(scan.volume, brain).to_json(alignment)
     return brain, Alignment.from_json(alignment)
 
 
@@ -95,7 +95,7 @@ def defaced(original: Scan, tool: str, folder: Path) -> Scan:
 
 def defacing_of(original: Scan, scan: Scan) -> Defacing:
     """What a tool did to an image: what it left is the same, bit for bit."""
-    return Defacing(original.values, scan.values, original.stored != scan.stored)
+    return Defacing(original.volume, scan.values, original.stored != scan.stored)
 
 
 def fitted_average(original: Scan, scan: Scan, target: np.ndarray, folder: Path) -> np.ndarray:
@@ -103,11 +103,8 @@ def fitted_average(original: Scan, scan: Scan, target: np.ndarray, folder: Path)
     brain, alignment = prepare(original, folder)
     kept = folder / "average_fitted.npy"
     if not kept.exists():
-        np.save(kept, fit_average_head(original.values, original.affine, alignment))
-    fitted = Alignment(np.load(kept), np.load(kept))
-    scale = brain_scale(original.values, brain)
-    average = average_in_native(Grid(original.stored.shape, original.affine), fitted, scale)
-    return compose(scan, average, target, ~target) * scan.slope + scan.inter
+        np.save(kept, fit_average_head(original.volume, alignment))
+    return compose.fitted_average(original.volume, brain, np.load(kept), scan, target)
 
 
 def attack_rows(
@@ -142,21 +139,30 @@ def attack_rows(
             }
     truth = prepare(original, folder)[1]
     candidates[("average-fitted", None)] = fitted_average(original, scan, refaced.unknown, folder)
-    skin = original_skin(original.values, original.affine)
-    rows = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan)).rows
-    about = (skin.level, original.affine, refaced.unknown, truth)
-    original_looks = asdict(face_quality(original.values, *about))
-    looks = {kind: asdict(face_quality(image, *about)) for (kind, _), image in candidates.items() if kind != "defaced"}
-    spreads = {name: score_candidates(skin, samples, original.affine, truth) for name, samples in several.items()}
+    skin = original_skin(original.volume)
+    rows = score_candidates(skin, candidates, original.grid, truth, defacing_of(original, scan)).rows
+    about = (skin.level, refaced.unknown, truth)
+    original_looks = asdict(face_quality(original.volume, *about))
+    looks = {
+        kind: asdict(face_quality(Volume(image, original.affine), *about))
+        for (kind, _), image in candidates.items()
+        if kind != "defaced"
+    }
+    spreads = {name: score_candidates(skin, samples, original.grid, truth) for name, samples in several.items()}
     return [
-        {"tool": tool, "image_type": f"{name} samples", "part": "spread", "bins": found.calibration}
+        {
+            "tool": tool,
+            "image_type": f"{name} samples",
+            "part": "spread",
+            "bins": [asdict(row) for row in found.calibration],
+        }
         for name, found in spreads.items()
     ] + [
         {
             "tool": tool,
-            **row,
-            "seconds": seconds.get(row["image_type"].split()[0]),
-            "looks": looks.get(row["image_type"]),
+            **asdict(row),
+            "seconds": seconds.get(row.image_type.split()[0]),
+            "looks": looks.get(row.image_type),
             "looks_of_original": original_looks,
         }
         for row in rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from bids_refacer.refacing.weights import AttackModel, load_model
 from bids_refacer.settings import ATTACKS
 from bids_refacer.surfaces.score import score_candidates
 from bids_refacer.surfaces.skin import find_skin, read_skin, write_skin
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 LEVELS = tuple(sorted(ATTACKS, key="naive mask secondary".split().index))
 
@@ -38,11 +40,11 @@ def level_rows(original: Scan, tool: str, level: str, folder: Path, model: Attac
         scan, refaced = attack_at(look, image, model, settings, (SampleSeed(0),), lambda *_: None)
         skin = folder / "skin.npz"
         if not skin.exists():
-            write_skin(skin, find_skin(original.values, original.affine))
+            write_skin(skin, find_skin(original.volume))
         faces = {("recovered", None): refaced.mean * scan.slope + scan.inter}
-        rows = score_candidates(read_skin(skin), faces, original.affine, prepare(original, folder)[1]).rows
+        rows = score_candidates(read_skin(skin), faces, original.grid, prepare(original, folder)[1]).rows
         unfinished = kept.with_suffix(".part")
-        unfinished.write_text(json.dumps(rows, default=float))
+        unfinished.write_text(json.dumps([asdict(row) for row in rows], default=float))
         os.replace(unfinished, kept)
     return json.loads(kept.read_text())
 

@@ -15,9 +15,10 @@ from benchmarks.attack import chosen, defaced, head_parser, prepare
 from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.surfaces.score import score_images
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.intensity import brain_scale
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 
 def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:
@@ -25,15 +26,15 @@ def placements(original: Scan, tool: str, folder: Path) -> dict[str, float]:
     scan = defaced(original, tool, folder)
     brain, alignment = prepare(scan, folder / tool)
     unknown = unknown_region(scan, brain, alignment, zone=False)
-    native, scale = Grid(scan.stored.shape, scan.affine), brain_scale(scan.values, brain)
+    native, scale = scan.grid, brain_scale(scan.values, brain)
     stretched = Alignment(alignment.affine, alignment.affine)
     painted = {
         name: average_in_native(native, way, scale) for name, way in (("affine", stretched), ("rigid", alignment))
     }
     images = {(name, None): np.where(unknown, values, scan.values) for name, values in painted.items()}
     images["rigid, seam matched", None] = compose(scan, painted["rigid"], unknown, ~unknown) * scan.slope + scan.inter
-    rows = score_images(original.values, images, scan.affine, prepare(original, folder)[1]).rows
-    return {row["image_type"]: row["masd_mm"] for row in rows if row["part"] == "face"}
+    rows = score_images(original.volume, images, prepare(original, folder)[1]).rows
+    return {row.image_type: row.masd_mm for row in rows if row.part == "face"}
 
 
 def main() -> None:

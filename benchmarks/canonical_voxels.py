@@ -65,9 +65,8 @@ def pydeface_keeps(to_average: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _carried(to_average: bytes) -> np.ndarray:
     """Kept, as all simulated heads have the same."""
-    keep, affine = pydeface_keep_mask()
     matrix = np.frombuffer(to_average, np.float64).reshape(4, 4)
-    return resample(keep, affine, CANONICAL[2], matrix, order=1, cval=1.0) >= 0.5
+    return resample(pydeface_keep_mask(), CANONICAL[2], matrix, order=1, cval=1.0) >= 0.5
 
 
 def in_place(values: np.ndarray, brain: np.ndarray) -> np.ndarray:

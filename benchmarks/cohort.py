@@ -8,6 +8,7 @@ are there already are passed over.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -50,13 +51,13 @@ def audit(image: HeadImage, tool: str, folder: Path, names: OutputNames, model: 
         ("average", None): refaced.average * scan.slope + scan.inter,
         ("refaced", 1): refaced.samples[0] * scan.slope + scan.inter,
     }
-    skin = original_skin(original.values, original.affine)
-    scores = score_candidates(skin, candidates, original.affine, truth, defacing_of(original, scan))
+    skin = original_skin(original.volume)
+    scores = score_candidates(skin, candidates, original.grid, truth, defacing_of(original, scan))
     for key, face in scores.faces.items():
         if len(face.faces):
             write_surface(names.face_surface(tool, *key), face)
             write_face_map(names.face_map(tool, *key), map_face(face, truth))
-    rows = [{**subject_columns(image, tool), **row} for row in scores.rows]
+    rows = [{**subject_columns(image, tool), **asdict(row)} for row in scores.rows]
     names.anat.mkdir(parents=True, exist_ok=True)
     write_table(names.surfacedistance(tool), "surfacedistance", rows)
 
@@ -74,9 +75,9 @@ def write_tables(done: list[tuple[HeadImage, str, OutputNames]], work_dir: Path,
         distances += read_rows(names.surfacedistance(tool), DistanceRow)
         defacing.append(defacing_row(subject_columns(image, tool), DefaceDetails.from_json(details), limits))
     status = [StatusRow(**subject_columns(image, tool), stage="output", status="ok") for image, tool, _ in done]
-    write_rows(dataset_table(settings.output_dir, "surfacedistance"), DistanceRow, distances)
-    write_rows(dataset_table(settings.output_dir, "defacing"), DefacingRow, defacing)
-    write_rows(dataset_table(settings.output_dir, "status"), StatusRow, status)
+    write_rows(dataset_table(settings.layout, "surfacedistance"), DistanceRow, distances)
+    write_rows(dataset_table(settings.layout, "defacing"), DefacingRow, defacing)
+    write_rows(dataset_table(settings.layout, "status"), StatusRow, status)
 
 
 def main() -> None:
@@ -86,12 +87,12 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     options = parser.parse_args()
     settings = RunSettings(bids_dir=options.bids_dir, output_dir=options.out_dir, work_dir=options.out_dir)
-    write_datasets(options.out_dir, options.bids_dir)
+    write_datasets(settings.layout, options.bids_dir)
     labels = tuple(name.removeprefix("sub-") for name in chosen(options))
     model = load_model(options.model, torch.device("cpu"))
     done = []
     for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:
-        names = OutputNames.of(options.out_dir, image)
+        names = OutputNames.of(settings.layout, image)
         folder = options.work_dir / f"sub-{image.participant}"
         if not names.face_map(None, "original").exists():
             add_face(image.path, names, prepare(read_scan(image.path), folder)[1])

@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,22 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attack import brain_of, prepare
-from bids_refacer.audit.nodes.verdict import OriginalMeasures, measures_after
+from bids_refacer.audit.nodes.verdict import OriginalMeasures, measures_after, measures_before
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.settings import RunSettings
-from bids_refacer.surfaces.skin import find_skin
+from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import (
     GRADES,
     MEASURED,
     brain_cut,
-    brain_measures,
     face_left,
     grade,
     worse,
     worst_part,
 )
-from bids_refacer.volumes.nifti import ImageError, read_scan, write_scan, write_volume
+from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 _DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
 FACE_LIMITS: tuple[float, ...] = _DEFAULTS["face_left_limits"]
@@ -61,7 +62,7 @@ def deface_one(image: Path, folder: Path, tool: str) -> None:
     target = folder / tool
     target.mkdir(exist_ok=True)
     write_scan(target / "defaced.nii.gz", scan, result.stored)
-    write_volume(target / "mask.nii.gz", result.removed, scan.affine, np.uint8)
+    write_volume(target / "mask.nii.gz", Volume(result.removed, scan.affine), np.uint8)
     cost = {
         "seconds": seconds,
         "cpu_seconds": _cpu_seconds() - before,
@@ -118,16 +119,20 @@ def judge_one(image: Path, folder: Path, tool: str, measure_brain: bool) -> dict
         scan, defaced = read_scan(image), read_scan(folder / tool / "defaced.nii.gz")
         removed = read_scan(folder / tool / "mask.nii.gz").stored > 0
         brain, alignment = prepare(scan, folder)
-        left = face_left(scan.values, defaced.values, removed, scan.affine, alignment, known_of(image, folder).skin)
-        verdict.write_text(json.dumps({"FaceLeft": left, "BrainCut": brain_cut(brain, removed, scan.affine)}))
+        defacing = Defacing(scan.volume, defaced.values, removed)
+        left = face_left(defacing, alignment, known_of(image, folder).skin)
+        lost = brain_cut(Volume(brain, scan.affine), removed)
+        verdict.write_text(json.dumps({"FaceLeft": left, "BrainCut": asdict(lost)}))
     if measure_brain and not measures.exists():
         defaced = read_scan(folder / tool / "defaced.nii.gz")
         try:
             found, brain = brain_of(defaced, folder / tool), brain_of(read_scan(image), folder)
-            after = measures_after(defaced.values, defaced.affine, found, brain)
+            after = asdict(measures_after(defaced.volume, found, brain))
         except ImageError:  # no brain in what is left
             after = {}
-        measures.write_text(json.dumps({"Brain": {"original": known_of(image, folder).brain, "defaced": after}}))
+        measures.write_text(
+            json.dumps({"Brain": {"original": asdict(known_of(image, folder).brain), "defaced": after}})
+        )
     kept = [verdict, measures] if measure_brain else [verdict]
     return {name: value for path in kept for name, value in json.loads(path.read_text()).items()}
 
@@ -137,7 +142,7 @@ def known_of(image: Path, folder: Path) -> OriginalMeasures:
     """Skin and brain measures of the original: found once for all tools."""
     scan = read_scan(image)
     brain, _ = prepare(scan, folder)
-    return OriginalMeasures(find_skin(scan.values, scan.affine), brain_measures(scan.values, scan.affine, brain))
+    return measures_before(scan.volume, brain)
 
 
 def verdict_lines(rows: list[dict[str, Any]], tools: list[str]) -> list[str]:

@@ -21,9 +21,10 @@ from scipy.spatial import cKDTree
 
 from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.names import OutputNames, dataset_table, group_page, identifiable_dir, participant_page
+from bids_refacer.dataset.names import OutputNames, dataset_table, faces_page, group_page
 from bids_refacer.dataset.simulated import SimulatedNames, truth_dir
 from bids_refacer.dataset.tables import read_table
+from bids_refacer.layout import IDENTIFIABLE, SHAREABLE, Layout
 from bids_refacer.surfaces.gifti import GiftiError, read_surface
 from tests.browser import CHROMIUM, Browser, chromium
 
@@ -69,7 +70,7 @@ def require_simulated(bids_dir: Path, output_dir: Path) -> list[str]:
     names = [maker.get("Name") for maker in makers if isinstance(maker, dict)] if isinstance(makers, list) else []
     if names != ["bids_refacer simulate"] or not (truth_dir(bids_dir) / "simulation.json").is_file():
         raise GalleryError(f"{bids_dir} was not made by `bids_refacer simulate`: {remedy}")
-    table = dataset_table(output_dir, "status")
+    table = dataset_table(Layout.of(output_dir), "status")
     labels = sorted({str(row["participant_id"]).removeprefix("sub-") for row in read_table(table)})
     if not labels:
         raise GalleryError(f"{table} has no participants: run the level 'participant' first.")
@@ -80,7 +81,7 @@ def require_simulated(bids_dir: Path, output_dir: Path) -> list[str]:
 
 def _require_own_face(head: SimulatedNames, output_dir: Path, remedy: str) -> None:
     """The face of the output lies on the skin of the synthetic head; one that was put under its name does not."""
-    names = OutputNames(output_dir=output_dir, entities={"sub": head.label}, suffix="T1w")
+    names = OutputNames(layout=Layout.of(output_dir), entities={"sub": head.label}, suffix="T1w")
     face = names.face_surface(None, "original")
     if not face.is_file():
         if face.parent.is_dir():
@@ -97,7 +98,7 @@ def _require_own_face(head: SimulatedNames, output_dir: Path, remedy: str) -> No
 
 def shots(label: str, tool: str) -> list[Shot]:
     """What is shown, of the group and of one participant and tool."""
-    own, faces = f"sub-{label}.html", f"identifiable/sub-{label}.html"
+    own, faces, group = f"{SHAREABLE}/sub-{label}.html", f"{IDENTIFIABLE}/sub-{label}.html", f"{SHAREABLE}/group.html"
     part, image = f"#image-0-{tool}", "#image-0"
     choose = (
         "void ((s) => {{ s.selectedIndex = [...s.options].findIndex((o) => o.value.startsWith('{start}')); "
@@ -106,11 +107,11 @@ def shots(label: str, tool: str) -> list[Shot]:
     )
     turn, maps = (choose.format(start=start) for start in (f"{tool}-refaced", f"original:{tool} refaced"))
     return [
-        Shot("answer", "group.html", ".banner", "The group page answers first.", last="#answer"),
-        Shot("tools", "group.html", "#tools", "A row for each tool: figures, and a line that follows from them."),
-        Shot("people", "group.html", "#participants", "Participants, those to do again first."),
-        Shot("figures", "group.html", "#figures", "Figures of the group.", height=1900),
-        Shot("phone", "group.html", ".banner", "On a telephone, dark.", "main", width=390, dark=True, height=1500),
+        Shot("answer", group, ".banner", "The group page answers first.", last="#answer"),
+        Shot("tools", group, "#tools", "A row for each tool: figures, and a line that follows from them."),
+        Shot("people", group, "#participants", "Participants, those to do again first."),
+        Shot("figures", group, "#figures", "Figures of the group.", height=1900),
+        Shot("phone", group, ".banner", "On a telephone, dark.", "main", width=390, dark=True, height=1500),
         Shot("shareable", own, ".banner", f"sub-{label} without a face.", last=f"{image} .tool .renders"),
         Shot("turn", faces, f"{image} .viewer", "Two faces that turn together: true, and recovered.", before=turn),
         Shot("map", faces, f"{image} .viewer", "Distance to the recovered face, on the true one.", before=maps),
@@ -138,8 +139,8 @@ def write_gallery(bids_dir: Path, output_dir: Path, docs: Path) -> None:
     require_simulated(bids_dir, output_dir)
     if CHROMIUM is None:
         raise GalleryError("Chromium is not installed: on Debian, apt-get install chromium.")
-    if not group_page(output_dir).is_file():
-        raise GalleryError(f"{group_page(output_dir)} is missing: run the level 'group' first.")
+    if not group_page(Layout.of(output_dir)).is_file():
+        raise GalleryError(f"{group_page(Layout.of(output_dir))} is missing: run the level 'group' first.")
     label, tool = _shown(output_dir)
     files: dict[str, bytes] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -167,13 +168,13 @@ def _shown(output_dir: Path) -> tuple[str, str]:
     """Participant and tool to show: those whose recovered face is the median of all in its distance to the true one."""
     rows = [
         row
-        for row in read_table(dataset_table(output_dir, "surfacedistance"))
+        for row in read_table(dataset_table(Layout.of(output_dir), "surfacedistance"))
         if row["part"] == "face" and row["image_type"] == "refaced_sample_mean" and row["masd_mm"]
     ]
     heads = [row for row in rows if row["tool"] not in ("average", "skullstrip")] or rows
-    private = identifiable_dir(output_dir)
+    private = Layout.of(output_dir).identifiable
     found = sorted((float(row["masd_mm"] or 0), str(row["participant_id"]), str(row["tool"])) for row in heads)
-    found = [one for one in found if participant_page(private, one[1].removeprefix("sub-")).is_file()]
+    found = [one for one in found if faces_page(Layout.of(output_dir), one[1].removeprefix("sub-")).is_file()]
     if not found:
         raise GalleryError(
             f"{private} has no page with a recovered face: run the participant level with --keep-refaced."
@@ -185,10 +186,10 @@ def _shown(output_dir: Path) -> tuple[str, str]:
 def page(bids_dir: Path, output_dir: Path, wanted: Sequence[Shot], sizes: dict[str, tuple[int, int]]) -> str:
     """docs/gallery.md. What it says of the run is read from the run."""
     made = json.loads((truth_dir(bids_dir) / "simulation.json").read_text())
-    status = read_table(dataset_table(output_dir, "status"))
+    status = read_table(dataset_table(Layout.of(output_dir), "status"))
     heads = len({row["participant_id"] for row in status})
     done = sum(row["status"] == "ok" for row in status)
-    rows = read_table(dataset_table(output_dir, "surfacedistance"))
+    rows = read_table(dataset_table(Layout.of(output_dir), "surfacedistance"))
     tools = sorted({str(row["tool"]) for row in rows})
     samples = max((int(row["sample"] or 0) for row in rows), default=0)
     lines = [

@@ -14,6 +14,7 @@ from pathlib import Path
 from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.images import find_images
 from bids_refacer.dataset.names import OutputNames
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.score import original_skin, true_face
@@ -28,9 +29,9 @@ def add_face(image: Path, names: OutputNames, alignment: Alignment | None = None
     """Write the true face of a head and its map; the alignment is found when it is not given."""
     scan = read_scan(image)
     if alignment is None:
-        brain = extract_brain(scan.values, scan.affine, name=str(image))
-        alignment = align_brain(scan.values, scan.affine, brain)
-    face = true_face(original_skin(scan.values, scan.affine), scan.affine, alignment).patch
+        brain = extract_brain(scan.volume, name=str(image))
+        alignment = align_brain(scan.volume, brain)
+    face = true_face(original_skin(scan.volume), scan.grid, alignment).patch
     names.identifiable_anat.mkdir(parents=True, exist_ok=True)
     write_surface(names.face_surface(None, "original"), face)
     write_face_map(names.face_map(None, "original"), map_face(face, alignment))
@@ -46,7 +47,7 @@ def main() -> None:
     write_datasets(options.out_dir, options.bids_dir)
     labels = tuple(label.removeprefix("sub-") for label in options.labels)
     for image in find_images(options.bids_dir, participants=labels, suffixes=("T1w",)).images:
-        names = OutputNames.of(options.out_dir, image)
+        names = OutputNames.of(Layout.of(options.out_dir), image)
         if not names.face_map(None, "original").exists():
             started = time.perf_counter()
             head = options.cache and head_file(options.cache, image.path.name.split(f"_{image.suffix}.")[0])

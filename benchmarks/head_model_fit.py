@@ -228,8 +228,7 @@ def _eyes(tissue: np.ndarray) -> np.ndarray:
 
 def _facial_tissue(tissue: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(48, 64, 64) muscle and fat, 0..1, well inside the part of the face that is removed by every tool."""
-    keep, affine = pydeface_keep_mask()
-    zone = resample(keep, affine, CANONICAL[2], order=1, cval=1.0) < 0.5
+    zone = resample(pydeface_keep_mask(), CANONICAL[2], order=1, cval=1.0) < 0.5
     depth = np.clip((ndimage.distance_transform_edt(zone & zone[::-1], sampling=2.0) - 8) / 8, 0, 1)
     _, y, z = _axes()
     depth *= np.clip((y - FACE_BACK) / 8, 0, 1)[:, None] * np.clip((FACE_FLOOR - z) / 8, 0, 1)

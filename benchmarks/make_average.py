@@ -18,7 +18,7 @@ from bids_refacer.dataset.images import participant_labels
 from bids_refacer.settings import TrainSettings
 from bids_refacer.training.data.selection import TRAIN, Limits, flagged, read_rows, splits
 from bids_refacer.volumes.brain import extract_brain
-from bids_refacer.volumes.grid import CANONICAL, resample
+from bids_refacer.volumes.grid import CANONICAL, Volume, resample
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.nifti import read_scan, write_volume
 from bids_refacer.volumes.registration import align_brain
@@ -46,21 +46,20 @@ def accumulate(paths: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     total, count, brains = (np.zeros(GRID.shape) for _ in range(3))
     for path in paths:
         scan = read_scan(path)
-        brain = extract_brain(scan.values, scan.affine, name=scan.path)
-        to_native = np.linalg.inv(align_brain(scan.values, scan.affine, brain).affine)
-        seen = resample(np.ones(brain.shape, np.float32), scan.affine, GRID, to_native) > 0.99
+        brain = extract_brain(scan.volume, name=scan.path)
+        to_native = np.linalg.inv(align_brain(scan.volume, brain).affine)
+        seen = resample(Volume(np.ones(brain.shape, np.float32), scan.affine), GRID, to_native) > 0.99
         values = scan.values / brain_scale(scan.values, brain)
-        total += resample(values, scan.affine, GRID, to_native) * seen
+        total += resample(Volume(values, scan.affine), GRID, to_native) * seen
         count += seen
-        brains += resample(brain.astype(np.float32), scan.affine, GRID, to_native)
+        brains += resample(Volume(brain.astype(np.float32), scan.affine), GRID, to_native)
         print(path.name, flush=True)
     return total, count, brains
 
 
 def face_zone(brain: np.ndarray) -> np.ndarray:
     """What pydeface's mask removes of the average head, made symmetric, with a margin around the brain."""
-    keep, affine = pydeface_keep_mask()
-    removed = resample(keep, affine, GRID, order=1, cval=1.0) < 0.5
+    removed = resample(pydeface_keep_mask(), GRID, order=1, cval=1.0) < 0.5
     return (removed | removed[::-1]) & ~ndimage.binary_dilation(brain, iterations=BRAIN_MARGIN)
 
 
@@ -82,7 +81,7 @@ def main() -> None:
         "face_zone": face_zone(brain),
     }
     for name, image in images.items():
-        write_volume(options.out / f"{name}.nii.gz", image, GRID.affine, "uint8")
+        write_volume(options.out / f"{name}.nii.gz", Volume(image, GRID.affine), "uint8")
     print(f"{len(images_used)} heads; brain of the average {brain.sum() * 8 / 1000:.0f} mL")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import ASSET, PARTS
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import CANONICAL
+from bids_refacer.volumes.grid import CANONICAL, Volume
 from bids_refacer.volumes.nifti import write_volume
 from bids_refacer.volumes.templates import asset
 
@@ -44,7 +44,7 @@ def face_parts() -> np.ndarray:
     labels[~front] = 0
     forehead = PARTS.index("forehead") + 1
     labels[(labels == forehead) & (y < TEMPLE_Y)] = 1
-    skin = skin_surface(*asset("average_head.nii.gz"))
+    skin = skin_surface(asset("average_head.nii.gz"))
     at = np.nonzero(labels)
     distance = signed_distances(np.stack([x[at], y[at], z[at]], axis=1), skin)
     labels[at] *= (distance > -INSIDE_MM) & (distance < OUTSIDE_MM)
@@ -71,7 +71,7 @@ def _frontal_parts(across: np.ndarray, z: np.ndarray) -> np.ndarray:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with as_file(files("bids_refacer") / "data") as folder:
-        write_volume(Path(folder) / ASSET, face_parts(), CANONICAL[2].affine, np.uint8)
+        write_volume(Path(folder) / ASSET, Volume(face_parts(), CANONICAL[2].affine), np.uint8)
 
 
 if __name__ == "__main__":

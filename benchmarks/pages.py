@@ -19,9 +19,10 @@ import numpy as np
 from benchmarks.group import TOOLS
 from benchmarks.synthetic_outputs import image_path
 from bids_refacer.audit.pages import make_participant_pages
-from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.names import dataset_table, faces_page, participant_page
 from bids_refacer.dataset.tables import write_table
 from bids_refacer.group.report import make_group_page
+from bids_refacer.layout import Layout
 from bids_refacer.statistics.identification import FALSE_ACCEPT
 
 Row = dict[str, Any]
@@ -47,20 +48,22 @@ def started() -> float:
 
 
 def participants(output: Path, bids: Path, labels: list[str]) -> None:
-    for sentence in make_participant_pages(output, bids, labels):
+    layout = Layout.of(output)
+    for sentence in make_participant_pages(layout, bids, labels):
         print(sentence)
-    pages = [folder / f"sub-{label}.html" for label in labels for folder in (output, output / "identifiable")]
+    pages = [page(layout, label) for label in labels for page in (participant_page, faces_page)]
     report(f"pages of {len(labels)} participants", [page for page in pages if page.is_file()])
 
 
 def group(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder)
-        (output / "dataset_description.json").write_text('{"Name": "none", "BIDSVersion": "1.10.0"}')
+        layout = Layout.of(Path(folder))
+        layout.shareable.mkdir()
+        (layout.shareable / "dataset_description.json").write_text('{"Name": "none", "BIDSVersion": "1.10.0"}')
         for table, rows in group_tables(count).items():
-            write_table(dataset_table(output, table), table, rows)
+            write_table(dataset_table(layout, table), table, rows)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-        path = make_group_page(output)
+        path = make_group_page(layout)
         spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
         print(f"without imports and the making of tables: {spent:.1f} s CPU")
         report(f"group.html of {count} participants x {len(TOOLS)} tools", [path])

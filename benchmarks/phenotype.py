@@ -21,6 +21,7 @@ from bids_refacer.group.cohorts import gate
 from bids_refacer.group.outputs import read_outputs
 from bids_refacer.group.phenotype_tables import DEFAULT_TARGETS
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
+from bids_refacer.layout import Layout
 from bids_refacer.phenotypes.voxels import face_roi, head_roi, write_voxels
 from bids_refacer.settings import RunSettings
 
@@ -46,7 +47,7 @@ def write_voxel_files(
         own = rng.normal(size=10).astype(np.float32) @ shapes
         noise = rng.integers(-20, 21, size, dtype=np.int16)
         values = np.clip(100 + own + noise + np.float32(amount) * pattern, 0, 255).astype(np.uint8)
-        names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+        names = OutputNames(layout=Layout.of(output), entities={"sub": label}, suffix="T1w")
         _save(names.facial_voxels(None, "original"), values)
         for number, tool in enumerate(tools, start=1):
             for kind in kinds:

@@ -34,7 +34,7 @@ from bids_refacer.simulation.acquisition import acquire, true_brain
 from bids_refacer.simulation.model import head_model
 from bids_refacer.simulation.people import RADIODENSITY_HU, SITES
 from bids_refacer.statistics.correlation import spearman
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 
 SEEDS = 20
 LEVEL = 0.05
@@ -50,7 +50,9 @@ def prepare(settings: SimulateSettings, number: int, target: Path) -> None:
     brain = true_brain(model, drawn.anatomy, drawn.session).astype(np.float32)
     alignment, affine = Alignment(drawn.session.to_canonical, drawn.session.to_canonical), drawn.session.grid.affine
     found = voxels_of(
-        alignment.to_canonical(image, affine, 2), alignment.to_canonical(brain, affine, 2) > 0.5, np.eye(4)
+        alignment.to_canonical(Volume(image, affine), 2),
+        alignment.to_canonical(Volume(brain, affine), 2) > 0.5,
+        np.eye(4),
     )
     person = drawn.person
     about = [person.age, float(person.male), person.muscle, *(person.radiodensity[site] for site in SITES)]

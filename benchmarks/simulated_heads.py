@@ -41,7 +41,7 @@ DRAWS = 200
 
 def face_voxels(model: HeadModel) -> np.ndarray:
     """(48, 64, 64) bool: near the average face."""
-    parts = asset("face_parts.nii.gz")[0] > 0
+    parts = asset("face_parts.nii.gz").values > 0
     i, j, k = (side // 2 for side in parts.shape)
     return parts.reshape(i, 2, j, 2, k, 2).any(axis=(1, 3, 5)) & (np.abs(model.skin_mm) < NEAR_MM)
 

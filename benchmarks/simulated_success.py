@@ -26,9 +26,9 @@ def check(names: SimulatedNames, tools: list[str]) -> str:
     """One line on a head; an error of the app is a failure of the head."""
     began = time.process_time()
     scan, truth = read_scan(names.image("T1w")), read_scan(names.truth("brain.nii.gz")).stored > 0
-    brain = extract_brain(scan.values, scan.affine, num_threads=1, name=names.label)
-    alignment = align_brain(scan.values, scan.affine, brain)
-    require_face(scan.values, scan.affine, brain, alignment, name=names.label)
+    brain = extract_brain(scan.volume, num_threads=1, name=names.label)
+    alignment = align_brain(scan.volume, brain)
+    require_face(scan.volume, brain, alignment, name=names.label)
     pose = np.array(json.loads(names.truth("head.json").read_text())["NativeToCanonical"])
     nose = np.linalg.inv(pose) @ np.array([0.0, 106.0, -60.0, 1.0])
     said = [f"Dice {2 * (brain & truth).sum() / (brain.sum() + truth.sum()):.3f}"]

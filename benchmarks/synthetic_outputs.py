@@ -15,6 +15,7 @@ import numpy as np
 
 from bids_refacer.dataset.names import OutputNames, dataset_table
 from bids_refacer.dataset.tables import write_table
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.face_map import COLUMNS, ROWS, FaceMap, write_face_map
 from bids_refacer.surfaces.region import PARTS, REMOVED
 
@@ -88,7 +89,7 @@ def write_output(
         for session, run in images:
             image = image_path(label, session, run)
             entities = {"sub": label} | ({"ses": session} if session else {}) | ({"run": str(run)} if run else {})
-            names = OutputNames(output_dir=output, entities=entities, suffix="T1w")
+            names = OutputNames(layout=Layout.of(output), entities=entities, suffix="T1w")
             scan = truth + smooth(rng, 0.3) if len(images) > 1 else truth
             if noise_mm is not None:
                 _save(names.face_map(None, "original"), scan)
@@ -104,7 +105,7 @@ def write_output(
                 if noise_mm is not None:
                     _write_faces(names, tool, scan, rng, samples, noise_mm)
     for table, rows in (("surfacedistance", distances), ("defacing", defacing), ("status", status)):
-        write_table(dataset_table(output, table), table, rows)
+        write_table(dataset_table(Layout.of(output), table), table, rows)
     return output
 
 

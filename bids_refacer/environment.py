@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import stat
 import sys
 import tempfile
 import threading
@@ -14,84 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bids_refacer.problems import AuditProblem
+from bids_refacer.layout import Layout
+from bids_refacer.work_folder import make_private
 
-_PRIVATE = 0o700
-RUNNING = "running"
-"""Folder in a work folder where runs claim what they work on (`files.claimed`); it is never emptied."""
-_FOLDERS = ("tmp", "matplotlib", "nipype", "crashes", RUNNING)  # that a run makes in its work folder
+_IN_WORK_DIR = {"TMPDIR": "tmp", "MPLCONFIGDIR": "matplotlib", "NIPYPE_CONFIG_DIR": "nipype"}
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-class WorkFolderError(AuditProblem):
-    """A work folder cannot be made private: one sentence with the folder and the remedy."""
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder for intermediate images, which show faces: nobody else may look into it, then or before."""
-    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    info = folder.stat()
-    if info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) != _PRIVATE:
-        folder.chmod(_PRIVATE)  # mkdir's mode is cut by the umask, and a folder that exists keeps its own
-
-
-def private_work_dir(work_dir: Path, *, clean: bool = False) -> Path:
-    """The work folder, made private; a folder of its own inside one that is shared or holds other things.
-
-    A folder that this app made, or an empty one, is closed to others. One that others use (``/tmp``: somebody else's,
-    with the sticky bit, or with other files) stays as it is, but for what this app made in it before. With `clean`, it
-    is emptied first: all of it where it is the user's, or else the folder inside.
-
-    Raises
-    ------
-    WorkFolderError
-        When somebody else made the folder inside.
-    """
-    if not work_dir.exists():
-        make_private(work_dir)
-        return work_dir
-    info = work_dir.stat()
-    of_user = info.st_uid == os.getuid() and not info.st_mode & stat.S_ISVTX
-    if of_user and clean:
-        _empty(work_dir)
-    entries = list(work_dir.iterdir())
-    own = [entry for entry in entries if _is_of_app(entry)]
-    if of_user and (len(own) == len(entries) or not info.st_mode & 0o077):
-        make_private(work_dir)
-        return work_dir
-    for entry in own:
-        make_private(entry)
-    inside = _own_folder_in(work_dir)
-    if clean:
-        _empty(inside)
-    return inside
-
-
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.name == RUNNING:
-            continue
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _own_folder_in(shared: Path) -> Path:
-    inside = shared / f"bids_refacer-work-{os.getuid()}"
-    try:
-        inside.mkdir(mode=_PRIVATE)
-    except FileExistsError:
-        if inside.is_symlink() or not inside.is_dir() or inside.stat().st_uid != os.getuid():
-            raise WorkFolderError(
-                f"The work folder {shared} is shared, and {inside} in it was not made by this user: give a folder of "
-                "your own to --work-dir."
-            ) from None
-    make_private(inside)
-    return inside
-
-
-def _is_of_app(entry: Path) -> bool:
-    """Whether this app made a folder that lies in a work folder, by its name and owner."""
-    named = entry.name in _FOLDERS or entry.name.startswith("bids_refacer-")
-    return named and entry.is_dir() and not entry.is_symlink() and entry.stat().st_uid == os.getuid()
 
 
 def leave_closed_home() -> None:
@@ -138,6 +63,18 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def own_variables() -> Iterator[None]:
+    """What `prepare` sets holds inside only: the folders that it names may be gone afterwards."""
+    before = {name: os.environ.get(name) for name in _IN_WORK_DIR}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        tempfile.tempdir = None
+
+
 def prepare(work_dir: Path, threads: int) -> None:
     """Keep what libraries do on their own inside the work folder; must come before Nipype is imported.
 
@@ -145,7 +82,7 @@ def prepare(work_dir: Path, threads: int) -> None:
     read-only.
     """
     os.environ.update(NO_ET="1", NIPYPE_NO_ET="1", NIPYPE_NO_MATPLOTLIB="1")
-    for name, folder in (("TMPDIR", "tmp"), ("MPLCONFIGDIR", "matplotlib"), ("NIPYPE_CONFIG_DIR", "nipype")):
+    for name, folder in _IN_WORK_DIR.items():
         make_private(work_dir / folder)
         os.environ[name] = str(work_dir / folder)
     os.environ.setdefault("LOGNAME", str(os.getuid()))  # part of a job's name for Nipype's SLURM plugin
@@ -233,10 +170,14 @@ def stop_log() -> None:
 
 
 @contextmanager
-def matplotlib_at_home(output_dir: Path) -> Iterator[None]:
-    """matplotlib wants a folder to write to; a container's home is often none, and the work folder may be gone."""
+def matplotlib_at_home(layout: Layout) -> Iterator[None]:
+    """matplotlib wants a folder to write to; a container's home is often none, and the work folder may be gone.
+
+    It is beside the faces, as matplotlib's list of fonts names paths of this machine.
+    """
+    make_private(layout.identifiable)
     before = os.environ.get("MPLCONFIGDIR")
-    with tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=output_dir) as folder:
+    with tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=layout.identifiable) as folder:
         os.environ["MPLCONFIGDIR"] = folder
         try:
             yield

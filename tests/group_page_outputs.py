@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from group_runs import TOOLS
+from output_folders import shareable
 
 from benchmarks.synthetic_outputs import image_path
 from bids_refacer.dataset.tables import write_table
@@ -25,7 +26,7 @@ def judge(output: Path, labels: tuple[str, ...] = LABELS) -> None:
                 "removed_head_fraction": 0.1 + place / 50,
             }
             rows.append({**row, "brain_removed_percent": 0.01 * number, "run_time_s": 5.0 * (place + 1)})
-    write_table(output / "defacing.tsv", "defacing", rows)
+    write_table(shareable(output) / "defacing.tsv", "defacing", rows)
 
 
 def calibrate(output: Path) -> None:
@@ -47,7 +48,7 @@ def calibrate(output: Path) -> None:
         for tool in TOOLS
         for low in (0, 0.5, 1)
     ]
-    write_table(output / "calibration.tsv", "calibration", rows)
+    write_table(shareable(output) / "calibration.tsv", "calibration", rows)
 
 
 def add_phenotypes(output: Path) -> None:
@@ -60,4 +61,4 @@ def add_phenotypes(output: Path) -> None:
         kept = {"rho_difference": 0.05, "difference_ci_low": -0.2, "difference_ci_high": 0.3, "p_holm": 0.7}
         own = figures | {"spearman_rho": 0.21 + number / 100} | (lost if tool == "pydeface" else kept)
         rows.append({**about, "tool": tool, "image_type": "defaced", **own})
-    write_table(output / "group_phenotype.tsv", "group_phenotype", rows)
+    write_table(shareable(output) / "group_phenotype.tsv", "group_phenotype", rows)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from output_folders import shareable
 from small_datasets import start_dataset
 
 from bids_refacer.group.run import run_group
@@ -31,14 +32,14 @@ def make_bids(root: Path, labels: Sequence[str] = LABELS) -> Path:
 def run(bids: Path, output: Path, **changes: object) -> list[str]:
     """Run the group level; what it said."""
     said: list[str] = []
-    values = {"bids_dir": bids, "output_dir": output, "work_dir": output / "w", "analysis_level": "group"}
+    values = {"bids_dir": bids, "output_dir": output, "work_dir": output.parent / "w", "analysis_level": "group"}
     assert run_group(RunSettings(**{**values, **changes}), said.append) == 0
     return said
 
 
 def table(output: Path, name: str, **wanted: str) -> Rows:
     """Rows of a table as texts, those that have the wanted cells."""
-    with (output / f"{name}.tsv").open() as file:
+    with (shareable(output) / f"{name}.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [row for row in rows if all(row[column] == cell for column, cell in wanted.items())]
 
@@ -50,7 +51,7 @@ def one(output: Path, name: str, **wanted: str) -> dict[str, str]:
 
 def change(output: Path, name: str, column: str, value: str, **wanted: str) -> None:
     """Overwrite a cell in all rows that have the wanted cells."""
-    path = output / f"{name}.tsv"
+    path = shareable(output) / f"{name}.tsv"
     with path.open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     for row in rows:
@@ -58,3 +59,8 @@ def change(output: Path, name: str, column: str, value: str, **wanted: str) -> N
             row[column] = value
     lines = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
     path.write_text("\n".join(lines) + "\n")
+
+
+def values(output: Path, tool: str, image_type: str, part: str = "face") -> dict[str, float]:
+    rows = table(output, "surfacedistance", tool=tool, image_type=image_type, part=part)
+    return {row["participant_id"]: float(row["masd_mm"]) for row in rows}

@@ -1,156 +1,180 @@
 """Do the tests notice a fault? Changes one operator, number or call at a time and runs the tests that know the module.
 
-    python tests/mutation.py OUT.jsonl --count 160 --seed 1 [--modules refacing statistics ...]
+    python tests/mutation.py OUT.jsonl --count 160 --seed 1 [--modules refacing statistics ...] [--except OTHER.jsonl]
 
-Works on a copy of the checkout. Each mutant becomes a line of OUT: killed, survived or timeout. A second call with the
-same arguments goes on where the first one ended. At the end the share of killed mutants is printed, and the survivors
-as lines to read: some of them change nothing that can be seen, the others lack a test.
+Works on copies of the checkout, one for each of `--workers`. A mutant meets the tests that run its statement, in files
+that import its module; files that start whole runs are left out, since what they alone notice lacks a test of its own.
+Each mutant becomes a line of OUT: killed, survived or timeout. A second call with the same arguments goes on where the
+first one ended. At the end the share of killed mutants is printed, and the survivors as lines to read: some of them
+change nothing that can be seen, the others lack a test. What each test runs is kept in `traced/` beside OUT.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import hashlib
 import json
+import math
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
+from queue import Queue
+from threading import Lock
+from typing import Any
 
-ROOT = Path(__file__).parent.parent
+import pytest
+from mutants import ROOT, Mutant, mutants_of
+from traced_lines import SHARED, TracedLines
+
 MODULES = (
     "refacing",
     "audit/plan",
+    "audit/results",
     "audit/status",
     "audit/tables",
     "dataset/records",
+    "dataset/tables",
     "surfaces/distances",
+    "surfaces/face_distance",
+    "surfaces/skin_distance",
     "statistics",
 )
-_COMPARED: dict[type, str] = {
-    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.In: "not in",
-    ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",
-}  # fmt: skip  # one pair a word is easier to read than one a line
-_CALCULATED: dict[type, str] = {
-    ast.Add: "-",
-    ast.Sub: "+",
-    ast.Mult: "/",
-    ast.Div: "*",
-    ast.BitAnd: "|",
-    ast.BitOr: "&",
-}
-_SWAPPED = {
-    "min": "max",
-    "max": "min",
-    "any": "all",
-    "all": "any",
-    "sum": "max",
-    "argmin": "argmax",
-    "argmax": "argmin",
-}
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["pytest", "torch", "scipy.stats", "scipy.ndimage", "nibabel", "nipype.pipeline.engine", "trimesh", "igl"]
+    + ["skimage.measure", "pandas", "safetensors.torch"]
+)
 _SCANS = {"test_import_rules.py"}  # names modules without running them
+_WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
+_LONG_S = 20.0  # files that take longer come last
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A change of the text of a module, by character offsets."""
-
-    path: str
-    line: int
-    start: int
-    end: int
-    old: str
-    new: str
-
-
-def mutants_of(path: Path) -> list[Mutant]:
-    """All changes that are tried in a module."""
-    text = path.read_text()
-    starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line.encode()))
-    data = text.encode()
-    found = []
-    for node, new in _changes(ast.parse(text)):
-        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-        old = data[start:end].decode()
-        found.append(Mutant(path.relative_to(ROOT).as_posix(), node.lineno, start, end, old, new))
-    return found
-
-
-def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
-    skipped = {id(inner) for node in ast.walk(tree) for part in _not_changed(node) for inner in ast.walk(part)}
-    for node in ast.walk(tree):
-        if id(node) not in skipped:
-            yield from ((node, new) for new in _changed(node))  # type: ignore[misc]
-
-
-def _not_changed(node: ast.AST) -> Iterator[ast.AST]:
-    """Annotations, messages, imports for types, and errors' texts."""
-    if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
-        yield node.annotation
-    elif isinstance(node, ast.FunctionDef) and node.returns:
-        yield node.returns
-    elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):
-        yield node
-    elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        yield node
-
-
-def _changed(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARED:
-        yield f"{_code(node.left)} {_COMPARED[type(node.ops[0])]} {_code(node.comparators[0])}"
-    elif isinstance(node, ast.BinOp) and type(node.op) in _CALCULATED:
-        yield f"({_code(node.left)} {_CALCULATED[type(node.op)]} {_code(node.right)})"
-    elif isinstance(node, ast.BoolOp):
-        word = " or " if isinstance(node.op, ast.And) else " and "
-        yield "(" + word.join(_code(value) for value in node.values) + ")"
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.Invert):
-        yield _code(node.operand)
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        yield repr(node.value + 1)
-    elif isinstance(node, ast.Constant) and type(node.value) is bool:
-        yield repr(not node.value)
-    elif isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in _SWAPPED:
-            yield re.sub(rf"\b{name}\(", f"{_SWAPPED[name]}(", ast.unparse(node), count=1)
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield "pass"
-    elif isinstance(node, ast.IfExp):
-        yield f"({_code(node.orelse)} if {_code(node.test)} else {_code(node.body)})"
-
-
-def _code(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.Call | ast.Subscript) else f"({text})"
-
-
 def tests_of(path: str) -> list[str]:
-    """Test files that import a module."""
+    """Test files that import a module; those that start whole runs only where there are no others."""
     room, _, module = path.removesuffix(".py").replace("/", ".").rpartition(".")
     imported = re.compile(rf"{re.escape(room)}\.{module}\b|from {re.escape(room)} import .*\b{module}\b")
-    files = sorted((ROOT / "tests").glob("test_*.py"))
-    return [f"tests/{file.name}" for file in files if file.name not in _SCANS and imported.search(file.read_text())]
+    files = [file for file in sorted((ROOT / "tests").glob("test_*.py")) if file.name not in _SCANS]
+    texts = {f"tests/{file.name}": file.read_text() for file in files}
+    found = [name for name, text in texts.items() if imported.search(text)]
+    return [name for name in found if not _WHOLE_RUNS.search(texts[name])] or found
 
 
-def run(copy: Path, tests: list[str], limit: float) -> str:
-    """``passed``, ``failed`` or ``timeout``."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
-    environ = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
+class Only:
+    """A pytest plugin: no other tests than these."""
+
+    def __init__(self, chosen: set[str]) -> None:
+        self._chosen = chosen
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self._chosen]
+
+
+def _pytest(copy: Path, test: str, chosen: set[str] | None, traced: tuple[list[str], Path] | None) -> None:
+    """The tests of a file: all of them traced, or the chosen ones until one fails."""
+    os.setsid()
+    os.chdir(copy)
+    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(copy), *(entry for entry in sys.path if entry != str(ROOT / "tests"))]
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    lines = TracedLines(copy, traced[0]) if traced else None
+    plugins = [lines or Only(chosen or set())]
+    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", test], plugins=plugins))
+    if lines and traced:
+        traced[1].write_text(json.dumps(lines.content()))
+    os._exit(code)
+
+
+def _run(*arguments: object, limit: float) -> str:
+    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that has the large libraries."""
+    child = _FORKS.Process(target=_pytest, args=arguments)
+    child.start()
+    child.join(limit)
+    if child.exitcode is None:
+        os.killpg(child.pid or 0, signal.SIGKILL)
+        child.join()
         return "timeout"
-    return "failed" if done.returncode else "passed"
+    return "passed" if child.exitcode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else "failed"
+
+
+class Bench:
+    """Copies of the checkout to try mutants in, and what each test file runs of the modules."""
+
+    def __init__(self, folder: Path, workers: int, kept: Path) -> None:
+        self._copies: Queue[Path] = Queue()
+        self._kept = kept
+        self._locks: dict[str, Lock] = {}
+        package = sorted((ROOT / "bids_refacer").rglob("*.py"))
+        self._modules = [path.relative_to(ROOT).as_posix() for path in package]
+        self._package = b"".join(path.read_bytes() for path in package)
+        ignored = shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__")
+        for number in range(workers):
+            self._copies.put(Path(shutil.copytree(ROOT, folder / f"copy-{number}", ignore=ignored)))
+
+    def outcome(self, mutant: Mutant) -> str:
+        """``killed``, ``survived`` or ``timeout``."""
+        copy = self._copies.get()
+        try:
+            return self._outcome(mutant, copy)
+        finally:
+            self._copies.put(copy)
+
+    def _outcome(self, mutant: Mutant, copy: Path) -> str:
+        file = copy / mutant.path
+        whole = file.read_bytes()
+        for name in sorted(tests_of(mutant.path), key=lambda name: self._order(name, mutant)):
+            ran = self._traced(name, copy)
+            shared = _meets(ran["lines"][SHARED], mutant)
+            chosen = {test for test in ran["seconds"] if shared or _meets(ran["lines"][test], mutant)}
+            if not chosen:
+                continue
+            file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
+            try:
+                outcome = _run(copy, name, chosen, None, limit=_SLOWER * sum(ran["seconds"].values()) + 60)
+            finally:
+                file.write_bytes(whole)
+            if outcome != "passed":
+                return {"failed": "killed"}.get(outcome, outcome)
+        return "survived"
+
+    def _order(self, name: str, mutant: Mutant) -> tuple[bool, bool, float]:
+        """Quick files first; of those that were not traced yet, the one that is called after the module."""
+        kept = self._kept_at(name)
+        seconds = sum(json.loads(kept.read_text())["seconds"].values()) if kept.is_file() else math.inf
+        return seconds > _LONG_S, Path(mutant.path).stem not in name, seconds
+
+    def _kept_at(self, name: str) -> Path:
+        digest = hashlib.sha256(self._package + (ROOT / name).read_bytes()).hexdigest()[:12]
+        return self._kept / f"{Path(name).stem}-{digest}.json"
+
+    def _traced(self, name: str, copy: Path) -> dict[str, Any]:
+        """What the tests of a file run; kept for later calls with the same package and test file."""
+        kept = self._kept_at(name)
+        with self._locks.setdefault(name, Lock()):
+            if not kept.is_file():
+                part = kept.with_suffix(".part")
+                outcome = _run(copy, name, None, (self._modules, part), limit=3600)
+                if outcome != "passed":
+                    raise SystemExit(f"{name} fails without any change: {outcome}")
+                part.rename(kept)
+        return dict(json.loads(kept.read_text()))
+
+
+def _meets(lines: dict[str, list[int]], mutant: Mutant) -> bool:
+    first, last = mutant.lines
+    return any(first <= line <= last for line in lines.get(mutant.path, ()))
 
 
 def main() -> int:
@@ -158,61 +182,55 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=160)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--modules", nargs="+", default=MODULES)
+    parser.add_argument("--except", dest="others", type=Path, nargs="*", default=[], help="mutants to leave out")
     options = parser.parse_args()
-    chosen = _choose(options.modules, options.count, options.seed)
-    done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.is_file() else []
-    known = {(d["path"], d["start"], d["end"], d["new"]) for d in done}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__"))
-        times: dict[str, float] = {}
-        for mutant in chosen:
-            if (mutant.path, mutant.start, mutant.end, mutant.new) in known:
-                continue
-            outcome = _try(mutant, copy, times)
-            with options.out.open("a") as file:
-                file.write(json.dumps({**asdict(mutant), "outcome": outcome}) + "\n")
+    left_out = {_key(one) for path in options.others for one in _read(path)}
+    chosen = _choose(options.modules, options.count, options.seed, left_out)
+    known = {_key(one) for one in _read(options.out)} if options.out.is_file() else set()
+    left = [one for one in chosen if _key(asdict(one)) not in known]
+    left.sort(key=lambda one: len(tests_of(one.path)))  # those that take less time first
+    kept = options.out.parent / "traced"
+    kept.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
+        bench = Bench(Path(folder), options.workers, kept)
+        with options.out.open("a") as file:
+            tried = {pool.submit(bench.outcome, mutant): mutant for mutant in left}
+            for done in as_completed(tried):
+                file.write(json.dumps({**asdict(tried[done]), "outcome": done.result()}) + "\n")
+                file.flush()
     return _report(options.out)
 
 
-def _choose(modules: tuple[str, ...] | list[str], count: int, seed: int) -> list[Mutant]:
-    """Mutants drawn evenly over the modules that have tests of their own."""
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
+    return mutant["path"], mutant["start"], mutant["end"], mutant["new"]
+
+
+def _choose(
+    modules: Sequence[str], count: int, seed: int, left_out: Container[tuple[str, int, int, str]] = ()
+) -> list[Mutant]:
+    """Mutants drawn evenly over the modules, of each the same whatever the others are."""
     package = ROOT / "bids_refacer"
-    paths = []
+    paths: list[Path] = []
     for name in modules:
         paths += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
-    drawn = random.Random(seed)
-    pools = {
-        str(path): drawn.sample(found, len(found)) for path in paths if path.is_file() and (found := mutants_of(path))
-    }
-    pools = {path: pool for path, pool in pools.items() if tests_of(Path(path).relative_to(ROOT).as_posix())}
+    pools = []
+    for path in paths:
+        found, drawn = mutants_of(path), random.Random(f"{seed} {path.relative_to(package)}")
+        pools.append([one for one in drawn.sample(found, len(found)) if _key(asdict(one)) not in left_out])
     chosen: list[Mutant] = []
-    while len(chosen) < count and any(pools.values()):
-        for pool in pools.values():
-            if pool and len(chosen) < count:
-                chosen.append(pool.pop())
+    while len(chosen) < count and any(pools):
+        chosen += [pool.pop() for pool in pools if pool][: count - len(chosen)]
     return chosen
 
 
-def _try(mutant: Mutant, copy: Path, times: dict[str, float]) -> str:
-    tests = tests_of(mutant.path)
-    if mutant.path not in times:
-        began = time.monotonic()
-        assert run(copy, tests, 3600) == "passed", f"the tests of {mutant.path} fail without any change: {tests}"
-        times[mutant.path] = time.monotonic() - began
-    file = copy / mutant.path
-    whole = file.read_bytes()
-    file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
-    try:
-        outcome = run(copy, tests, _SLOWER * times[mutant.path] + 30)
-    finally:
-        file.write_bytes(whole)
-    return {"passed": "survived", "failed": "killed"}.get(outcome, outcome)
-
-
 def _report(out: Path) -> int:
-    done = [json.loads(line) for line in out.read_text().splitlines()]
+    done = _read(out)
     survivors = [one for one in done if one["outcome"] == "survived"]
     for one in survivors:
         print(f"{one['path']}:{one['line']}: {one['old']!r} -> {one['new']!r}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from output_folders import layout_of
 from scipy import ndimage
 from small_datasets import DATA, add_image, start_dataset
 
@@ -19,7 +21,7 @@ from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.surfaces.skin_left import Defacing
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 Row = dict[str, Any]
@@ -39,8 +41,8 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     bids, output = root / "bids", root / "out"
     start_dataset(bids)
     image = add_image(bids, f"sub-{label}_T1w")
-    write_datasets(output, bids)
-    names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+    write_datasets(layout_of(output), bids)
+    names = OutputNames(layout=layout_of(output), entities={"sub": label}, suffix="T1w")
     names.anat.mkdir(parents=True)
     names.identifiable_anat.mkdir(parents=True)
     scan = read_scan(image)
@@ -51,32 +53,31 @@ def make_output(root: Path, label: str = "01", tools: tuple[str, ...] = ("quicks
     if samples > 1:
         volumes["refaced_mean", None] = np.mean([volumes["refaced", n + 1] for n in range(samples)], axis=0)
     volumes["average", None] = np.where(removed, np.roll(scan.values, 2, axis=1), scan.values)
-    scores = score_images(
-        scan.values, volumes, scan.affine, ALIGNMENT, Defacing(scan.values, volumes["defaced", None], removed)
-    )
+    defacing = Defacing(scan.volume, volumes["defaced", None], removed)
+    scores = score_images(defacing.original, volumes, ALIGNMENT, defacing)
     brain = read_scan(DATA / "average_brain_mask.nii.gz").values > 0
-    write_volume(names.brain_mask(), brain, scan.affine, "uint8")
+    write_volume(names.brain_mask(), Volume(brain, scan.affine), "uint8")
     write_json(sidecar_of(names.brain_mask()), {"SkullStripped": False, "Type": "Brain"})
     rows: dict[str, list[Row]] = {"surfacedistance": [], "calibration": [], "status": [], "defacing": []}
     for number, tool in enumerate(tools):
         _write_tool(names, tool, scan, volumes, removed, scores)
         about = {"participant_id": f"sub-{label}", "image": f"sub-{label}/anat/{image.name}", "tool": tool}
-        rows["surfacedistance"] += [about | {k: _plain(v) for k, v in row.items()} for row in scores.rows]
-        rows["calibration"] += [about | row for row in scores.calibration]
+        rows["surfacedistance"] += [about | {k: _plain(v) for k, v in asdict(row).items()} for row in scores.rows]
+        rows["calibration"] += [about | asdict(row) for row in scores.calibration]
         rows["status"].append(about | {"stage": "output", "status": "ok", "run_time_s": 61.5})
         rows["defacing"].append(about | _verdict(number))
         _write_record(names, tool, about)
     write_surface(names.face_surface(None, "original"), scores.face)
     write_face_map(names.face_map(None, "original"), map_face(scores.face, ALIGNMENT))
     for table, own in rows.items():
-        write_table(dataset_table(output, table), table, own)
-    write_table(dataset_table(output, "participants"), "participants", [{"participant_id": f"sub-{label}"}])
+        write_table(dataset_table(layout_of(output), table), table, own)
+    write_table(dataset_table(layout_of(output), "participants"), "participants", [{"participant_id": f"sub-{label}"}])
     return output
 
 
 def add_failure(output: Path, label: str, message: str) -> None:
     """A participant of whom there is nothing but a failure."""
-    path = dataset_table(output, "status")
+    path = dataset_table(layout_of(output), "status")
     about = {"participant_id": f"sub-{label}", "stage": "input", "status": "failed", "message": message}
     write_table(path, "status", [*read_table(path), about])
 
@@ -87,7 +88,7 @@ def _box(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 
 
 def _write_tool(names: OutputNames, tool: str, scan: Any, volumes: Any, removed: np.ndarray, scores: Any) -> None:
-    write_volume(names.defacemask(tool), removed, scan.affine, "uint8")
+    write_volume(names.defacemask(tool), Volume(removed, scan.affine), "uint8")
     write_json(sidecar_of(names.defacemask(tool)), {"SkullStripped": False})
     for (kind, sample), values in volumes.items():
         path = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from output_folders import layout_of
+
 from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, Selection
@@ -12,6 +14,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import DefacedRecord, Record, fingerprint
 from bids_refacer.dataset.rows.audit import DistanceRow, subject_columns
 from bids_refacer.files import write_json
+from bids_refacer.layout import Layout
 
 
 def image_of(bids: Path, name: str) -> HeadImage:
@@ -30,21 +33,21 @@ def selection_of(*images: HeadImage) -> Selection:
     return Selection(images=images, problems=())
 
 
-def publish(files: Iterable[Path], output: Path) -> dict[str, int]:
+def publish(files: Iterable[Path], layout: Layout) -> dict[str, int]:
     """Write files of four bytes; their sizes, as a record lists them."""
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234")
-    return {path.relative_to(output).as_posix(): 4 for path in files}
+    return {layout.name_of(path): 4 for path in files}
 
 
 def add_record(output: Path, image: HeadImage, tool: str, key: Json, *, warnings: tuple[str, ...] = ()) -> Record:
     """The record of an image that was audited, and its defaced image, mask, and one recovered face."""
-    names = OutputNames.of(output, image)
+    names = OutputNames.of(layout_of(output), image)
     files = (names.brain_mask(), names.defaced(tool), names.defacemask(tool), names.refaced(tool, 1))
     row = DistanceRow(**subject_columns(image, tool), image_type="refaced", sample=1, part="face", masd_mm=1.5)
     record = Record(
-        **_shared(image, tool, key, publish(files, output)),
+        **_shared(image, tool, key, publish(files, names.layout)),
         reface=RefaceDetails.from_json({"Options": {"Steps": [12, 20]}, "Warnings": list(warnings)}),
         score_s=1.0,
         distances=(row,),
@@ -55,9 +58,9 @@ def add_record(output: Path, image: HeadImage, tool: str, key: Json, *, warnings
 
 def add_other_record(output: Path, image: HeadImage, tool: str, key: Json) -> list[Path]:
     """The record of an image that got the mask of another one; its files."""
-    names = OutputNames.of(output, image)
+    names = OutputNames.of(layout_of(output), image)
     files = [names.defaced(tool), names.defacemask(tool)]
-    record = DefacedRecord(**_shared(image, tool, key, publish(files, output)))
+    record = DefacedRecord(**_shared(image, tool, key, publish(files, names.layout)))
     write_json(names.other_record(tool), record.to_json())
     return files
 

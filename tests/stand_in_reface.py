@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.cli.reface import _parser
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 
@@ -36,7 +37,7 @@ def main() -> int:
         write_scan(options.out_dir / f"sample-{number}.nii.gz", scan, recovered)
     for name in ("mean", "average"):
         write_scan(options.out_dir / f"{name}.nii.gz", scan, recovered)
-    write_volume(options.out_dir / "unknown.nii.gz", removed, scan.affine, "uint8")
+    write_volume(options.out_dir / "unknown.nii.gz", Volume(removed, scan.affine), "uint8")
     attack = {
         "Model": "stand-in",
         "WeightsSHA256": {"prior.safetensors": "0" * 64},

@@ -13,8 +13,10 @@ from small_datasets import average_head
 from bids_refacer.defacers.tool import zero_region
 from bids_refacer.surfaces.skin import find_skin
 from bids_refacer.volumes.content.air import find_air
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import constant_fill
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan, to_stored, write_scan
+from bids_refacer.volumes.nifti import read_scan, write_scan
+from bids_refacer.volumes.scan import Scan, to_stored
 
 SHIFTED = ["offset", "intercept", "zscore", "inverted slope"]
 
@@ -79,10 +81,10 @@ def test_what_is_removed_becomes_air_and_stays_so(kind: str, tmp_path: Path) -> 
 
 def test_the_skin_is_where_it_is_in_the_plain_image(tmp_path: Path) -> None:
     plain = saved(tmp_path / "plain.nii", "plain")
-    expected = find_skin(plain.values, plain.affine).mesh
+    expected = find_skin(plain.volume).mesh
     for kind in ("offset", "zscore"):
         scan = saved(tmp_path / f"{kind}.nii", kind)
-        assert find_skin(scan.values, scan.affine).mesh.volume == pytest.approx(expected.volume, rel=0.005)
+        assert find_skin(scan.volume).mesh.volume == pytest.approx(expected.volume, rel=0.005)
 
 
 def test_air_near_zero_is_zero() -> None:

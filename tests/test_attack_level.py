@@ -17,7 +17,8 @@ from bids_refacer.refacing.attack_level import AttackLevel, attack_at, before_at
 from bids_refacer.refacing.sampling import paired_seeds
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.masks import constant_fill
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -36,7 +37,7 @@ def refaced(tmp_path_factory: pytest.TempPathFactory) -> Scan:
 
 
 def brain() -> np.ndarray:
-    return asset("average_brain_mask.nii.gz")[0] > 0
+    return asset("average_brain_mask.nii.gz").values > 0
 
 
 def image(scan: Scan) -> DefacedImage:
@@ -53,7 +54,7 @@ def test_a_second_tool_takes_all_of_the_new_face(refaced: Scan, tmp_path: Path) 
     scan, zone = before_attack(image(refaced), SECONDARY, tmp_path)
     assert zone is False, "what is unknown is what the second tool took"
     removed = scan.stored != refaced.stored
-    front = (asset("face_zone.nii.gz")[0] > 0) & ~brain()
+    front = (asset("face_zone.nii.gz").values > 0) & ~brain()
     head = refaced.values > 100
     assert removed[front & head].mean() > 0.9
     fill, unknown = constant_fill(scan.stored, 8.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from output_folders import layout_of
 from records_by_hand import add_other_record, add_record, image_of, selection_of
 from small_datasets import STAND_IN, settings_for
 
@@ -44,7 +45,7 @@ def plan(image: HeadImage, settings: RunSettings) -> Plan:
     plan = make_plan(selection_of(image), settings, STAND_IN)
     add_record(settings.output_dir, image, "average", {}, warnings=("The face was small.",))
     details = {"Version": "2", "QualityControl": {"brain_removed_percent": 60.0}, "RunTime": 2.0}
-    write_json(OutputNames.of(settings.output_dir, image).verdict("niimath"), details)
+    write_json(OutputNames.of(settings.layout, image).verdict("niimath"), details)
     return plan
 
 
@@ -84,7 +85,7 @@ def test_a_crash_before_tools_is_that_of_all(plan: Plan, results: list[Result]) 
 
 def test_a_finished_image_without_its_record_has_no_row(plan: Plan, image: HeadImage) -> None:
     """Another run may have removed the record since; that one writes the row."""
-    gone = Plan(jobs=(), finished=((image, "quickshear"),), problems=(), output_dir=plan.output_dir)
+    gone = Plan(jobs=(), finished=((image, "quickshear"),), problems=(), layout=plan.layout)
     assert status_rows(gone, read_results(gone), []) == []
 
 
@@ -102,30 +103,32 @@ def test_tables(plan: Plan, results: list[Result], settings: RunSettings) -> Non
 def test_rows_do_not_outlive_their_image(plan: Plan, results: list[Result], settings: RunSettings) -> None:
     output = settings.output_dir
     tables = tables_of(results, status_rows(plan, results, [CRASH]), [], VerdictLimits.of(settings))
-    write_tables(tables, output, Places())
-    write_image_tables(results, output)
-    paths = [dataset_table(output, table) for table in ("surfacedistance", "status")]
+    write_tables(tables, settings.layout, Places())
+    write_image_tables(results, layout_of(output))
+    paths = [dataset_table(layout_of(output), table) for table in ("surfacedistance", "status")]
     first = [path.read_bytes() for path in paths]
-    write_tables(tables, output, Places())
+    write_tables(tables, settings.layout, Places())
     assert first == [path.read_bytes() for path in paths]
-    own = OutputNames.of(output, plan.jobs[0].image).surfacedistance("average")
-    assert read_rows(own, DistanceRow) == rows_of(output, DistanceRow)
-    OutputNames.of(output, plan.jobs[0].image).record("average").unlink()
+    own = OutputNames.of(layout_of(output), plan.jobs[0].image).surfacedistance("average")
+    assert read_rows(own, DistanceRow) == rows_of(layout_of(output), DistanceRow)
+    OutputNames.of(layout_of(output), plan.jobs[0].image).record("average").unlink()
     failed = read_results(plan)
-    write_tables(tables_of(failed, status_rows(plan, failed, []), [], VerdictLimits.of(settings)), output, Places())
-    assert rows_of(output, DistanceRow) == []
-    assert {row.status for row in rows_of(output, StatusRow)} == {"skipped"}
-    assert dataset_table(output, "participants").read_text() == "participant_id\nsub-01\n"
+    write_tables(
+        tables_of(failed, status_rows(plan, failed, []), [], VerdictLimits.of(settings)), settings.layout, Places()
+    )
+    assert rows_of(layout_of(output), DistanceRow) == []
+    assert {row.status for row in rows_of(layout_of(output), StatusRow)} == {"skipped"}
+    assert dataset_table(layout_of(output), "participants").read_text() == "participant_id\nsub-01\n"
 
 
 def test_the_summary_has_failures_first(plan: Plan, results: list[Result], settings: RunSettings) -> None:
     rows = status_rows(plan, results, [CRASH])
-    lines = summary(rows, plan, settings.output_dir)
+    lines = summary(rows, plan)
     path = plan.jobs[0].image.bids_path
     assert lines[0] == "2 failed or were not done:"
     assert lines[1] == f"  {path} niimath (reface): It failed; do this."
     assert lines[3] == f"  Warning: {path} average: The face was small."
-    assert lines[4] == f"1 image x tool done; results in {settings.output_dir}"
+    assert lines[4] == f"1 image x tool done; results in {settings.layout.shareable}"
 
 
 def test_the_finding_of_each_tool_has_failures_first() -> None:
@@ -148,10 +151,10 @@ def test_the_finding_of_each_tool_has_failures_first() -> None:
 
 def test_a_participant_without_images_has_a_row(plan: Plan, results: list[Result]) -> None:
     problem = ImageProblem(participant="09", session=None, bids_path=None, message="No image.")
-    with_problem = Plan(jobs=plan.jobs, finished=(), problems=(problem,), output_dir=plan.output_dir)
+    with_problem = Plan(jobs=plan.jobs, finished=(), problems=(problem,), layout=plan.layout)
     row = status_rows(with_problem, results, [])[-1]
     assert (row.participant_id, row.image, row.tool, row.status) == ("sub-09", None, None, "failed")
-    assert "  sub-09 (input): No image." in summary([row], with_problem, plan.output_dir)
+    assert "  sub-09 (input): No image." in summary([row], with_problem)
 
 
 def test_tools_are_cited_as_their_last_record_says(plan: Plan, results: list[Result]) -> None:

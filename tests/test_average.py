@@ -6,14 +6,14 @@ import numpy as np
 
 from bids_refacer.refacing.compose import average_in_native
 from bids_refacer.surfaces.score import score_images
-from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, resample
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, resample
 from bids_refacer.volumes.templates import asset
 
 STRETCH = np.array([[1.06, 0.0, 0.03, 0.0], [0.0, 0.98, 0.0, 0.0], [0.0, 0.02, 0.94, 0.0], [0.0, 0.0, 0.0, 1.0]])
 
 
 def average() -> np.ndarray:
-    return asset("average_head.nii.gz")[0].astype(np.float32)
+    return asset("average_head.nii.gz").values.astype(np.float32)
 
 
 def test_the_average_is_moved_and_turned() -> None:
@@ -23,7 +23,7 @@ def test_the_average_is_moved_and_turned() -> None:
     rigid[:3, 3] = (3.0, -5.0, 2.0)
     native = Grid((90, 110, 100), np.array([[-2.0, 0, 0, 88], [0, 0, 2.0, -120], [0, 2.0, 0, -130], [0, 0, 0, 1]]))
     found = average_in_native(native, Alignment(rigid, STRETCH @ rigid), 50.0)
-    expected = resample(average() / 2, CANONICAL[2].affine, native, rigid)
+    expected = resample(Volume(average() / 2, CANONICAL[2].affine), native, rigid)
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.dtype == np.float32 and found.max() > 50
 
@@ -38,6 +38,6 @@ def test_a_brain_of_another_shape_does_not_stretch_the_face() -> None:
         ("average", None): np.where(removed, average_in_native(CANONICAL[2], still, 100.0), head),
         ("refaced", 1): np.where(removed, stretched, head),
     }
-    rows = score_images(head, faces, CANONICAL[2].affine, still).rows
-    masd = {row["image_type"]: row["masd_mm"] for row in rows if row["part"] == "face"}
+    rows = score_images(Volume(head, CANONICAL[2].affine), faces, still).rows
+    masd = {row.image_type: row.masd_mm for row in rows if row.part == "face"}
     assert masd["average"] < 0.05 and masd["refaced"] > 0.5

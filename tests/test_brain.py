@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.volumes.brain import extract_brain, image_kind, require_face
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -35,7 +36,7 @@ def truth() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def whole(head: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    return extract_brain(*head, num_threads=1)
+    return extract_brain(Volume(*head), num_threads=1)
 
 
 def test_whole_head(whole: np.ndarray, truth: np.ndarray) -> None:
@@ -50,7 +51,7 @@ def test_defaced_head_has_the_same_brain(head: tuple[np.ndarray, np.ndarray], wh
     low = z < np.argwhere(whole)[:, 2].min() + 12
     defaced = np.where(front & low & ~whole, 0, values)
     assert (defaced != values).sum() > 30000
-    assert dice(extract_brain(defaced, affine), whole) > 0.98
+    assert dice(extract_brain(Volume(defaced, affine)), whole) > 0.98
 
 
 @pytest.mark.parametrize("outside", [0.0, -50.0])
@@ -58,7 +59,7 @@ def test_stripped_head_has_the_same_brain(
     head: tuple[np.ndarray, np.ndarray], whole: np.ndarray, outside: float
 ) -> None:
     values, affine = head
-    assert dice(extract_brain(np.where(whole, values, outside), affine), whole) > 0.95
+    assert dice(extract_brain(Volume(np.where(whole, values, outside), affine)), whole) > 0.95
 
 
 def test_any_orientation(head: tuple[np.ndarray, np.ndarray], whole: np.ndarray) -> None:
@@ -66,27 +67,27 @@ def test_any_orientation(head: tuple[np.ndarray, np.ndarray], whole: np.ndarray)
     turned = np.transpose(values[::-1], (2, 0, 1))
     turned_affine = affine[:, [2, 0, 1, 3]] @ np.diag([1, -1, 1, 1])
     turned_affine[:3, 3] += affine[:3, 0] * (values.shape[0] - 1)
-    mask = extract_brain(turned, turned_affine)
+    mask = extract_brain(Volume(turned, turned_affine))
     assert dice(mask, np.transpose(whole[::-1], (2, 0, 1))) > 0.999
 
 
 def test_one_millimetre(head: tuple[np.ndarray, np.ndarray], whole: np.ndarray) -> None:
     values, affine = head
     fine = ndimage.zoom(values, 2, order=1, grid_mode=True, mode="nearest")
-    mask = extract_brain(fine, affine @ np.diag([0.5, 0.5, 0.5, 1]))
+    mask = extract_brain(Volume(fine, affine @ np.diag([0.5, 0.5, 0.5, 1])))
     assert dice(mask, np.kron(whole, np.ones((2, 2, 2), dtype=bool))) > 0.97
 
 
 def test_noise_holds_no_brain() -> None:
     noise = np.random.default_rng(0).random((64, 64, 64)).astype(np.float32)
     with pytest.raises(ImageError, match=r"sub-7_T1w\.nii\.gz: no brain found .*like its surroundings.*exclude it\.$"):
-        extract_brain(noise, np.diag([3.0, 3.0, 3.0, 1.0]), name="sub-7_T1w.nii.gz")
+        extract_brain(Volume(noise, np.diag([3.0, 3.0, 3.0, 1.0])), name="sub-7_T1w.nii.gz")
 
 
 def test_wrong_voxel_size_is_no_brain(head: tuple[np.ndarray, np.ndarray]) -> None:
     values, affine = head
     with pytest.raises(ImageError, match=r"no brain found \(the extractor marked a region of \d+ mL\)"):
-        extract_brain(values, affine @ np.diag([0.5, 0.5, 0.5, 1]))
+        extract_brain(Volume(values, affine @ np.diag([0.5, 0.5, 0.5, 1])))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_the_extractors_own_failures_are_no_brain(failure: Exception, monkeypatc
 
     monkeypatch.setattr(deepbet.BrainExtraction, "run", fail)
     with pytest.raises(ImageError, match="The image: no brain found .*marked nothing"):
-        extract_brain(np.zeros((8, 8, 8), dtype=np.float32), np.eye(4))
+        extract_brain(Volume(np.zeros((8, 8, 8), dtype=np.float32), np.eye(4)))
 
 
 def test_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +115,7 @@ def test_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
         return None, nib.Nifti1Image(ball.astype(np.uint8), np.eye(4)), 0.0
 
     monkeypatch.setattr(deepbet.BrainExtraction, "run", spy)
-    mask = extract_brain(ball * 1.0, np.diag([2.0, 2.0, 2.0, 1]), num_threads=before + 1)
+    mask = extract_brain(Volume(ball * 1.0, np.diag([2.0, 2.0, 2.0, 1])), num_threads=before + 1)
     np.testing.assert_array_equal(mask, ball)
     assert during == [before + 1]
     assert torch.get_num_threads() == before
@@ -130,8 +131,8 @@ STILL = Alignment(np.eye(4), np.eye(4))
 
 
 def test_a_head_has_a_face(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
-    assert image_kind(*head, truth, STILL) == "head"
-    require_face(*head, truth, STILL)
+    assert image_kind(Volume(*head), truth, STILL) == "head"
+    require_face(Volume(*head), truth, STILL)
 
 
 def test_a_head_has_a_face_wherever_it_lies(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
@@ -140,32 +141,32 @@ def test_a_head_has_a_face_wherever_it_lies(head: tuple[np.ndarray, np.ndarray],
     moved = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, 0.05, 0.3) * 0.9, [30, -20, 15]) @ affine
     flip = np.diag([-1.0, 1, 1, 1])
     flip[0, 3] = values.shape[0] - 1
-    assert image_kind(values[::-1], moved @ flip, truth[::-1]) == "head"
-    assert image_kind(without_front(values, 88)[::-1], moved @ flip, truth[::-1]) == "no face"
+    assert image_kind(Volume(values[::-1], moved @ flip), truth[::-1]) == "head"
+    assert image_kind(Volume(without_front(values, 88)[::-1], moved @ flip), truth[::-1]) == "no face"
 
 
 def test_a_head_without_a_face_is_refused(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
     values, affine = head
     faceless = without_front(values, 100)  # y = 89 mm
-    assert image_kind(faceless, affine, truth, STILL) == "no face"
+    assert image_kind(Volume(faceless, affine), truth, STILL) == "no face"
     with pytest.raises(ImageError, match=r"^sub-7\.nii has no face .* nothing to deface; .*exclude this one\.$"):
-        require_face(faceless, affine, truth, STILL, name="sub-7.nii")
+        require_face(Volume(faceless, affine), truth, STILL, name="sub-7.nii")
 
 
 def test_a_field_of_view_that_ends_before_the_nose_has_no_face(
     head: tuple[np.ndarray, np.ndarray], truth: np.ndarray
 ) -> None:
     values, affine = head
-    assert image_kind(values[:, :100], affine, truth[:, :100], STILL) == "no face"
+    assert image_kind(Volume(values[:, :100], affine), truth[:, :100], STILL) == "no face"
 
 
 @pytest.mark.parametrize("outside", [0.0, -50.0])
 def test_a_brain_alone_is_refused(head: tuple[np.ndarray, np.ndarray], truth: np.ndarray, outside: float) -> None:
     values, affine = head
     stripped = np.where(truth, values, outside)
-    assert image_kind(stripped, affine, truth) == "brain-only"
+    assert image_kind(Volume(stripped, affine), truth) == "brain-only"
     with pytest.raises(ImageError, match=r"^The image is already skull-stripped: .* nothing to deface; .*one\.$"):
-        require_face(stripped, affine, truth)
+        require_face(Volume(stripped, affine), truth)
 
 
 @pytest.mark.parametrize("tool", ["quickshear", "skullstrip"])
@@ -175,12 +176,12 @@ def test_what_a_defacer_leaves_is_refused(
     scan = read_scan(average_head_path)
     stored = DEFACERS[tool].run(scan, truth, STILL, tmp_path).stored
     expected = {"quickshear": "no face", "skullstrip": "brain-only"}[tool]
-    assert image_kind(stored.astype(np.float32), scan.affine, truth, STILL) == expected
+    assert image_kind(Volume(stored.astype(np.float32), scan.affine), truth, STILL) == expected
 
 
 @pytest.mark.real_head
 def test_real_head(real_head: Path) -> None:
     scan = read_scan(real_head)
-    mask = extract_brain(scan.values, scan.affine, name=real_head)
+    mask = extract_brain(scan.volume, name=real_head)
     assert 1000 < mask.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000 < 2000
-    assert image_kind(scan.values, scan.affine, mask) == "head"
+    assert image_kind(scan.volume, mask) == "head"

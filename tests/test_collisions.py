@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from output_folders import layout_of
 from records_by_hand import add_other_record, add_record, image_of, selection_of
 from small_datasets import STAND_IN, settings_for, start_dataset
 
@@ -121,7 +122,7 @@ def test_an_image_that_is_passed_over_is_not_done_as_another_one_was(settings: R
 
 def test_all_names_of_outputs_are_compared() -> None:
     """A method that names an output, and is not in the list, would go unchecked."""
-    names = OutputNames(output_dir=Path("/out"), entities={"sub": "1", "echo": "2"}, suffix="T2w")
+    names = OutputNames(layout=layout_of(Path("/out")), entities={"sub": "1", "echo": "2"}, suffix="T2w")
     methods = {name for name, kind in vars(OutputNames).items() if callable(kind) and not name.startswith("_")}
     single = {"brain_mask", "defaced", "defacemask", "surfacedistance", "record", "verdict", "other_record"}
     single |= {"refaced_mean", "average_face", "refaced"}

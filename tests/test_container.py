@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from output_folders import identifiable
 from small_datasets import add_image, settings_for, start_dataset
 
 from bids_refacer import environment, files
@@ -16,7 +17,6 @@ from bids_refacer.audit import plan as plan_module
 from bids_refacer.audit.cleaning import forget_faces
 from bids_refacer.cli import checks, container
 from bids_refacer.dataset.images import find_images
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.files import one_writer, write_text
 
 MOUNTS = "1 0 0:1 / / rw - overlay overlay rw\n2 1 0:2 / /proc rw - proc proc rw\n3 1 8:1 /d {} ro - ext4 /dev/vda rw\n"
@@ -130,13 +130,14 @@ def test_faces_of_others_are_not_removed(tmp_path: Path) -> None:
     bids, out = start_dataset(tmp_path / "in"), tmp_path / "out"
     for label in ("01", "02"):
         add_image(bids, f"sub-{label}_T1w")
-        (identifiable_dir(out) / f"sub-{label}" / "anat").mkdir(parents=True)
-        (identifiable_dir(out) / "work/bids_refacer-0/bids_refacer" / f"sub_{label}_T1w").mkdir(parents=True)
+        (identifiable(out) / f"sub-{label}" / "anat").mkdir(parents=True)
+        (identifiable(out) / "work/bids_refacer-0/bids_refacer" / f"sub_{label}_T1w").mkdir(parents=True)
     settings = settings_for(bids, out, participant_label=("01",))
     images = find_images(bids, participants=("01",), sessions=(), suffixes=("T1w",)).images
-    plan = SimpleNamespace(jobs=(), finished=tuple((image, "quickshear") for image in images), output_dir=out)
+    plan = SimpleNamespace(jobs=(), finished=tuple((image, "quickshear") for image in images), layout=settings.layout)
     forget_faces(plan, settings)
-    assert [path.name for path in identifiable_dir(out).glob("sub-*")] == ["sub-02"]
+    assert [path.name for path in identifiable(out).glob("sub-*")] == ["sub-02"]
     assert [path.name for path in settings.work_dir.glob("*/*/*")] == ["sub_02_T1w"]
     forget_faces(plan, settings_for(bids, out))
-    assert not list(identifiable_dir(out).iterdir()), "a run about the whole dataset forgets all of it"
+    assert not list(identifiable(out).glob("sub-*")), "a run about the whole dataset forgets all of it"
+    assert not list(settings.work_dir.glob("bids_refacer-*"))

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from bidsschematools.schema import load_schema
+from output_folders import identifiable, layout_of
 
 from bids_refacer.dataset.names import (
     OutputNames,
     dataset_table,
-    default_work_dir,
     file_name,
-    identifiable_dir,
     log_dir,
     sidecar_of,
     surface_label,
@@ -20,9 +19,9 @@ from bids_refacer.dataset.names import (
 )
 
 OUT = Path("/out")
-PLAIN = OutputNames(output_dir=OUT, entities={"sub": "01"}, suffix="T1w")
+PLAIN = OutputNames(layout=layout_of(OUT), entities={"sub": "01"}, suffix="T1w")
 ALL = {"sub": "02", "ses": "a", "acq": "x", "ce": "gd", "rec": "y", "run": "01", "echo": "1", "part": "mag"}
-FULL = OutputNames(output_dir=OUT, entities=ALL, suffix="T2w")
+FULL = OutputNames(layout=layout_of(OUT), entities=ALL, suffix="T2w")
 
 
 def every_file(names: OutputNames) -> list[Path]:
@@ -45,10 +44,10 @@ def every_file(names: OutputNames) -> list[Path]:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (PLAIN.defaced("quickshear"), "sub-01/anat/sub-01_desc-quickshearDefaced_T1w.nii.gz"),
-        (PLAIN.defacemask("quickshear"), "sub-01/anat/sub-01_mod-T1w_desc-quickshear_defacemask.nii.gz"),
-        (PLAIN.brain_mask(), "sub-01/anat/sub-01_desc-brain_mask.nii.gz"),
-        (PLAIN.surfacedistance("average"), "sub-01/anat/sub-01_mod-T1w_desc-average_surfacedistance.tsv"),
+        (PLAIN.defaced("quickshear"), "bids_refacer/sub-01/anat/sub-01_desc-quickshearDefaced_T1w.nii.gz"),
+        (PLAIN.defacemask("quickshear"), "bids_refacer/sub-01/anat/sub-01_mod-T1w_desc-quickshear_defacemask.nii.gz"),
+        (PLAIN.brain_mask(), "bids_refacer/sub-01/anat/sub-01_desc-brain_mask.nii.gz"),
+        (PLAIN.surfacedistance("average"), "bids_refacer/sub-01/anat/sub-01_mod-T1w_desc-average_surfacedistance.tsv"),
         (PLAIN.refaced("pydeface", 3), "identifiable/sub-01/anat/sub-01_desc-pydefaceRefaced3_T1w.nii.gz"),
         (PLAIN.refaced_mean("pydeface"), "identifiable/sub-01/anat/sub-01_desc-pydefaceRefacedMean_T1w.nii.gz"),
         (PLAIN.average_face("pydeface"), "identifiable/sub-01/anat/sub-01_desc-pydefaceAverageFace_T1w.nii.gz"),
@@ -59,20 +58,19 @@ def every_file(names: OutputNames) -> list[Path]:
         ),
         (
             FULL.defaced("quickshear"),
-            "sub-02/ses-a/anat/sub-02_ses-a_acq-x_ce-gd_rec-y_run-01_echo-1_part-mag_desc-quickshearDefaced_T2w.nii.gz",
+            "bids_refacer/sub-02/ses-a/anat/sub-02_ses-a_acq-x_ce-gd_rec-y_run-01_echo-1_part-mag_desc-quickshearDefaced_T2w.nii.gz",
         ),
         (
             FULL.defacemask("quickshear"),
-            "sub-02/ses-a/anat/"
+            "bids_refacer/sub-02/ses-a/anat/"
             "sub-02_ses-a_acq-x_ce-gd_rec-y_run-01_mod-T2w_desc-quickshearEcho1PartMag_defacemask.nii.gz",
         ),
         (
             FULL.brain_mask(),
-            "sub-02/ses-a/anat/sub-02_ses-a_acq-x_ce-gd_rec-y_run-01_echo-1_part-mag_desc-brainT2w_mask.nii.gz",
+            "bids_refacer/sub-02/ses-a/anat/sub-02_ses-a_acq-x_ce-gd_rec-y_run-01_echo-1_part-mag_desc-brainT2w_mask.nii.gz",
         ),
-        (dataset_table(OUT, "status"), "status.tsv"),
-        (default_work_dir(OUT), "identifiable/work"),
-        (log_dir(OUT, "abc"), "identifiable/logs/abc"),
+        (dataset_table(layout_of(OUT), "status"), "bids_refacer/status.tsv"),
+        (log_dir(layout_of(OUT), "abc"), "identifiable/logs/abc"),
     ],
 )
 def test_spelling(path: Path, expected: str) -> None:
@@ -94,7 +92,7 @@ def test_every_entity_of_the_schema_has_its_place() -> None:
 
 def test_no_two_files_share_a_name() -> None:
     variants = [
-        OutputNames(output_dir=OUT, entities={**ALL, "echo": echo, "part": part}, suffix=suffix)
+        OutputNames(layout=layout_of(OUT), entities={**ALL, "echo": echo, "part": part}, suffix=suffix)
         for echo in "12"
         for part in ("mag", "phase")
         for suffix in ("T1w", "T2w")
@@ -106,9 +104,9 @@ def test_no_two_files_share_a_name() -> None:
 
 
 def test_recovered_faces_are_in_the_identifiable_dataset_alone() -> None:
-    shareable = ("Defaced_T1w", "defacemask", "_mask", "surfacedistance")
+    endings = ("Defaced_T1w", "defacemask", "_mask", "surfacedistance")
     for path in every_file(PLAIN):
-        assert path.is_relative_to(identifiable_dir(OUT)) != path.name.split(".")[0].endswith(shareable), path
+        assert path.is_relative_to(identifiable(OUT)) != path.name.split(".")[0].endswith(endings), path
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import identifiable, layout_of, shareable
 
 from bids_refacer import __version__
 from bids_refacer.audit.status import done_row
@@ -16,7 +17,7 @@ from bids_refacer.dataset import sidecars, tables, validation
 from bids_refacer.dataset.descriptions import derivatives
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.images import HeadImage, find_images
-from bids_refacer.dataset.names import OutputNames, identifiable_dir, log_dir, sidecar_of
+from bids_refacer.dataset.names import OutputNames, log_dir, sidecar_of
 from bids_refacer.dataset.rows.audit import StatusRow, subject_columns
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.files import write_json, write_text
@@ -50,9 +51,9 @@ def bids(tmp_path: Path) -> Path:
 
 def write_image_outputs(image: HeadImage, output: Path) -> None:
     """Every file that one image and tool can have, with its sidecar from its builder."""
-    names = OutputNames.of(output, image)
+    names = OutputNames.of(layout_of(output), image)
     defaced = names.defaced("quickshear")
-    uri = f"bids::{defaced.relative_to(output).as_posix()}"
+    uri = f"bids::{names.layout.name_of(defaced)}"
     recovered = {"WeightsSHA256": {"coarse": "00"}, "Options": {"Sampler": "heun"}, "Command": "c", "RunTime": 1.0}
     refaced = sidecars.refaced_sidecar(image, "Sample", defaced_uri=uri, seeds=[3]).complete(recovered)
     report = {**DETAILS, "RunTime": 1.0}
@@ -81,33 +82,54 @@ def write_image_outputs(image: HeadImage, output: Path) -> None:
 @pytest.fixture
 def output(bids: Path, tmp_path: Path) -> Path:
     root = tmp_path / "out"
-    derivatives.write_datasets(root, bids)
+    derivatives.write_datasets(layout_of(root), bids)
     images = find_images(bids, suffixes=("T1w", "FLAIR")).images
     assert [image.bids_path for image in images] == sorted(NAMES)
     for image in images:
         write_image_outputs(image, root)
     status = [done_row(image, "quickshear", None, 1.0) for image in images]
-    write_rows(root / "status.tsv", StatusRow, status)
-    tables.write_table(root / "defacing.tsv", "defacing", [subject_columns(images[0], "quickshear")])
-    tables.write_table(root / "surfacedistance.tsv", "surfacedistance", [])
+    write_rows(shareable(root) / "status.tsv", StatusRow, status)
+    tables.write_table(shareable(root) / "defacing.tsv", "defacing", [subject_columns(images[0], "quickshear")])
+    tables.write_table(shareable(root) / "surfacedistance.tsv", "surfacedistance", [])
     people = [{"participant_id": "sub-01"}, {"participant_id": "sub-02"}]
-    tables.write_table(root / "participants.tsv", "participants", people)
-    write_text(root / "CITATION.md", "# Methods\n")
-    write_text(log_dir(root, "abc") / "run.log", "log\n")
-    write_text(identifiable_dir(root) / "work" / "node" / "T1w.nii.gz", "intermediate")
+    tables.write_table(shareable(root) / "participants.tsv", "participants", people)
+    write_text(shareable(root) / "CITATION.md", "# Methods\n")
+    write_text(log_dir(layout_of(root), "abc") / "run.log", "log\n")
+    write_text(identifiable(root) / "work" / "node" / "T1w.nii.gz", "intermediate")
     return root
 
 
 def test_both_datasets_are_valid(output: Path) -> None:
-    assert validation.validate(output) == []
-    assert validation.validate(identifiable_dir(output)) == []
+    for folder in (shareable(output), identifiable(output)):
+        assert validation.validate(folder, warnings=True) == []
+
+
+def test_the_validator_would_warn(output: Path) -> None:
+    """The test above can fail: without authors, both are warned of."""
+    path = identifiable(output) / "dataset_description.json"
+    write_json(path, {name: value for name, value in json.loads(path.read_text()).items() if name != "Authors"})
+    assert any("AUTHORS" in warning for warning in validation.validate(identifiable(output), warnings=True))
+    assert validation.validate(identifiable(output)) == []
+
+
+def test_authors_are_those_of_the_originals_and_of_the_app(bids: Path, tmp_path: Path) -> None:
+    ours = "bids_refacer contributors"
+    for given, wanted in (
+        (["A", "B"], ["A", "B", ours]),
+        (["A", ours], ["A", ours]),
+        ("A", ["Authors of x", ours]),
+        ([3, " "], ["Authors of x", ours]),
+        (None, ["Authors of x", ours]),
+    ):
+        made = derivatives.shareable_description({"Name": "x", "Authors": given}, bids, shareable(tmp_path / "out"))
+        assert made["Authors"] == wanted
 
 
 def test_the_validator_would_see_a_wrong_name(output: Path) -> None:
     """The test above can fail: the same files under names in the order of the contract's first draft are refused."""
-    mask = next(output.glob("sub-01/anat/*_defacemask.nii.gz"))
+    mask = next(shareable(output).glob("sub-01/anat/*_defacemask.nii.gz"))
     mask.rename(mask.with_name("sub-01_desc-quickshear_mod-T1w_defacemask.nii.gz"))
-    assert any("FILENAME_MISMATCH" in error for error in validation.validate(output))
+    assert any("FILENAME_MISMATCH" in error for error in validation.validate(shareable(output)))
 
 
 def test_input_is_valid(bids: Path) -> None:
@@ -115,38 +137,38 @@ def test_input_is_valid(bids: Path) -> None:
 
 
 def test_the_identifiable_dataset_is_closed_to_others(output: Path) -> None:
-    assert stat.S_IMODE(identifiable_dir(output).stat().st_mode) == 0o700
+    assert stat.S_IMODE(identifiable(output).stat().st_mode) == 0o700
 
 
 def test_an_open_identifiable_folder_is_closed(bids: Path, tmp_path: Path) -> None:
-    (tmp_path / "out" / "identifiable").mkdir(parents=True, mode=0o755)
-    derivatives.write_datasets(tmp_path / "out", bids)
-    assert stat.S_IMODE((tmp_path / "out" / "identifiable").stat().st_mode) == 0o700
+    (identifiable(tmp_path / "out")).mkdir(parents=True, mode=0o755)
+    derivatives.write_datasets(layout_of(tmp_path / "out"), bids)
+    assert stat.S_IMODE((identifiable(tmp_path / "out")).stat().st_mode) == 0o700
 
 
 def test_description_of_the_shareable_dataset(output: Path) -> None:
-    content = json.loads((output / "dataset_description.json").read_text())
+    content = json.loads((shareable(output) / "dataset_description.json").read_text())
     assert (content["DatasetType"], content["Name"]) == ("derivative", "Audit of defacing: Heads")
     assert content["GeneratedBy"][0]["Name"] == "bids_refacer"
     assert content["GeneratedBy"][0]["Version"] == __version__
     doi = "10.18112/openneuro.ds0"
     assert content["SourceDatasets"] == [{"DOI": f"doi:{doi}", "URL": f"https://doi.org/{doi}"}]
-    assert content["DatasetLinks"] == {"raw": "../in"}
+    assert content["DatasetLinks"] == {"raw": "../../in"}
     assert "as the originals (CC0)" in content["License"]
     assert "2501.18834" in content["HowToAcknowledge"]
 
 
 def test_description_of_the_identifiable_dataset(output: Path) -> None:
-    content = json.loads((identifiable_dir(output) / "dataset_description.json").read_text())
-    assert content["DatasetLinks"] == {"raw": "../../in", "shareable": ".."}
+    content = json.loads((identifiable(output) / "dataset_description.json").read_text())
+    assert content["DatasetLinks"] == {"raw": "../../in", "shareable": "../bids_refacer"}
     assert content["License"].startswith("Not licensed for sharing.")
-    assert "not for sharing" in (identifiable_dir(output) / "README").read_text()
+    assert "not for sharing" in (identifiable(output) / "README").read_text()
 
 
 def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
-    content = derivatives.shareable_description({"Name": "x"}, bids, tmp_path / "out")
-    assert content["SourceDatasets"] == [{"URL": "../in"}] and content["DatasetLinks"] == {"raw": "../in"}
-    private = derivatives.identifiable_description({"Name": "x"}, bids, tmp_path / "out" / "identifiable")
+    content = derivatives.shareable_description({"Name": "x"}, bids, shareable(tmp_path / "out"))
+    assert content["SourceDatasets"] == [{"URL": "../../in"}] and content["DatasetLinks"] == {"raw": "../../in"}
+    private = derivatives.identifiable_description({"Name": "x"}, bids, layout_of(tmp_path / "out"))
     assert private["SourceDatasets"] == [{"URL": bids.as_uri()}] and private["DatasetLinks"]["raw"] == "../../in"
     assert "which name no license" in content["License"]
 
@@ -154,15 +176,15 @@ def test_source_without_doi_is_its_place(bids: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "output", "link"),
     [
-        ("data/study", "data/out", "../study"),
-        ("data/study", "data/study/derivatives/audit", "../.."),
-        ("home/jane/study", "mnt/out", "../raw"),
-        ("home/jane/study", "home/john/out", "../raw"),
-        ("study", "mnt/deep/out", "../raw"),
+        ("data/study", "data/out", "../../study"),
+        ("data/study", "data/study/derivatives/audit", "../../.."),
+        ("home/jane/study", "mnt/out", "../../raw"),
+        ("home/jane/study", "home/john/out", "../../raw"),
+        ("study", "mnt/deep/out", "../../raw"),
     ],
 )
 def test_no_folder_but_the_dataset_itself_is_named(source: str, output: str, link: str, tmp_path: Path) -> None:
-    content = derivatives.shareable_description({}, tmp_path / source, tmp_path / output)
+    content = derivatives.shareable_description({}, tmp_path / source, shareable(tmp_path / output))
     assert content["DatasetLinks"] == {"raw": link} and content["SourceDatasets"] == [{"URL": link}]
     assert content["Name"] == "Audit of defacing: a dataset without a name"
 
@@ -181,7 +203,7 @@ def test_container(variable: str, value: str, container: dict | None, bids: Path
     for name in ("BIDS_REFACER_DOCKER_TAG", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    made = derivatives.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
+    made = derivatives.shareable_description({}, bids, shareable(bids.parent / "out"))["GeneratedBy"][0]
     assert made.get("Container") == container
 
 
@@ -192,7 +214,7 @@ def test_code_url_is_the_package_s(bids: Path, monkeypatch: pytest.MonkeyPatch) 
     packaged["Project-URL"] = "Documentation, https://example.org/docs"
     packaged["Project-URL"] = "Source, https://example.org/code"
     monkeypatch.setattr(derivatives, "metadata", lambda name: packaged)
-    made = derivatives.shareable_description({}, bids, bids.parent / "out")["GeneratedBy"][0]
+    made = derivatives.shareable_description({}, bids, shareable(bids.parent / "out"))["GeneratedBy"][0]
     assert made["CodeURL"] == "https://example.org/code"
 
 
@@ -200,7 +222,7 @@ def test_code_url_is_the_package_s(bids: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_input_description_that_cannot_be_used(bids: Path, tmp_path: Path, text: str, words: str) -> None:
     (bids / "dataset_description.json").write_text(text)
     with pytest.raises(DatasetError, match=f"dataset_description.json {words}"):
-        derivatives.write_datasets(tmp_path / "out", bids)
+        derivatives.write_datasets(layout_of(tmp_path / "out"), bids)
     assert not (tmp_path / "out").exists()
 
 
@@ -214,5 +236,5 @@ def test_writing_again_changes_nothing(output: Path, bids: Path) -> None:
         return {str(path): path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
     before = times()
-    derivatives.write_datasets(output, bids)
+    derivatives.write_datasets(layout_of(output), bids)
     assert times() == before

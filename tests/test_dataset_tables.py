@@ -20,6 +20,7 @@ from bids_refacer.dataset.tables import (
     write_table,
 )
 from bids_refacer.files import write_json, write_text
+from bids_refacer.volumes.grid import Volume
 
 IMAGE = HeadImage(
     path=Path("/in/sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"),
@@ -52,8 +53,9 @@ def test_columns_of_the_contract() -> None:
     parts = list(data_dictionary("surfacedistance")["part"]["Levels"])
     assert parts == ["removed", "face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
     types = set(data_dictionary("surfacedistance")["image_type"]["Levels"])
-    assert types == {"defaced", "refaced", "refaced_mean", "refaced_best", "refaced_sample_mean", "average"}
-    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped"}
+    recovered = {"refaced", "refaced_mean", "refaced_best", "refaced_sample_mean"}
+    assert types == {"defaced", *recovered, "average", "average-fitted"}
+    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped", "running", "waiting"}
 
 
 def test_defacing_columns_are_what_is_measured() -> None:
@@ -64,7 +66,7 @@ def test_defacing_columns_are_what_is_measured() -> None:
 
     block = np.zeros((16, 16, 16), bool)
     block[4:12, 4:12, 4:12] = True
-    made = removed_volumes(block * 100.0, np.eye(4), block, block)
+    made = removed_volumes(Volume(block * 100.0, np.eye(4)), block, block)
     assert set(made) < set(data_dictionary("defacing"))
 
 

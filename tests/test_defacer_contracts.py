@@ -15,7 +15,8 @@ from tool_programs_on_path import install
 from bids_refacer.defacers import DEFACERS, DefacerError, DefaceResult
 from bids_refacer.defacers.tools.freesurfer import atlases
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 STILL = Alignment(np.eye(4), np.eye(4))
 PROGRAMS = {

@@ -17,8 +17,9 @@ from bids_refacer.defacers import run_program as runner
 from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.processes import Finished
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 IMAGE = Path("sub-01_T1w.nii.gz")
@@ -195,15 +196,17 @@ def test_sampling_a_mask_equals_interpolation_of_all_points_at_once(outside: boo
     clipped = np.clip(points, 0, np.array(mask.shape) - 1)
     expected = ndimage.map_coordinates(mask, clipped.T, order=1) >= 0.5
     expected[(np.abs(points - clipped) >= 0.5).any(axis=1)] = outside
-    result = sample_mask(mask, mask_affine, turn, shape, affine, outside=outside)
+    result = sample_mask(Volume(mask, mask_affine), turn, Grid(shape, affine), outside=outside)
     assert 0.1 < result.mean() < 0.9
     np.testing.assert_array_equal(result, expected.reshape(shape))
 
 
 def test_padding_continues_the_face_forward_and_down_and_moves_nothing() -> None:
     _, mask_file = pydeface_files()
-    mask, affine = load_mask(mask_file)
-    padded, padded_affine = pad_face_mask(mask, affine)
+    kept = load_mask(mask_file)
+    mask, affine = kept.values, kept.affine
+    continued = pad_face_mask(kept)
+    padded, padded_affine = continued.values, continued.affine
     assert padded.shape == (mask.shape[0], mask.shape[1] + PADDING, mask.shape[2] + PADDING)
     np.testing.assert_array_equal(padded[:, : mask.shape[1], PADDING:], mask)
     voxel = np.array([40, 50, 60])

@@ -16,7 +16,8 @@ from synthetic_heads import synthetic_head
 from bids_refacer.defacers import DEFACERS, DefacerError
 from bids_refacer.defacers.tools.niimath import write_reface_template
 from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan, to_stored
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
 
 

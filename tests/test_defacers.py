@@ -11,6 +11,7 @@ from defaced_head import DefacedHead
 
 from bids_refacer.defacers import DEFACERS
 from bids_refacer.defacers.removed_volumes import removed_volumes
+from bids_refacer.volumes.grid import Volume
 
 TOOLS = ("quickshear", "pydeface", "niimath", "spm-rule", "skullstrip", "average", "niimath-reface")
 """Those that come with the package; the others are in test_defacer_contracts.py and test_deepdefacer.py."""
@@ -117,7 +118,7 @@ def test_quality_numbers_of_boxes() -> None:
     brain, removed = np.zeros(values.shape, dtype=bool), np.zeros(values.shape, dtype=bool)
     brain[14:26, 14:26, 14:26] = True
     removed[20:40] = True
-    numbers = removed_volumes(values, np.diag([2.0, 2.0, 2.0, 1.0]), removed, brain)
+    numbers = removed_volumes(Volume(values, np.diag([2.0, 2.0, 2.0, 1.0])), removed, brain)
     assert numbers["removed_ml"] == pytest.approx(20 * 40 * 40 * 8 / 1000)
     assert numbers["removed_head_fraction"] == pytest.approx(0.5, abs=0.02)
     assert numbers["removed_head_ml"] == pytest.approx(12 * 24 * 24 * 8 / 1000, rel=0.05)

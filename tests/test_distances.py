@@ -28,7 +28,7 @@ def compare_surfaces(recovered, truth, alignment, view=None):
 
 @pytest.fixture(scope="module")
 def average_face():
-    return skin_surface(*asset("average_head.nii.gz"))
+    return skin_surface(asset("average_head.nii.gz"))
 
 
 def sphere(radius, centre=(0.0, 20.0, -50.0)):
@@ -61,7 +61,7 @@ def block(front_y, slope=0.0, half=(120.0, 100.0, 200.0), cells=40):
 
 
 def of_part(rows, part):
-    return next(row for row in rows if row["part"] == part)
+    return next(row for row in rows if row.part == part)
 
 
 def naive_distance(points, mesh):
@@ -109,12 +109,12 @@ def test_no_points_no_distances():
 def test_concentric_spheres(recovered, truth):
     """Between icospheres of 2 mm edges: the distance differs from r2 - r1 by their sagitta, under 0.01 mm."""
     rows = compare_surfaces(sphere(recovered), sphere(truth), AT_HOME)
-    assert [row["part"] for row in rows] == list(PARTS)
+    assert [row.part for row in rows] == list(PARTS)
     for row in rows:
         for figure in ("masd_mm", "to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm"):
-            assert row[figure] == pytest.approx(abs(recovered - truth), abs=0.02), (row["part"], figure)
-        assert row["signed_mean_mm"] == pytest.approx(recovered - truth, abs=0.02)
-        assert row["n_vertices"] > 50
+            assert getattr(row, figure) == pytest.approx(abs(recovered - truth), abs=0.02), (row.part, figure)
+        assert row.signed_mean_mm == pytest.approx(recovered - truth, abs=0.02)
+        assert row.n_vertices > 50
 
 
 @pytest.mark.parametrize("shift", [2.5, -4.0])
@@ -122,13 +122,13 @@ def test_shifted_planes(shift):
     rows = compare_surfaces(block(95.0 + shift), block(95.0), AT_HOME)
     for row in rows:
         for figure in FIGURES[:-1]:
-            assert row[figure] == pytest.approx(abs(shift), abs=1e-9)
-        assert row["signed_mean_mm"] == pytest.approx(shift, abs=1e-9)
+            assert getattr(row, figure) == pytest.approx(abs(shift), abs=1e-9)
+        assert row.signed_mean_mm == pytest.approx(shift, abs=1e-9)
 
 
 def test_same_surface_is_at_zero(average_face):
     for row in compare_surfaces(average_face, average_face, AT_HOME):
-        assert [row[figure] for figure in FIGURES] == pytest.approx([0.0] * len(FIGURES), abs=1e-9)
+        assert [getattr(row, figure) for figure in FIGURES] == pytest.approx([0.0] * len(FIGURES), abs=1e-9)
 
 
 @pytest.mark.parametrize("move", [(0.0, 1.0, 0.0), (0.0, -1.5, 0.0), (0.5, 0.5, -0.7)])
@@ -138,10 +138,10 @@ def test_face_moved_by_a_known_amount(average_face, move):
     found = of_part(compare_surfaces(moved, average_face, AT_HOME), "face")
     marked = mark_face(moved, AT_HOME)
     across = average_face.vertex_normals[marked.where] @ np.array(move)
-    assert found["masd_mm"] == pytest.approx(np.average(np.abs(across), weights=marked.areas), abs=0.05)
-    assert found["signed_mean_mm"] == pytest.approx(np.average(across, weights=marked.areas), abs=0.05)
-    assert found["hausdorff_mm"] <= np.linalg.norm(move) + 1e-9
-    assert found["to_true_mm"] == pytest.approx(found["to_recovered_mm"], abs=0.02)
+    assert found.masd_mm == pytest.approx(np.average(np.abs(across), weights=marked.areas), abs=0.05)
+    assert found.signed_mean_mm == pytest.approx(np.average(across, weights=marked.areas), abs=0.05)
+    assert found.hausdorff_mm <= np.linalg.norm(move) + 1e-9
+    assert found.to_true_mm == pytest.approx(found.to_recovered_mm, abs=0.02)
 
 
 def test_means_weigh_by_area_and_not_by_vertex():
@@ -151,40 +151,40 @@ def test_means_weigh_by_area_and_not_by_vertex():
     vertices, faces = trimesh.remesh.subdivide(plain.vertices, plain.faces, face_index=left)
     dense = trimesh.Trimesh(vertices, faces, process=False)
     rows = [of_part(compare_surfaces(mesh, truth, AT_HOME), "face") for mesh in (plain, dense)]
-    assert rows[1]["to_true_mm"] == pytest.approx(rows[0]["to_true_mm"], abs=0.1)
+    assert rows[1].to_true_mm == pytest.approx(rows[0].to_true_mm, abs=0.1)
     points = mark_face(dense, AT_HOME).points
-    assert abs(np.mean(np.abs(signed_distances(points, truth))) - rows[0]["to_true_mm"]) > 0.3
+    assert abs(np.mean(np.abs(signed_distances(points, truth))) - rows[0].to_true_mm) > 0.3
 
 
 def test_symmetric_distance_is_the_mean_of_both_directions():
     row = of_part(compare_surfaces(sphere(86.0, (0.0, 25.0, -50.0)), sphere(80.0), AT_HOME), "face")
-    assert row["to_true_mm"] != pytest.approx(row["to_recovered_mm"], abs=0.01)
-    assert row["masd_mm"] == pytest.approx((row["to_true_mm"] + row["to_recovered_mm"]) / 2)
+    assert row.to_true_mm != pytest.approx(row.to_recovered_mm, abs=0.01)
+    assert row.masd_mm == pytest.approx((row.to_true_mm + row.to_recovered_mm) / 2)
 
 
 def test_nearest_points_are_searched_outside_the_region_too():
     """A whole sphere moved sideways by less than the region's border: no distance exceeds the move."""
     row = of_part(compare_surfaces(sphere(85.0, (0.0, 20.0, -44.0)), sphere(85.0), AT_HOME), "face")
-    assert row["hausdorff_mm"] <= 6.0 + 1e-6
+    assert row.hausdorff_mm <= 6.0 + 1e-6
 
 
 def test_part_that_the_truth_lacks_is_not_available():
     """A truth that ends below the eyes, as where the scan does, has no forehead: NaN and never zero."""
     truth = trimesh.Trimesh(sphere(60.0, (0.0, 40.0, -100.0)).vertices, sphere(60.0).faces, process=False)
     rows = compare_surfaces(sphere(85.0), truth, AT_HOME)
-    assert all(np.isnan(of_part(rows, "forehead")[figure]) for figure in FIGURES)
-    assert np.isfinite(of_part(rows, "mouth")["masd_mm"])
+    assert all(np.isnan(getattr(of_part(rows, "forehead"), figure)) for figure in FIGURES)
+    assert np.isfinite(of_part(rows, "mouth").masd_mm)
 
 
 def test_recovered_surface_without_a_face_is_far_and_finite():
     """A ball deep inside: only the true face has points, and only that direction counts."""
     truth, brain = sphere(85.0), sphere(8.0)
     for row in compare_surfaces(brain, truth, AT_HOME):
-        assert np.isnan(row["to_true_mm"])
+        assert np.isnan(row.to_true_mm)
         for figure in ("masd_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm"):
-            assert row[figure] == pytest.approx(77.0, abs=0.05)
-        assert row["signed_mean_mm"] == pytest.approx(-77.0, abs=0.05)
-        assert row["n_vertices"] > 0
+            assert getattr(row, figure) == pytest.approx(77.0, abs=0.05)
+        assert row.signed_mean_mm == pytest.approx(-77.0, abs=0.05)
+        assert row.n_vertices > 0
 
 
 def test_region_follows_the_rigid_alignment(average_face):
@@ -197,7 +197,7 @@ def test_region_follows_the_rigid_alignment(average_face):
     ]
     turned = compare_surfaces(away[0], away[1], Alignment(np.linalg.inv(turn), 2 * np.eye(4)))
     for here, there in zip(at_home, turned, strict=True):
-        assert there["masd_mm"] == pytest.approx(here["masd_mm"], abs=0.01)
+        assert there.masd_mm == pytest.approx(here.masd_mm, abs=0.01)
 
 
 def test_border_of_the_field_of_view_is_no_skin():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM
 from group_runs import run
+from output_folders import identifiable, layout_of, shareable
 from PIL import Image
 
 from benchmarks import docs_gallery
@@ -36,7 +37,7 @@ def folders(page_output: Path, tmp_path: Path) -> Folders:
 
 
 def face_of(output: Path) -> Path:
-    return OutputNames(output_dir=output, entities={"sub": "01"}, suffix="T1w").face_surface(None, "original")
+    return OutputNames(layout=layout_of(output), entities={"sub": "01"}, suffix="T1w").face_surface(None, "original")
 
 
 def refusal(folders: Folders, docs: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -106,9 +107,9 @@ def test_outputs_that_are_not_there_yet(
     docs_gallery.group_page(folders[1]).unlink(missing_ok=True)  # other tests of the same outputs may have made it
     assert "group.html is missing: run the level 'group' first" in refusal(folders, tmp_path / "docs", capsys)
     run(*folders)
-    (folders[1] / "identifiable" / "sub-01.html").unlink()
+    (identifiable(folders[1]) / "sub-01.html").unlink()
     assert "has no page with a recovered face" in refusal(folders, tmp_path / "docs", capsys)
-    (folders[1] / "status.tsv").unlink()
+    (shareable(folders[1]) / "status.tsv").unlink()
     assert "has no participants: run the level 'participant' first" in refusal(folders, tmp_path / "docs", capsys)
 
 

@@ -17,8 +17,8 @@ from bids_refacer.phenotypes.voxels import (
     to_lattice,
     write_voxels,
 )
-from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.templates import asset
 
 AT_HOME = Alignment(np.eye(4), np.eye(4))
@@ -26,8 +26,8 @@ AT_HOME = Alignment(np.eye(4), np.eye(4))
 
 @pytest.fixture(scope="module")
 def head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    values, affine = asset("average_head.nii.gz")
-    return values.astype(np.float32), affine, asset("average_brain_mask.nii.gz")[0] > 0
+    average = asset("average_head.nii.gz")
+    return average.values.astype(np.float32), average.affine, asset("average_brain_mask.nii.gz").values > 0
 
 
 def test_regions_are_where_they_should_be(head) -> None:
@@ -44,7 +44,7 @@ def test_regions_are_where_they_should_be(head) -> None:
 
 def test_voxels_are_means_of_eight_in_brain_medians(head) -> None:
     values, affine, brain = head
-    found = sample_voxels(values, affine, brain, AT_HOME)
+    found = sample_voxels(Volume(values, affine), brain, AT_HOME)
     scaled = np.clip(values / np.median(values[brain]), 0, 2.5) * 255 / 2.5
     for number in np.flatnonzero(found)[:: len(found) // 40]:
         i, j, k = 2 * np.argwhere(head_roi())[number]
@@ -53,19 +53,19 @@ def test_voxels_are_means_of_eight_in_brain_medians(head) -> None:
 
 def test_scanner_units_and_pose_do_not_matter(head) -> None:
     values, affine, brain = head
-    before = sample_voxels(values, affine, brain, AT_HOME)
-    assert np.array_equal(sample_voxels(values * 7, affine, brain, AT_HOME), before)
+    before = sample_voxels(Volume(values, affine), brain, AT_HOME)
+    assert np.array_equal(sample_voxels(Volume(values * 7, affine), brain, AT_HOME), before)
     moved, back = np.eye(4), np.eye(4)
     moved[:3, 3], back[:3, 3] = (5, -3, 8), (-5, 3, -8)
-    assert np.array_equal(sample_voxels(values, moved @ affine, brain, Alignment(back, back)), before)
-    assert not np.array_equal(sample_voxels(values, moved @ affine, brain, AT_HOME), before)
+    assert np.array_equal(sample_voxels(Volume(values, moved @ affine), brain, Alignment(back, back)), before)
+    assert not np.array_equal(sample_voxels(Volume(values, moved @ affine), brain, AT_HOME), before)
 
 
 def test_defacing_changes_the_face_and_nothing_else(head) -> None:
     values, affine, brain = head
-    before = sample_voxels(values, affine, brain, AT_HOME)
-    removed = asset("face_parts.nii.gz")[0] > 0
-    after = sample_voxels(np.where(removed & ~brain, 0, values), affine, brain, AT_HOME)
+    before = sample_voxels(Volume(values, affine), brain, AT_HOME)
+    removed = asset("face_parts.nii.gz").values > 0
+    after = sample_voxels(Volume(np.where(removed & ~brain, 0, values), affine), brain, AT_HOME)
     assert not after[face_roi() & (before > 0)].all() and before[face_roi()].mean() > 4 * after[face_roi()].mean()
     far = np.argwhere(head_roi())[:, 1] < 20
     assert np.array_equal(after[far], before[far])
@@ -76,14 +76,16 @@ def test_what_is_left_of_a_cut_brain_gives_its_unit(head) -> None:
     even = np.where(values > 40, np.float32(100), np.float32(0))
     cut = np.where(np.arange(96)[:, None, None] > 40, even, 0)
     rest = np.argwhere(head_roi())[:, 0] > 21
-    whole = sample_voxels(even, affine, brain, AT_HOME)
-    assert whole[rest].max() == 102 and np.array_equal(sample_voxels(cut, affine, brain, AT_HOME)[rest], whole[rest])
+    whole = sample_voxels(Volume(even, affine), brain, AT_HOME)
+    assert whole[rest].max() == 102 and np.array_equal(
+        sample_voxels(Volume(cut, affine), brain, AT_HOME)[rest], whole[rest]
+    )
 
 
 def test_without_a_brain_there_is_no_unit(head) -> None:
     values, affine, brain = head
     with pytest.raises(ValueError, match="median intensity of the brain is 0.0, not above zero: check the brain mask"):
-        sample_voxels(np.where(brain, 0, values), affine, brain, AT_HOME)
+        sample_voxels(Volume(np.where(brain, 0, values), affine), brain, AT_HOME)
 
 
 def test_read_what_was_written(tmp_path: Path) -> None:

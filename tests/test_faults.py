@@ -10,7 +10,9 @@ import pytest
 from small_datasets import DATA, average_head
 
 from bids_refacer.volumes.content.faults import require_sound
-from bids_refacer.volumes.nifti import ImageError, Scan, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 AFFINE = nib.load(DATA / "average_head.nii.gz").affine
 

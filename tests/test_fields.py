@@ -9,7 +9,7 @@ import torch
 from bids_refacer.refacing.conditioning import render, upsample
 from bids_refacer.refacing.fields import SKIN_LIMIT, SKIN_UNIT_MM, skin_field, tissue_field, to_torch
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import pool
+from bids_refacer.volumes.grid import Volume, pool
 
 SIDE, RADIUS = 40, 61.3
 
@@ -26,7 +26,7 @@ def skin_radii(image: torch.Tensor) -> np.ndarray:
     """Distances from the centre of the skin found in a 2 mm image of model intensities."""
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = -(image.shape[-1] - 1)
-    return np.linalg.norm(skin_surface((image[0, 0].numpy() + 1) * 100, affine).vertices, axis=1)
+    return np.linalg.norm(skin_surface(Volume((image[0, 0].numpy() + 1) * 100, affine)).vertices, axis=1)
 
 
 def test_skin_is_positive_outside_in_units_and_bounded() -> None:

@@ -12,7 +12,7 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, polar_rotation, pool, resample, rigid_part
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, polar_rotation, pool, resample, rigid_part
 
 SLOPES = np.array([0.7, -1.3, 0.4])
 
@@ -71,7 +71,7 @@ def test_the_canonical_frame_is_symmetric_about_the_midline() -> None:
 def test_a_ramp_is_resampled_exactly(order: int) -> None:
     """Splines of any order keep linear functions, so that every voxel inside has a known value."""
     source, target = CANONICAL[4], oblique()
-    got = resample(ramp(centres(source)), source.affine, target, order=order)
+    got = resample(Volume(ramp(centres(source)), source.affine), target, order=order)
     points = centres(target)
     inside = np.all((points > [-86, -102, -142]) & (points < [86, 134, 94]), axis=-1)
     assert inside.mean() > 0.5
@@ -81,7 +81,7 @@ def test_a_ramp_is_resampled_exactly(order: int) -> None:
 
 def test_to_source_maps_the_grid_into_the_source() -> None:
     source, target, there = CANONICAL[4], oblique((20, 18, 16)), pose()
-    got = resample(ramp(centres(source)), source.affine, target, there)
+    got = resample(Volume(ramp(centres(source)), source.affine), target, there)
     np.testing.assert_allclose(got, ramp(apply_affine(there, centres(target))), atol=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_resampling_agrees_with_nibabel(order: int) -> None:
     values = ndimage.gaussian_filter(rng.normal(size=source.shape), 1).astype(np.float32)
     image = nib.Nifti1Image(values, source.affine)
     expected = resample_from_to(image, (target.shape, target.affine), order=order, cval=-2.0).get_fdata()
-    got = resample(values, source.affine, target, order=order, cval=-2.0)
+    got = resample(Volume(values, source.affine), target, order=order, cval=-2.0)
     assert (got == -2).any() and (got != -2).mean() > 0.1
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
@@ -101,7 +101,7 @@ def test_resampling_agrees_with_nibabel(order: int) -> None:
 def test_outside_the_field_of_view_is_cval() -> None:
     grid = Grid((4, 4, 4), np.eye(4))
     far = Grid((4, 4, 4), np.eye(4) + np.array([[0, 0, 0, 2], [0] * 4, [0] * 4, [0] * 4]))
-    got = resample(np.ones(grid.shape, np.float32), grid.affine, far, cval=-1.0)
+    got = resample(Volume(np.ones(grid.shape, np.float32), grid.affine), far, cval=-1.0)
     np.testing.assert_array_equal(got[:2], 1)
     np.testing.assert_array_equal(got[2:], -1)
 
@@ -110,7 +110,7 @@ def test_outside_the_field_of_view_is_cval() -> None:
 def test_labels_keep_their_type_and_values(kind: type) -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2 if kind is bool else 5, (12, 10, 8)).astype(kind)
-    got = resample(labels, np.eye(4), Grid((24, 20, 16), np.diag([0.5, 0.5, 0.5, 1])), order=0)
+    got = resample(Volume(labels, np.eye(4)), Grid((24, 20, 16), np.diag([0.5, 0.5, 0.5, 1])), order=0)
     assert got.dtype == kind
     assert set(np.unique(got)) <= set(np.unique(labels))
     np.testing.assert_array_equal(got[::2, ::2, ::2], labels)
@@ -119,7 +119,7 @@ def test_labels_keep_their_type_and_values(kind: type) -> None:
 def test_a_mask_resampled_linearly_is_a_share() -> None:
     mask = np.zeros((4, 4, 4), bool)
     mask[2:] = True
-    got = resample(mask, np.eye(4), Grid((4, 4, 4), np.array([[1, 0, 0, -0.25], *np.eye(4)[1:]])), order=1)
+    got = resample(Volume(mask, np.eye(4)), Grid((4, 4, 4), np.array([[1, 0, 0, -0.25], *np.eye(4)[1:]])), order=1)
     assert got.dtype == np.float32
     assert got[2, 1, 1] == pytest.approx(0.75)
 
@@ -136,9 +136,9 @@ def head_like(points: np.ndarray) -> np.ndarray:
 def test_there_and_back_from_an_oblique_grid(spacing: int, tolerance: float) -> None:
     native, alignment = oblique(), Alignment(pose(), pose())
     values = head_like(centres(native))
-    canonical = alignment.to_canonical(values, native.affine, spacing, order=3)
+    canonical = alignment.to_canonical(Volume(values, native.affine), spacing, order=3)
     expected = head_like(apply_affine(np.linalg.inv(alignment.rigid), centres(CANONICAL[spacing])))
-    inside = alignment.to_canonical(np.ones(native.shape, np.float32), native.affine, spacing) > 0.99
+    inside = alignment.to_canonical(Volume(np.ones(native.shape, np.float32), native.affine), spacing) > 0.99
     np.testing.assert_allclose(canonical[inside], expected[inside], atol=tolerance)
     back = alignment.to_native(canonical, spacing, native, order=3)
     middle = (slice(8, -8),) * 3

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from group_runs import LABELS, TOOLS, change, make_bids, one, run, table
+from group_runs import LABELS, TOOLS, change, make_bids, one, run, table, values
+from output_folders import identifiable, shareable
 from scipy import stats
 
 from benchmarks.synthetic_outputs import write_output
@@ -29,13 +30,13 @@ def output(bids: Path) -> Path:
     folder = write_output(bids.parent / "out", LABELS, TOOLS, noise_mm=1.0)
     change(folder, "surfacedistance", "masd_mm", "0.2", tool="niimath", participant_id="sub-01", image_type="defaced")
     change(folder, "defacing", "brain_removed_percent", "12", tool="quickshear", participant_id="sub-02")
-    rows = [line for line in (folder / "surfacedistance.tsv").read_text().splitlines(True)]
+    rows = [line for line in (shareable(folder) / "surfacedistance.tsv").read_text().splitlines(True)]
     gone = [line for line in rows if not (line.startswith("sub-03\t") and "\tquickshear\t" in line)]
-    (folder / "surfacedistance.tsv").write_text("".join(gone))
+    (shareable(folder) / "surfacedistance.tsv").write_text("".join(gone))
     where = {"tool": "quickshear", "participant_id": "sub-03"}
     change(folder, "status", "message", "The brain is too small: see it.", **where)
     change(folder, "status", "status", "failed", **where)
-    with (folder / "status.tsv").open("a") as file:  # an image that was not to be audited is no audit that failed
+    with (shareable(folder) / "status.tsv").open("a") as file:  # not to be audited: no audit failed
         file.write("sub-04\tn/a\tsub-04/anat/sub-04_T2w.nii.gz\tn/a\tinput\tskipped\tIt may show the face.\tn/a\n")
     return folder
 
@@ -45,21 +46,14 @@ def said(bids: Path, output: Path) -> list[str]:
     return run(bids, output)
 
 
-def values(output: Path, tool: str, image_type: str, part: str = "face") -> dict[str, float]:
-    rows = table(output, "surfacedistance", tool=tool, image_type=image_type, part=part)
-    return {row["participant_id"]: float(row["masd_mm"]) for row in rows}
-
-
 def test_descriptions_agree_with_numpy(said: list[str], output: Path) -> None:
     for tool in TOOLS:
         for image_type in ("defaced", "average", "refaced_mean", "refaced_sample_mean", "refaced_best"):
             known = np.array(list(values(output, tool, image_type, "nose").values()))
             row = one(output, "group_surfacedistance", tool=tool, image_type=image_type, **{**WHOLE, "part": "nose"})
-            expected = {
-                "mean_mm": known.mean(), "sd_mm": known.std(ddof=1), "median_mm": np.median(known),
-                "q1_mm": np.percentile(known, 25), "q3_mm": np.percentile(known, 75), "n_participants": len(known),
-                "iqr_mm": stats.iqr(known), "n_missing": 12 - len(known),
-            }  # fmt: skip
+            expected = {"mean_mm": known.mean(), "sd_mm": known.std(ddof=1), "median_mm": np.median(known)}
+            expected |= {"q1_mm": np.percentile(known, 25), "q3_mm": np.percentile(known, 75)}
+            expected |= {"iqr_mm": stats.iqr(known), "n_participants": len(known), "n_missing": 12 - len(known)}
             for name, value in expected.items():
                 assert float(row[name]) == pytest.approx(value, rel=1e-5), name
             half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
@@ -104,8 +98,11 @@ def test_gates_count_both_ways(said: list[str], output: Path) -> None:
             for gate in ("passed", "all")
         }
         assert count == {"passed": str(all_of_them - (tool != "pydeface")), "all": str(all_of_them)}
-    excluded = {(row["participant_id"], row["tool"], row["reason"]) for row in table(output, "group_images")
-                if row["state"] == "excluded"}  # fmt: skip
+    excluded = {
+        (row["participant_id"], row["tool"], row["reason"])
+        for row in table(output, "group_images")
+        if row["state"] == "excluded"
+    }
     assert excluded == {("sub-01", "niimath", "face left"), ("sub-02", "quickshear", "brain cut")}
 
 
@@ -127,7 +124,7 @@ def test_verdicts_of_the_participant_level_come_first(bids: Path, output: Path, 
         failed = (row["participant_id"], row["tool"]) == ("sub-05", "pydeface")
         row |= {"face_verdict": "fail" if failed else "warn", "brain_verdict": "fail" if failed else "pass"}
     lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
-    (copy / "defacing.tsv").write_text("\n".join(lines) + "\n")
+    (shareable(copy) / "defacing.tsv").write_text("\n".join(lines) + "\n")
     run(bids, copy, rerank=0)
     (row,) = table(copy, "group_images", state="excluded")
     assert (row["participant_id"], row["tool"], row["reason"]) == ("sub-05", "pydeface", "face left, brain cut")
@@ -142,26 +139,49 @@ def test_what_is_missing_is_said(said: list[str], output: Path) -> None:
     row = one(output, "group_images", participant_id="sub-03", tool="quickshear")
     assert (row["state"], row["reason"]) == ("failed", "The brain is too small: see it.")
     assert table(output, "group_images", image="sub-04/anat/sub-04_T2w.nii.gz") == []
-    report = (output / "group.md").read_text()
+    report = (shareable(output) / "group.md").read_text()
     assert "closed set" in report and "from the population to the sample" in report and "shape" in report
 
 
 def test_partial_results_name_what_was_not_run(bids: Path, output: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(output, tmp_path / "out")
     for name in ("surfacedistance", "defacing", "status"):
-        lines = (copy / f"{name}.tsv").read_text().splitlines(True)
+        lines = (shareable(copy) / f"{name}.tsv").read_text().splitlines(True)
         kept = [line for line in lines if not (line.startswith("sub-07\t") and "\tpydeface\t" in line)]
-        (copy / f"{name}.tsv").write_text("".join(kept))
+        (shareable(copy) / f"{name}.tsv").write_text("".join(kept))
     text = "\n".join(run(bids, copy, rerank=0))
     assert "1 image x tool have no result with a tool that others have: sub-07/anat/sub-07_T1w.nii.gz pydeface" in text
     assert one(copy, "group_images", participant_id="sub-07", tool="pydeface")["state"] == "missing"
 
 
+def test_a_run_that_has_not_ended_is_said_to_be_unfinished(bids: Path, output: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(output, tmp_path / "out")
+    for name in ("surfacedistance", "defacing"):
+        path = shareable(copy) / f"{name}.tsv"
+        lines = path.read_text().splitlines(True)
+        path.write_text("".join(line for line in lines if not line.startswith(("sub-07", "sub-08"))))
+    change(copy, "status", "status", "running", participant_id="sub-07")
+    change(copy, "status", "status", "waiting", participant_id="sub-08")
+    said = run(bids, copy, rerank=0)
+    text = "\n".join(said)
+    assert "6 image x tool are not done yet, and these figures are without them (group_images.tsv names all): " in text
+    assert "sub-07/anat/sub-07_T1w.nii.gz niimath" in text and "have no result with a tool" not in text
+    assert any(line.endswith(" participant --participant-label 07 08 99") for line in said)
+    row = one(copy, "group_images", participant_id="sub-07", tool="pydeface")
+    assert row["state"] == "unfinished" and str(row["reason"]).startswith("not done yet")
+    summary = one(copy, "group_summary", tool="pydeface")
+    assert (summary["n_unfinished"], summary["n_missing"], summary["n_images"]) == ("2", "0", "12")
+    page = (shareable(copy) / "group.html").read_text()
+    assert "The participant level has not ended: 6 of 36 image x tool are not done yet" in page
+    assert "Not done yet: 2 participants." in page and "sub-07" not in page.split("Not done yet: 2")[0][-60:]
+
+
 def test_subgroups(said: list[str], output: Path) -> None:
     rows = table(output, "group_surfacedistance", tool="pydeface", image_type="average", part="face", gate="all")
     found = {(row["subgroup_column"], row["subgroup"]): row for row in rows}
-    assert set(found) == {("all", "all"), ("sex", "F"), ("sex", "M"), ("age", "18-39"), ("age", "40-59"),
-                          ("age", "60 and over")}, "a scanner that all share divides no one"  # fmt: skip
+    groups = {"all": ["all"], "sex": ["F", "M"], "age": ["18-39", "40-59", "60 and over"]}
+    expected = {(column, group) for column in groups for group in groups[column]}
+    assert set(found) == expected, "a scanner that all share divides no one"
     known = values(output, "pydeface", "average")
     women = [value for name, value in known.items() if int(name[4:]) % 2 == 0]
     assert float(found["sex", "F"]["mean_mm"]) == pytest.approx(np.mean(women), rel=1e-5)
@@ -170,7 +190,7 @@ def test_subgroups(said: list[str], output: Path) -> None:
 
 
 def digests(output: Path) -> dict[str, tuple[int, str]]:
-    files = sorted(output.glob("group*"))
+    files = sorted(shareable(output).glob("group*"))
     return {path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
 
 
@@ -183,32 +203,15 @@ def test_again_nothing_changes(said: list[str], bids: Path, output: Path) -> Non
 def test_the_seed_changes_intervals_alone(said: list[str], bids: Path, output: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(output, tmp_path / "out")
     run(bids, copy, seed=5)
-    first, second = (one(folder, "group_surfacedistance", tool="niimath", image_type="average", **WHOLE)
-                     for folder in (output, copy))  # fmt: skip
+    first, second = (
+        one(folder, "group_surfacedistance", tool="niimath", image_type="average", **WHOLE) for folder in (output, copy)
+    )
     assert first["ci_low_mm"] != second["ci_low_mm"] and first["mean_mm"] == second["mean_mm"]
 
 
 def test_the_outputs_are_valid(said: list[str], output: Path) -> None:
-    assert validate(output) == []
-    assert validate(output / "identifiable") == []
-
-
-def test_array_jobs_are_merged(bids: Path, tmp_path: Path) -> None:
-    """Two halves, with one participant done twice by both, are the whole."""
-    whole = write_output(tmp_path / "whole", LABELS, TOOLS)
-    halves = [shutil.copytree(whole, tmp_path / name) for name in ("a", "b")]
-    for half, labels in zip(halves, (LABELS[:7], LABELS[6:]), strict=True):
-        for name in ("surfacedistance", "defacing", "status"):
-            header, *lines = (half / f"{name}.tsv").read_text().splitlines(True)
-            kept = [line for line in lines if line[4:6] in labels]
-            (half / f"{name}.tsv").write_text("".join([header, *kept]))
-    run(bids, whole)
-    run(bids, tmp_path / "group", merge_output=tuple(halves))
-    run(bids, halves[0], merge_output=(halves[1], halves[0]))
-    for name in ("group_surfacedistance", "group_comparison", "group_tools", "group_images"):
-        text = (whole / f"{name}.tsv").read_text()
-        assert (tmp_path / "group" / f"{name}.tsv").read_text() == text
-        assert (halves[0] / f"{name}.tsv").read_text() == text
+    assert validate(shareable(output)) == []
+    assert validate(identifiable(output)) == []
 
 
 def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path: Path) -> None:
@@ -221,18 +224,20 @@ def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path
     ):
         said = run(bids, output, **changes)
         assert any(str(tmp_path) in line for line in said), "the terminal says it in full"
-        for path in [output / "group.md", output / "group.html", *output.glob("group*.tsv")]:
+        for path in shareable(output).glob("group*.*"):
             assert str(tmp_path) not in path.read_text(), path
         for sentence in words:
-            assert sentence in (output / "group.md").read_text()
+            assert sentence in (shareable(output) / "group.md").read_text()
 
 
 def test_a_participant_is_one_however_many_images(bids: Path, tmp_path: Path) -> None:
     """Sessions weigh the same, whatever their number of runs."""
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), images=(("a", 1), ("a", 2), ("b", 1)))
     run(bids, output)
-    by_image = {row["image"]: float(row["masd_mm"])
-                for row in table(output, "surfacedistance", image_type="average", part="face")}  # fmt: skip
+    by_image = {
+        row["image"]: float(row["masd_mm"])
+        for row in table(output, "surfacedistance", image_type="average", part="face")
+    }
     means = []
     for label in LABELS[:3]:
         first, second, third = (value for image, value in sorted(by_image.items()) if f"sub-{label}" in image)
@@ -255,24 +260,6 @@ def test_pairs_come_from_the_same_images(bids: Path, tmp_path: Path) -> None:
     assert row["n_pairs"] == "4" and float(row["mean_difference_mm"]) == pytest.approx(-0.55, abs=0.15)
 
 
-def test_two_datasets_side_by_side(bids: Path, tmp_path: Path) -> None:
-    here = write_output(tmp_path / "here", LABELS, TOOLS[:2], gain_mm=0.5)
-    there = write_output(tmp_path / "there", [f"9{label}" for label in LABELS], TOOLS, gain_mm=0.0, seed=1)
-    run(bids, here, reference_dataset=there)
-    place = {"part": "face", "gate": "passed"}
-    rows = table(here, "group_reference", image_type="refaced_mean", **place)
-    assert [row["tool"] for row in rows] == ["niimath", "pydeface"]
-    for row in rows:
-        ours, theirs = (
-            np.array(list(values(folder, row["tool"], "refaced_mean").values())) for folder in (here, there)
-        )
-        assert float(row["difference_mm"]) == pytest.approx(ours.mean() - theirs.mean(), rel=1e-4)
-        assert float(row["ci_low_mm"]) < float(row["difference_mm"]) < float(row["ci_high_mm"]) < 0
-        assert float(row["p_value"]) == pytest.approx(stats.mannwhitneyu(ours, theirs).pvalue, rel=1e-5)
-    run(bids, here)
-    assert not (here / "group_reference.tsv").exists(), "a table that was not asked for must not outlive the run"
-
-
 def test_calibration(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",))
     header = "participant_id image tool part bin_low_mm area_mm2 predicted_mm error_mm covered_50 covered_90".split()
@@ -281,7 +268,7 @@ def test_calibration(bids: Path, tmp_path: Path) -> None:
         subject = [f"sub-{label}", f"sub-{label}/anat/sub-{label}_T1w.nii.gz", "niimath", "face"]
         lines.append("\t".join([*subject, "0", str(area), "0.2", "0.4", "0.4", "0.8"]))
     lines.append("\t".join([*subject, "1", "3000", "1.2", "1.2", "0.6", "1.0"]))
-    (output / "calibration.tsv").write_text("\n".join(lines) + "\n")
+    (shareable(output) / "calibration.tsv").write_text("\n".join(lines) + "\n")
     run(bids, output)
     whole = one(output, "group_calibration", kind="all", gate="all")
     # sub-01: 0.4 everywhere; sub-02: a quarter of 0.4, three of 0.6: participants weigh the same, whatever their area

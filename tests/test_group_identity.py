@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import trimesh
 from group_runs import LABELS, make_bids, one, run, table
+from output_folders import layout_of, shareable
 
 from benchmarks.synthetic_outputs import random_face, write_output
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.faces import find_gallery, load_faces, surface_of
-from bids_refacer.group.outputs import GroupError, read_outputs
+from bids_refacer.group.outputs import read_outputs
 from bids_refacer.group.search import open_gallery, search_exchanged
 from bids_refacer.surfaces.face_map import FaceMap, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
@@ -94,8 +95,9 @@ def test_noise_of_known_size_decides(bids: Path, tmp_path: Path, noise: float, l
 def test_images_that_failed_are_kept_out(bids: Path, output: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     run(bids, folder, min_face_change=7.0, rerank=0)
-    passed, everyone = (one(folder, "group_identification", image_type="refaced_mean", gate=gate)
-                        for gate in ("passed", "all"))  # fmt: skip
+    passed, everyone = (
+        one(folder, "group_identification", image_type="refaced_mean", gate=gate) for gate in ("passed", "all")
+    )
     kept_out = len(table(folder, "group_images", state="excluded"))
     assert 0 < kept_out < 12
     assert (passed["n_participants"], passed["n_missing"]) == (str(12 - kept_out), str(kept_out))
@@ -118,7 +120,7 @@ def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: 
     output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     more = write_output(tmp_path / "more", [*LABELS, "50", "51"], (), noise_mm=0.0)
     for folder in (output, more):
-        (folder / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
+        (shareable(folder) / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
     people = [member.person for member in find_gallery(read_outputs([output]), [more], "T1w")]
     assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
 
@@ -138,12 +140,12 @@ def test_without_faces_there_is_a_sentence(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:2], ("niimath",))
     text = "\n".join(run(bids, output))
     assert "Identification of T1w: 0 true faces are stored" in text and "--keep-refaced" in text
-    assert not (output / "group_identification.tsv").exists()
+    assert not (shareable(output) / "group_identification.tsv").exists()
 
 
 def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], ("niimath",), noise_mm=1.0)
-    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
+    path = OutputNames(layout=layout_of(output), entities={"sub": "02"}, suffix="T1w").face_map("niimath", "average")
     path.write_bytes(path.read_bytes()[:100])
     (said,) = [line for line in run(bids, output) if "facemap" in line]
     assert re.search(r"niimathAverageFace_facemap.npz holds no readable face maps .* run the .* is left out\.$", said)
@@ -153,7 +155,7 @@ def test_a_damaged_face_map_is_named(bids: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_true_face_is_named_and_the_others_are_found(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:4], ("niimath",), noise_mm=1.0)
-    path = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
+    path = OutputNames(layout=layout_of(output), entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
     path.write_bytes(b"PK" + bytes(1000))
     assert any(path.name in line and "left out" in line for line in run(bids, output))
     row = one(output, "group_identification", image_type="average", gate="all")
@@ -174,7 +176,7 @@ def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None
     output = write_output(tmp_path / "out", LABELS, ("niimath",), samples=1)
     same = random_face(rng)
     for label in LABELS:
-        names = OutputNames(output_dir=output, entities={"sub": label}, suffix="T1w")
+        names = OutputNames(layout=layout_of(output), entities={"sub": label}, suffix="T1w")
         face = bumpy(rng)
         for path in (names.face_map(None, "original"), names.face_map("niimath", "refaced", 1)):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +189,41 @@ def test_surfaces_order_those_who_look_alike(bids: Path, tmp_path: Path) -> None
     by_surface = one(output, "group_identification", image_type="refaced", **GATE)
     assert (by_map["n_reranked"], by_surface["n_reranked"]) == ("0", "12")
     assert float(by_map["rank1"]) < 0.5 and float(by_surface["rank1"]) == 1.0
-    surface_of(names.face_map(None, "original")).write_text("<nothing/>")
-    with pytest.raises(GroupError, match="It was to be compared again: --rerank 0 does without"):
-        run(bids, output, rerank=12)
     assert by_map["auc"] == by_surface["auc"], "the curve of all pairs stays that of the maps"
+
+
+@pytest.mark.parametrize("damage", ["<nothing/>", "no triangle is of a vertex", "a vertex is nowhere"])
+def test_a_damaged_surface_leaves_out_one_participant(bids: Path, tmp_path: Path, damage: str) -> None:
+    """Everything is looked up without that face: in the gallery it is nobody's rival, as a probe it is missing."""
+    output = write_output(tmp_path / "out", LABELS[:5], ("niimath",), noise_mm=1.0)
+    write_surfaces(output)
+    true_face = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
+    average = OutputNames(output_dir=output, entities={"sub": "03"}, suffix="T1w").face_map("niimath", "average")
+    for path in (true_face, average):
+        damage_surface(surface_of(path), damage)
+    said = [line for line in run(bids, output, rerank=5) if "Its face is left out" in line]
+    assert sorted(line.split(": ", 1)[0] for line in said) == sorted(str(surface_of(p)) for p in (average, true_face))
+    (checked,) = table(output, "group_identification", image_type="original", gate="all")
+    (row,) = table(output, "group_identification", image_type="average", gate="all")
+    assert (checked["n_gallery"], checked["n_participants"]) == ("4", "4")
+    assert (row["n_gallery"], row["n_participants"], row["n_missing"]) == ("4", "3", "2")
+
+
+def write_surfaces(output: Path) -> None:
+    """A surface beside each face map, which is all that the comparison of surfaces asks for."""
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=60)
+    for path in output.rglob("*_facemap.npz"):
+        write_surface(surface_of(path), ball)
+
+
+def damage_surface(path: Path, damage: str) -> None:
+    if damage.startswith("<"):
+        path.write_text(damage)
+        return
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=60)
+    vertices, faces = np.array(ball.vertices), np.array(ball.faces)
+    if "triangle" in damage:
+        faces += len(vertices)
+    else:
+        vertices[0] = np.nan
+    write_surface(path, trimesh.Trimesh(vertices, faces, process=False))

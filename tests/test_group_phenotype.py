@@ -10,6 +10,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 from group_runs import change, make_bids, run, table
+from output_folders import identifiable, shareable
 
 from benchmarks.phenotype import write_phenotypes, write_voxel_files
 from benchmarks.synthetic_outputs import write_output
@@ -52,7 +53,7 @@ def output(bids: Path) -> Path:
     folder = write_output(bids.parent / "out", LABELS, TOOL)
     write_voxel_files(folder, MUSCLE, LABELS, TOOL, ("defaced",))
     change(folder, "surfacedistance", "masd_mm", "0.2", participant_id="sub-05", image_type="defaced")
-    for path in (folder / "identifiable" / "sub-07").rglob("*_facialvoxels.npz"):
+    for path in (identifiable(folder) / "sub-07").rglob("*_facialvoxels.npz"):
         path.unlink()
     return folder
 
@@ -99,8 +100,10 @@ def test_predictions_are_those_of_the_figures(said: list[str], output: Path) -> 
     assert float(row["mae"]) == pytest.approx(np.abs(np.subtract(observed, predicted)).mean(), rel=1e-4)
     r2 = 1 - np.sum(np.subtract(observed, predicted) ** 2) / np.sum(np.square(observed))
     assert float(row["r2"]) == pytest.approx(r2, abs=1e-4)
-    source = {line.split("\t")[0]: line.split("\t")[3] for line in (
-        output.parent / "bids" / "phenotype" / "ct.tsv").read_text().splitlines()}  # fmt: skip
+    source = {
+        line.split("\t")[0]: line.split("\t")[3]
+        for line in (output.parent / "bids" / "phenotype" / "ct.tsv").read_text().splitlines()
+    }
     assert {row["participant_id"]: float(row["observed"]) for row in rows} == {
         row["participant_id"]: float(source[row["participant_id"]]) for row in rows
     }
@@ -109,12 +112,12 @@ def test_predictions_are_those_of_the_figures(said: list[str], output: Path) -> 
 
 def test_the_output_is_valid_and_the_same_again(said: list[str], bids: Path, output: Path) -> None:
     names = ("group_phenotype", "group_phenotype_predictions")
-    before = [(output / f"{name}.tsv").read_bytes() for name in names]
-    assert all((output / f"{name}.json").is_file() for name in names)
-    assert validate(output) == []
+    before = [(shareable(output) / f"{name}.tsv").read_bytes() for name in names]
+    assert all((shareable(output) / f"{name}.json").is_file() for name in names)
+    assert validate(shareable(output)) == []
     run(bids, output, target=(TARGET,))
-    assert [(output / f"{name}.tsv").read_bytes() for name in names] == before
-    assert "permutation p" in (output / "group.md").read_text()
+    assert [(shareable(output) / f"{name}.tsv").read_bytes() for name in names] == before
+    assert "permutation p" in (shareable(output) / "group.md").read_text()
 
 
 def test_without_a_phenotype_it_is_one_line(tmp_path: Path) -> None:
@@ -122,14 +125,16 @@ def test_without_a_phenotype_it_is_one_line(tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS[:3], TOOL)
     said = run(raw, folder)
     assert said.count(NOTHING) == 1
-    assert not (folder / "group_phenotype.tsv").exists()
+    assert not (shareable(folder) / "group_phenotype.tsv").exists()
 
 
 def test_usual_targets_without_voxels_are_no_failure(bids: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS[:3], TOOL)
-    assert any("has facial voxels, from which phenotypes are predicted: run the participant" in line
-               for line in run(bids, folder))  # fmt: skip
-    assert not (folder / "group_phenotype.tsv").exists()
+    assert any(
+        "has facial voxels, from which phenotypes are predicted: run the participant" in line
+        for line in run(bids, folder)
+    )
+    assert not (shareable(folder) / "group_phenotype.tsv").exists()
 
 
 def test_the_network_stands_beside_the_linear_models(
@@ -140,10 +145,22 @@ def test_the_network_stands_beside_the_linear_models(
     coarse = group_models.to_lattice
     monkeypatch.setattr(group_models, "to_lattice", lambda voxels, region: coarse(voxels, region)[:, ::4, ::4, ::4])
     folder = copytree(output, tmp_path / "out")
-    words = run(bids, folder, target=(TARGET,), phenotype_models=("linear", "cnn"), cnn_permutations=1, gpu="none",
-               omp_nthreads=1)  # fmt: skip
-    assert any(line.startswith("The network is trained 20 times for each phenotype, region and type of image, on 1 CPU "
-                               "thread: this takes long") for line in words)  # fmt: skip
+    words = run(
+        bids,
+        folder,
+        target=(TARGET,),
+        phenotype_models=("linear", "cnn"),
+        cnn_permutations=1,
+        gpu="none",
+        omp_nthreads=1,
+    )
+    assert any(
+        line.startswith(
+            "The network is trained 20 times for each phenotype, region and type of image, on 1 CPU "
+            "thread: this takes long"
+        )
+        for line in words
+    )
     assert any(line.startswith(f"{TARGET} from the face, T1w quickshear defaced by the network: rho") for line in words)
     rows = table(folder, "group_phenotype", target=TARGET, model="cnn")
     assert [(row["roi"], row["image_type"]) for row in rows] == [
@@ -154,7 +171,7 @@ def test_the_network_stands_beside_the_linear_models(
     assert defaced["spearman_rho"] == "0", "where the face was, everyone looks the same"
     before = table(output, "group_phenotype", target=TARGET)
     assert [row for row in table(folder, "group_phenotype") if row["model"] != "cnn"] == before, "others are as before"
-    assert validate(folder) == []
+    assert validate(shareable(folder)) == []
 
 
 def test_a_gpu_that_is_required_and_absent_is_said(bids: Path, output: Path, monkeypatch) -> None:
@@ -187,8 +204,12 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
 @pytest.mark.parametrize(
     ("column", "covariates", "words"),
     [
-        (lambda n: n if n < 9 else "n/a", (), "Only 8 participants have a value in the column 'fat', all covariates and"
-         " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more"),
+        (
+            lambda n: n if n < 9 else "n/a",
+            (),
+            "Only 8 participants have a value in the column 'fat', all covariates and"
+            " a T1w image with results (9 with a value): at least 10 are needed; run the participant level for more",
+        ),
         (7, (), "The column 'fat' is 7 for all 23 participants with a T1w image: nothing can be predicted; choose"),
         (lambda n: "low" if n == 3 else n, (), "p.tsv: 'low' of sub-04 in the column 'fat' is no number: correct it"),
         (lambda n: "inf" if n == 3 else n, (), "p.tsv: 'inf' of sub-04 in the column 'fat' is no number"),
@@ -197,7 +218,7 @@ def refusal(bids: Path, output: Path, **changes: object) -> str:
         (lambda n: n, ("note",), "p.tsv: the covariate 'note' has 24 different texts, such as 'n0': correct it if it"),
         (lambda n: n, ("hole",), "Only 0 participants have a value in the column 'fat', all covariates and"),
     ],
-)  # fmt: skip
+)
 def test_columns_that_cannot_be_used(bids, output, tmp_path: Path, column, covariates, words: str) -> None:
     others = {"twin": lambda n: n, "note": lambda n: f"n{n}", "hole": "n/a"}
     path = write(tmp_path / "p.tsv", fat=column, **others)
@@ -222,7 +243,7 @@ def test_tables_that_cannot_be_used(bids: Path, output: Path, tmp_path: Path) ->
 def test_a_damaged_file_of_voxels_is_named(bids: Path, tmp_path: Path) -> None:
     folder = write_output(tmp_path / "out", LABELS[:12], TOOL)
     write_voxel_files(folder, MUSCLE[:12], LABELS[:12], TOOL, ())
-    (path,) = (folder / "identifiable" / "sub-03").rglob("*_facialvoxels.npz")
+    (path,) = (identifiable(folder) / "sub-03").rglob("*_facialvoxels.npz")
     path.write_bytes(b"")
     said = run(bids, folder, target=(TARGET,))
     (line,) = [line for line in said if path.name in line]

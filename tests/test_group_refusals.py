@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from group_runs import LABELS, change, make_bids, one, run, table
+from output_folders import shareable
 
 from benchmarks.synthetic_outputs import write_output
 from bids_refacer.__main__ import main
@@ -37,7 +38,7 @@ def test_nothing_was_run(bids: Path, tmp_path: Path) -> None:
 
 
 def test_no_participants(bids: Path, output: Path) -> None:
-    for path in (output / "surfacedistance.tsv", output / "status.tsv"):
+    for path in (shareable(output) / "surfacedistance.tsv", shareable(output) / "status.tsv"):
         path.write_text(path.read_text().splitlines(True)[0])
     said = refusal(bids, output)
     assert "hold neither distances nor failures, so there is no participant to tell about: run the participant" in said
@@ -48,15 +49,15 @@ def test_no_participants(bids: Path, output: Path) -> None:
     [("surfacedistance", "masd_mm"), ("surfacedistance", "sample"), ("defacing", "tool"), ("status", "status")],
 )
 def test_missing_column(bids: Path, output: Path, name: str, column: str) -> None:
-    path = output / f"{name}.tsv"
+    path = shareable(output) / f"{name}.tsv"
     path.write_text(path.read_text().replace(column, "other", 1))
     assert f"{name}.tsv has no column '{column}', as tables of this version have: run" in refusal(bids, output)
 
 
 def test_no_table_at_all(bids: Path, output: Path) -> None:
-    (output / "surfacedistance.tsv").write_text("")
+    (shareable(output) / "surfacedistance.tsv").write_text("")
     assert "surfacedistance.tsv is no table (No columns to parse" in refusal(bids, output)
-    (output / "surfacedistance.tsv").write_bytes(b"\xff\xfe\x00")
+    (shareable(output) / "surfacedistance.tsv").write_bytes(b"\xff\xfe\x00")
     assert "surfacedistance.tsv is no table" in refusal(bids, output)
 
 
@@ -109,8 +110,8 @@ def test_mixed_versions_of_a_tool(bids: Path, output: Path) -> None:
 
 def test_without_records_the_tables_are_enough(bids: Path, tmp_path: Path) -> None:
     output = write_output(tmp_path / "out", LABELS[:3], TOOLS, records=False)
-    (output / "defacing.tsv").unlink()
-    (output / "status.tsv").unlink()
+    (shareable(output) / "defacing.tsv").unlink()
+    (shareable(output) / "status.tsv").unlink()
     assert "There are no records (.bids_refacer) in the outputs" in "\n".join(run(bids, output))
     assert table(output, "group_comparison")
 
@@ -169,8 +170,15 @@ def test_the_command(bids: Path, output: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_bands_of_age() -> None:
     assert [age_band(text) for text in ("3", "17.9", "18", "59", "60", "89+", "old", "")] == [
-        "under 18", "under 18", "18-39", "40-59", "60 and over", "60 and over", None, None,
-    ]  # fmt: skip
+        "under 18",
+        "under 18",
+        "18-39",
+        "40-59",
+        "60 and over",
+        "60 and over",
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("name", ["surfacedistance", "status", "defacing"])
@@ -186,14 +194,14 @@ def test_a_table_about_others_is_said_on_the_terminal_and_in_the_report(bids: Pa
     table.write_text(table.read_text().replace("sub-", "sub-x"))
     sentence = "participants.tsv names none of the participants of the dataset (it has x01, x02, x03 and "
     assert any(line.startswith(sentence) for line in run(bids, output))
-    assert sentence in (output / "group.md").read_text()
+    assert sentence in (shareable(output) / "group.md").read_text()
 
 
 def test_labels_without_zeros_make_the_same_subgroups(bids: Path, output: Path) -> None:
     run(bids, output)
-    before = (output / "group_surfacedistance.tsv").read_bytes()
+    before = (shareable(output) / "group_surfacedistance.tsv").read_bytes()
     path = bids / "participants.tsv"
     path.write_text(path.read_text().replace("sub-0", "").replace("sub-", ""))
     said = run(bids, output)
-    assert (output / "group_surfacedistance.tsv").read_bytes() == before and b"\tsex\tF\t" in before
+    assert (shareable(output) / "group_surfacedistance.tsv").read_bytes() == before and b"\tsex\tF\t" in before
     assert any("labels without their leading zeros are matched: 1 is sub-01, 2 is sub-02" in line for line in said)

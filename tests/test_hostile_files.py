@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from output_folders import identifiable
 
 from bids_refacer.audit.plugin_file import read_plugin_file
 from bids_refacer.cli.checks import check_input, check_output_place
@@ -19,7 +20,8 @@ from bids_refacer.defacers.tools_file import read_definitions
 from bids_refacer.group.phenotype_tables import _units
 from bids_refacer.settings import RunSettings
 from bids_refacer.settings_file import read_settings_file
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.versioned import read_versioned, write_versioned
 
 DEEP = 100_000
@@ -116,7 +118,7 @@ def test_a_dataset_description_that_cannot_be_read(text: str, tmp_path: Path) ->
     for folder in (bids, out):
         folder.mkdir()
         (folder / "dataset_description.json").write_text(text)
-    settings = RunSettings(bids_dir=bids, output_dir=out, work_dir=out / "identifiable" / "work")
+    settings = RunSettings(bids_dir=bids, output_dir=out, work_dir=identifiable(out) / "work")
     assert "correct it" in (said := str(check_input(settings))) or "rewrite it" in said
     assert str(bids / "dataset_description.json") in said
     assert "a dataset that bids_refacer did not make" in str(check_output_place(settings))

@@ -21,7 +21,7 @@ from bids_refacer.surfaces.face_map import (
 )
 from bids_refacer.surfaces.face_matching import LEAST_SHARE, Gallery, match, reranked
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 
 def cylinder(radius: float) -> trimesh.Trimesh:

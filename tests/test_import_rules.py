@@ -155,7 +155,7 @@ def test_the_table_is_understood() -> None:
     assert RULES["defacers"].may == {"volumes", "problems", "processes"} and "nipype" in RULES["defacers"].never
     assert RULES["audit/nodes"].torch_when_called and "settings" in RULES["audit/nodes"].never
     assert RULES["audit/graph"].may == {"audit/nodes", "settings", "dataset"}
-    assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits"}
+    assert RULES["settings"].stdlib_only and RULES["settings"].may == {"settings_file", "limits", "layout"}
     assert RULES["settings_file"].stdlib_only and RULES["settings_file"].may == {"files"}
     assert RULES["processes"].stdlib_only and RULES["processes"].may == {"supervisor"}
     assert RULES["supervisor"].stdlib_only and not RULES["supervisor"].may

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from output_folders import shareable
 from small_datasets import run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.audit.other_images import Others, about_passed_over, choose, describe_others, passed_over_rows
@@ -180,7 +181,7 @@ def test_a_run_has_a_row_for_each_and_ends_with_1(tmp_path: Path) -> None:
     add(root, *names, "sub-01/anat/sub-01_T2w_ND.nii.gz")
     done = run_with_stand_in(settings_for(root, tmp_path / "out"))
     assert done.code == 1 and "Traceback" not in done.out + done.err and "could not be made" not in done.out
-    rows = {str(row["image"]): row for row in read_table(done.settings.output_dir / "status.tsv")}
+    rows = {str(row["image"]): row for row in read_table(shareable(done.settings.output_dir) / "status.tsv")}
     assert {name: row["status"] for name, row in rows.items()} == {
         **dict.fromkeys(names, "failed"),
         "sub-01/anat/sub-01_T2w_ND.nii.gz": "skipped",
@@ -202,3 +203,21 @@ def test_a_filter_is_named_only_where_there_is_one(bids: Path, tmp_path: Path, c
     image = find_images(bids).images[0]
     (row,) = passed_over_rows(Others(passed_over=(image,)), settings)
     assert str(row.message).endswith(words)
+
+
+@pytest.mark.parametrize("place", ["sub-02", "sub-02/Anat", "sub-02/anatomical", "sub-02/func", "sub-02/ses-1"])
+def test_an_image_outside_of_anat_is_named_with_where_it_belongs(bids: Path, place: str) -> None:
+    """Also of a participant who has another one where it belongs."""
+    name = "sub-02_ses-1_T1w.nii.gz" if "ses" in place else "sub-02_T1w.nii.gz"
+    belongs = "sub-02/ses-1/anat" if "ses" in place else "sub-02/anat"
+    add(bids, f"{place}/{name}", "sub-02/func/sub-02_task-x_bold.nii.gz", f"{place}/sub-02_mask.nii.gz")
+    for others in ((), ("sub-02/anat/sub-02_acq-x_T1w.nii.gz",)):
+        add(bids, *others)
+        (problem,) = find_images(bids).problems
+        assert (problem.participant, problem.bids_path) == ("02", f"{place}/{name}")
+        assert problem.message == (
+            f"{bids / place / name}: by its name it belongs into {belongs}, and it lies in {place}: rename it after "
+            f"its folder, move it to where it belongs, {MOVE}"
+        )
+    assert [image.bids_path for image in find_images(bids, suffixes=("T2w",)).images] == []
+    assert not any(problem.bids_path for problem in find_images(bids, suffixes=("T2w",)).problems)

@@ -57,7 +57,7 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ),
         ("", {}, 8, None),
     ],
-)  # fmt: skip
+)
 def test_limits(groups, own: str, files: dict[str, str], cpus: int, memory: float | None) -> None:
     groups(own, files)
     assert (limits.usable_cpus(), limits.memory_limit_gb()) == (cpus, memory)

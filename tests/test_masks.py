@@ -7,6 +7,7 @@ import pytest
 from conftest import Phantom, make_phantom
 from scipy import ndimage
 
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.masks import (
     _neighbours,
     constant_fill,
@@ -117,39 +118,39 @@ def test_neighbour_count_equals_a_convolution() -> None:
 
 
 def test_head_of_the_phantom(phantom_head: Phantom) -> None:
-    assert dice(head_mask(phantom_head.values, phantom_head.affine), phantom_head.head) > 0.98
+    assert dice(head_mask(phantom_head.volume), phantom_head.head) > 0.98
 
 
 def test_dark_skull_and_cavities_belong_to_the_head(phantom_head: Phantom) -> None:
     values = phantom_head.values.copy()
     values[28:36, 28:36, 28:36] = 0
-    mask = head_mask(values, phantom_head.affine)
+    mask = head_mask(Volume(values, phantom_head.affine))
     assert mask[28:36, 28:36, 28:36].all()
 
 
 def test_noisy_air_stays_outside() -> None:
     noisy = make_phantom(noise=60.0)
-    mask = head_mask(noisy.values, noisy.affine)
+    mask = head_mask(noisy.volume)
     assert not (mask & ~ndimage.binary_dilation(noisy.head, np.ones((3, 3, 3)))).any()
     assert (mask & noisy.head).sum() > 0.9 * noisy.head.sum()
 
 
 def test_head_mask_does_not_depend_on_the_orientation(phantom_head: Phantom) -> None:
-    mask = head_mask(phantom_head.values, phantom_head.affine)
+    mask = head_mask(phantom_head.volume)
     turned = np.transpose(phantom_head.values[::-1], (2, 0, 1))
     affine = phantom_head.affine[:, [2, 0, 1, 3]] @ np.diag([1, -1, 1, 1])
-    np.testing.assert_array_equal(head_mask(turned, affine), np.transpose(mask[::-1], (2, 0, 1)))
+    np.testing.assert_array_equal(head_mask(Volume(turned, affine)), np.transpose(mask[::-1], (2, 0, 1)))
 
 
 def test_ghost_spikes_are_cut_off(phantom_head: Phantom) -> None:
     values = phantom_head.values.copy()
     values[2:10, 32, 40] = 400.0  # a line of one voxel, up to the side of the head and beyond it
     assert not phantom_head.head[2:8, 32, 40].any()
-    assert not head_mask(values, phantom_head.affine)[2:8, 32, 40].any()
+    assert not head_mask(Volume(values, phantom_head.affine))[2:8, 32, 40].any()
 
 
 def test_no_contrast_no_head() -> None:
-    assert not head_mask(np.full((9, 9, 9), 3.0), np.eye(4)).any()
+    assert not head_mask(Volume(np.full((9, 9, 9), 3.0), np.eye(4))).any()
 
 
 def test_largest_component() -> None:

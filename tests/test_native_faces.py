@@ -13,7 +13,8 @@ from bids_refacer.refacing.attack import DefacedImage, native_intensities
 from bids_refacer.refacing.compose import compose
 from bids_refacer.refacing.unknown import unknown_region
 from bids_refacer.volumes.grid import CANONICAL, Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -90,7 +91,8 @@ def test_intensities_are_matched_to_known_voxels_alone(tmp_path: Path, target: n
 
 @pytest.mark.parametrize("zone", [False, True])
 def test_the_brain_is_never_unknown(tmp_path: Path, zone: bool) -> None:
-    public, affine = asset("face_zone.nii.gz")
+    zone_map = asset("face_zone.nii.gz")
+    public, affine = zone_map.values, zone_map.affine
     values = np.where(public > 0, 0, 1 + np.indices(public.shape).sum(0))
     scan, nothing = scan_of(values, tmp_path, affine), np.zeros(public.shape, bool)
     whole = unknown_region(scan, nothing, STILL, zone=zone)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from output_folders import identifiable, layout_of, shareable
 from records_by_hand import image_of
 from small_datasets import add_image, settings_for, start_dataset
 from test_run import contents
@@ -98,35 +99,29 @@ def image(tmp_path: Path) -> HeadImage:
 
 
 def test_what_killed_runs_left_is_removed(image: HeadImage, tmp_path: Path) -> None:
-    out, work = tmp_path / "out", tmp_path / "out" / "identifiable" / "work"
-    places = (
-        "",
-        "sub-01/ses-a/anat",
-        "sub-02/anat",
-        "identifiable/sub-02/anat",
-        "identifiable",
-        "identifiable/.bids_refacer/sub-02/a",
-    )
-    left = [leave(out / place) for place in places]
-    kept = [out / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
+    out, work = tmp_path / "out", identifiable(tmp_path / "out") / "work"
+    left = [leave(shareable(out) / place) for place in ("", "sub-01/ses-a/anat", "sub-02/anat")]
+    left += [leave(identifiable(out) / place) for place in ("", "sub-02/anat", ".bids_refacer/sub-02/a")]
+    kept = [shareable(out) / "sub-01" / name for name in (".hidden", ".x.0123", "x.nii.gz")]
     for path in kept:
         path.write_bytes(b"")
-    (out / ".matplotlib-abc").mkdir()
+    for folder in (shareable(out), identifiable(out)):
+        (folder / ".matplotlib-abc").mkdir()
     (work / "tmp" / "scratch").mkdir(parents=True)
     with sole_worker([image], settings_for(tmp_path / "bids", out), print) as found:
         assert not found.waited and not any(path.exists() for path in left) and all(path.exists() for path in kept)
-        assert not (out / ".matplotlib-abc").exists() and not (work / "tmp").exists()
+        assert not list(out.rglob(".matplotlib-*")) and not (work / "tmp").exists()
 
 
 def test_what_another_run_may_be_writing_stays(image: HeadImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    ours, theirs, table = (leave(out / place) for place in ("sub-01/ses-a/anat", "sub-02/anat", ""))
-    with claimed(running_dir(out), frozenset({"sub-02"}), pytest.fail):
+    ours, theirs, table = (leave(shareable(out) / place) for place in ("sub-01/ses-a/anat", "sub-02/anat", ""))
+    with claimed(running_dir(layout_of(out)), frozenset({"sub-02"}), pytest.fail):
         with sole_worker([image], settings_for(tmp_path / "bids", out), print):
             assert (ours.exists(), theirs.exists(), table.exists()) == (False, True, True)
-        with beside_workers(out):
+        with beside_workers(layout_of(out)):
             assert theirs.exists() and table.exists()
-    with beside_workers(out):
+    with beside_workers(layout_of(out)):
         assert not theirs.exists() and not table.exists()
 
 
@@ -147,7 +142,7 @@ def test_a_run_waits_for_another_one_over_the_same_images(tmp_path: Path) -> Non
     said = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [1, 1] and "Traceback" not in "".join(said)
     assert all("it holds no head, exclude it" in text for text in said)
-    (row,) = read_table(tmp_path / "out" / "status.tsv")
+    (row,) = read_table(shareable(tmp_path / "out") / "status.tsv")
     assert row["status"] == "failed" and not list((tmp_path / "out").rglob("running/*.json"))
 
 
@@ -165,7 +160,7 @@ def test_runs_over_the_same_images_at_once(count: int, tmp_path: Path) -> None:
     assert [run.returncode for run in runs] == [0] * count, "\n".join(said)
     assert sum("Another run is at work on sub-01: this one waits until it ends." in text for text in said) == count - 1
     assert sum("1 of them by an earlier run" in text for text in said) == count - 1
-    assert [row["status"] for row in read_table(tmp_path / "out" / "status.tsv")] == ["ok"]
+    assert [row["status"] for row in read_table(shareable(tmp_path / "out") / "status.tsv")] == ["ok"]
     expected, got = ({name for name in contents(tmp_path / name) if "lock" not in name} for name in ("alone", "out"))
     assert got == expected
     assert not list((tmp_path / "out").rglob("*_unfinished.json"))

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from nifti_files import OBLIQUE, SHAPE, raw_image, stored_of
 
-from bids_refacer.volumes.nifti import Scan, read_scan, to_stored, write_scan, write_volume
+from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.scan import Scan, to_stored
 
 
 def content_of(path: Path) -> bytes:
@@ -136,7 +138,7 @@ def test_write_scan_refuses_another_dtype_or_shape(tmp_path: Path) -> None:
 )
 def test_write_volume_is_read_by_nibabel(tmp_path: Path, dtype: type | str, expected: type) -> None:
     data = np.random.default_rng(0).random(SHAPE) * 3 > 1 if dtype is bool else stored_of("u1") + 0.4
-    write_volume(tmp_path / "m.nii.gz", data, OBLIQUE, dtype)
+    write_volume(tmp_path / "m.nii.gz", Volume(data, OBLIQUE), dtype)
     image = nib.load(tmp_path / "m.nii.gz")
     assert image.get_data_dtype() == expected
     np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-6)
@@ -147,7 +149,7 @@ def test_write_volume_is_read_by_nibabel(tmp_path: Path, dtype: type | str, expe
 
 def test_write_volume_refuses_four_axes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="three axes, not 4"):
-        write_volume(tmp_path / "m.nii", np.zeros((2, 2, 2, 2)), np.eye(4), "u1")
+        write_volume(tmp_path / "m.nii", Volume(np.zeros((2, 2, 2, 2)), np.eye(4)), "u1")
 
 
 def test_stored_cannot_be_changed_by_accident(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from nifti_files import OBLIQUE, SHAPE, raw_image, stored_of
 
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 
 
 def refusal(path: Path) -> str:

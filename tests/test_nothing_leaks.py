@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
-from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
+from output_folders import identifiable, shareable
+from small_datasets import Done, add_image, average_head, known_brain, run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
 from bids_refacer.volumes.header_texts import TEXTS
@@ -68,14 +68,13 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Done:
         tools_file=base / "tools.toml",
         apply_to_others=True,
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, known_brain():
         patch.setenv("STAND_IN_WARNS", f"Weights in {base}/models are old.")
         return run_with_stand_in(settings)
 
 
 def shareable_files(output: Path) -> list[Path]:
-    private = identifiable_dir(output)
-    return [path for path in sorted(output.rglob("*")) if path.is_file() and not path.is_relative_to(private)]
+    return [path for path in sorted(shareable(output).rglob("*")) if path.is_file()]
 
 
 def leaks(output: Path, words: list[str]) -> list[str]:
@@ -97,7 +96,7 @@ def planted(audit: Done) -> list[str]:
 
 
 def test_the_run_did_what_the_grep_is_about(audit: Done) -> None:
-    rows = read_table(audit.settings.output_dir / "status.tsv")
+    rows = read_table(shareable(audit.settings.output_dir) / "status.tsv")
     done = {(row["participant_id"], row["image"], row["tool"]): (row["status"], row["message"]) for row in rows}
     image = "sub-01/anat/sub-01_T1w.nii.gz"
     assert done["sub-01", image, "quickshear"] == ("ok", "Weights in [path] are old.")
@@ -117,7 +116,7 @@ def test_nothing_of_it_is_in_what_may_be_shared(audit: Done) -> None:
 
 def test_the_grep_would_find_it(audit: Done) -> None:
     """The test above can fail: logs, settings and records name all that."""
-    private = identifiable_dir(audit.settings.output_dir)
+    private = identifiable(audit.settings.output_dir)
     log = next(private.glob("logs/*/run.log")).read_text()
     settings = next(private.glob("logs/*/settings.toml")).read_text()
     record = next(private.glob(".bids_refacer/sub-01/anat/*quickshear_record.json")).read_text()
@@ -127,7 +126,7 @@ def test_the_grep_would_find_it(audit: Done) -> None:
 
 def test_no_text_of_the_header_reached_recovered_faces_or_the_work_folder(audit: Done) -> None:
     settings = audit.settings
-    images = [*identifiable_dir(settings.output_dir).rglob("*.nii.gz"), *settings.work_dir.rglob("*.nii.gz")]
+    images = [*identifiable(settings.output_dir).rglob("*.nii.gz"), *settings.work_dir.rglob("*.nii.gz")]
     assert len(images) > 5
     for path in images:
         assert PERSON[0].encode() not in gzip.decompress(path.read_bytes()), path
@@ -140,7 +139,7 @@ def test_sidecars_say_what_became_of_the_texts(audit: Done) -> None:
         "identifiable/sub-01/anat/sub-01_desc-quickshearRefaced1_T1w",
     ]
     for name in names:
-        assert json.loads((output / f"{name}.json").read_text())["HeaderText"] == "blanked"
+        assert json.loads((shareable(output) / f"{name}.json").read_text())["HeaderText"] == "blanked"
 
 
 def test_the_group_level_and_pages_made_again_leak_nothing(audit: Done) -> None:
@@ -160,15 +159,17 @@ def test_the_group_level_and_pages_made_again_leak_nothing(audit: Done) -> None:
             )
         )
         assert done.code == 0, done.err
-    assert (audit.settings.output_dir / "group.html").is_file()
+    assert (shareable(audit.settings.output_dir) / "group.html").is_file()
     assert leaks(audit.settings.output_dir, planted(audit)) == []
-    assert validate(audit.settings.output_dir) == [] and validate(identifiable_dir(audit.settings.output_dir)) == []
+    assert (
+        validate(shareable(audit.settings.output_dir)) == [] and validate(identifiable(audit.settings.output_dir)) == []
+    )
 
 
 def test_folders_with_faces_are_closed(audit: Done) -> None:
     for folder in (
         audit.settings.work_dir,
         audit.settings.work_dir / "crashes",
-        identifiable_dir(audit.settings.output_dir),
+        identifiable(audit.settings.output_dir),
     ):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from other_contrast import TO_T2W, other_contrast
-from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
+from output_folders import shareable
+from small_datasets import Done, add_image, average_head, known_brain, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
@@ -20,7 +21,7 @@ from bids_refacer.dataset.names import OutputNames, sidecar_of
 from bids_refacer.dataset.other_images import find_others, one_of_parts
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
 from bids_refacer.volumes.masks import carry_mask
 from bids_refacer.volumes.nifti import read_mask, read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_heads
@@ -56,13 +57,15 @@ def bids(tmp_path_factory: pytest.TempPathFactory, average_head_path: Path) -> P
 
 @pytest.fixture(scope="module")
 def done(bids: Path) -> Done:
-    return run_with_stand_in(settings_for(bids, bids.parent / "out", deface_tools=(TOOL,), apply_to_others=True))
+    settings = settings_for(bids, bids.parent / "out", deface_tools=(TOOL,), apply_to_others=True)
+    with known_brain():
+        return run_with_stand_in(settings)
 
 
 def outputs(done: Done, name: str) -> tuple[Path, Path]:
     """Defaced image and mask of an image like ``sub-01_echo-2_T1w``."""
     *entities, suffix = name.split("_")
-    anat = done.settings.output_dir / entities[0] / "anat"
+    anat = shareable(done.settings.output_dir) / entities[0] / "anat"
     echo = "".join(part.replace("echo-", "Echo") for part in entities[1:])
     mask = anat / f"{entities[0]}_mod-{suffix}_desc-{TOOL}{echo}_defacemask.nii.gz"
     return anat / f"{'_'.join(entities)}_desc-{TOOL}Defaced_{suffix}.nii.gz", mask
@@ -70,16 +73,15 @@ def outputs(done: Done, name: str) -> tuple[Path, Path]:
 
 def row(done: Done, name: str) -> dict[str, str | None]:
     path = f"{name.split('_')[0]}/anat/{name}.nii.gz"
-    (found,) = [row for row in read_table(done.settings.output_dir / "status.tsv") if row["image"] == path]
+    (found,) = [row for row in read_table(shareable(done.settings.output_dir) / "status.tsv") if row["image"] == path]
     return found
 
 
 def test_the_mask_lands_where_the_face_is(done: Done) -> None:
     """Against the mask moved by the transformation that the test made the image with."""
-    (mask, affine), (carried, other) = (
-        read_mask(outputs(done, name)[1]) for name in ("sub-01_echo-1_T1w", "sub-01_echo-1_T2w")
-    )
-    truth = carry_mask(mask, affine, Grid(carried.shape, other), np.linalg.inv(TO_T2W), continued=True)
+    mask, moved = (read_mask(outputs(done, name)[1]) for name in ("sub-01_echo-1_T1w", "sub-01_echo-1_T2w"))
+    carried = moved.values
+    truth = carry_mask(mask, moved.grid, np.linalg.inv(TO_T2W), continued=True)
     assert 2 * (truth & carried).sum() / (truth.sum() + carried.sum()) > 0.98
     assert carried.mean() > 0.1
 
@@ -87,7 +89,8 @@ def test_the_mask_lands_where_the_face_is(done: Done) -> None:
 @pytest.mark.parametrize("name", ["sub-01_echo-1_T2w", "sub-01_echo-2_T2w", "sub-01_echo-2_T1w"])
 def test_the_image_keeps_its_grid_header_and_values(done: Done, bids: Path, name: str) -> None:
     defaced, mask = outputs(done, name)
-    original, result, removed = read_scan(bids / f"sub-01/anat/{name}.nii.gz"), read_scan(defaced), read_mask(mask)[0]
+    original, result = read_scan(bids / f"sub-01/anat/{name}.nii.gz"), read_scan(defaced)
+    removed = read_mask(mask).values
     assert result.header.binaryblock == original.header.binaryblock
     assert (result.stored[~removed] == original.stored[~removed]).all() and (result.values[removed] == 0).all()
     assert (original.values[removed] > 0).any()
@@ -96,7 +99,7 @@ def test_the_image_keeps_its_grid_header_and_values(done: Done, bids: Path, name
 def test_parts_share_one_mask(done: Done) -> None:
     for suffix in ("T1w", "T2w"):
         one, other = (outputs(done, f"sub-01_echo-{echo}_{suffix}")[1] for echo in (1, 2))
-        assert (read_mask(one)[0] == read_mask(other)[0]).all()
+        assert (read_mask(one).values == read_mask(other).values).all()
 
 
 def test_a_row_for_each_image_says_how(done: Done) -> None:
@@ -123,7 +126,7 @@ def test_what_goes_on_after_its_suffix_is_refused_and_publishes_nothing(done: Do
 
 
 def test_the_table_of_defacing_has_them(done: Done) -> None:
-    rows = {row["image"]: row for row in read_table(done.settings.output_dir / "defacing.tsv")}
+    rows = {row["image"]: row for row in read_table(shareable(done.settings.output_dir) / "defacing.tsv")}
     assert len(rows) == 4
     carried = rows["sub-01/anat/sub-01_echo-1_T2w.nii.gz"]
     assert (carried["brain_verdict"], carried["face_verdict"]) == ("pass", "pass")
@@ -140,11 +143,13 @@ def test_sidecars_name_where_they_came_from(done: Done) -> None:
     assert any("mod-T2w" in source for source in defaced["Sources"])
     assert any("Defaced_T2w" in source for source in mask["Sources"])
     assert defaced["MaskOf"] == T1W and len(defaced["RigidTransform"]) == 4 and defaced["RunTime"] > 0
-    assert validate(done.settings.output_dir) == []
+    assert validate(shareable(done.settings.output_dir)) == []
 
 
 def test_the_methods_say_so(done: Done) -> None:
-    assert "carried by a rigid registration (niimath" in (done.settings.output_dir / "CITATION.md").read_text()
+    assert (
+        "carried by a rigid registration (niimath" in (shareable(done.settings.output_dir) / "CITATION.md").read_text()
+    )
 
 
 def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
@@ -153,7 +158,8 @@ def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
     other = outputs(done, "sub-01_echo-1_T2w")[0]
     before = other.stat().st_mtime_ns
     defaced.unlink()
-    again = run_with_stand_in(done.settings)
+    with known_brain():
+        again = run_with_stand_in(done.settings)
     assert defaced.read_bytes() == first and other.stat().st_mtime_ns == before
     assert "sub-01 echo-2 T2w quickshear: defaced by the mask of its session" in again.out
     left = plan_others(choose(find_images(done.settings.bids_dir), done.settings)[1], done.settings)
@@ -187,7 +193,7 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matrix.json").write_text(json.dumps(np.linalg.inv(TO_T2W).tolist()))
     t1w, t2w = (str(bids / f"sub-01/anat/sub-01_echo-1_{suffix}.nii.gz") for suffix in ("T1w", "T2w"))
-    brain = str(done.settings.output_dir / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
+    brain = str(shareable(done.settings.output_dir) / "sub-01/anat/sub-01_echo-1_desc-brain_mask.nii.gz")
     head = CarryHead(in_file=t2w, matrix=str(tmp_path / "matrix.json"), reference=t1w, brain_mask=brain, version="1")
     found = head.run().outputs
     ran = Deface(
@@ -198,10 +204,11 @@ def test_a_tool_runs_with_what_was_found_in_the_reference(
         version="1",
         keep_header_text=False,
     )
-    replaced, affine = read_mask(ran.run().outputs.defacemask)
+    mask = read_mask(ran.run().outputs.defacemask)
+    replaced, affine = mask.values, mask.affine
     assert read_scan(ran.run().outputs.defaced).values[replaced].max() > 0
     nose = nib.affines.apply_affine(np.linalg.inv(affine) @ TO_T2W, [0, 100, -60]).round().astype(int)
-    assert replaced[tuple(nose)] and not (replaced & read_mask(found.brain_mask)[0]).any()
+    assert replaced[tuple(nose)] and not (replaced & read_mask(found.brain_mask).values).any()
 
 
 def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Path) -> None:
@@ -209,7 +216,8 @@ def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Pa
     broken = start_dataset(tmp_path / "in")
     add_image(broken, "sub-01_T1w", np.zeros((5, 5, 5), np.uint8))
     add_image(broken, "sub-01_T2w")
-    failed = run_with_stand_in(settings_for(broken, tmp_path / "out", apply_to_others=True))
+    with known_brain():
+        failed = run_with_stand_in(settings_for(broken, tmp_path / "out", apply_to_others=True))
     found = row(failed, "sub-01_T2w")
     assert failed.code == 1 and (found["stage"], found["status"]) == ("deface", "skipped")
     assert "there is no mask of sub-01/anat/sub-01_T1w.nii.gz to carry" in str(found["message"])
@@ -255,7 +263,7 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     settings = settings_for(root, tmp_path / "out", deface_tools=(TOOL,), bids_filter_file=filters)
     selection, others = choose(find_images(root, filter_file=filters), settings)
     assert [one.bids_path for one in selection.images] == ["sub-01/anat/sub-01_T1w.nii.gz"]
-    record = OutputNames(output_dir=settings.output_dir, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
+    record = OutputNames(layout=settings.layout, entities={"sub": "01"}, suffix="FLAIR").other_record(TOOL)
     record.parent.mkdir(parents=True)
     content = {"Key": {}, "Input": {}, "Image": "sub-01/anat/sub-01_FLAIR.nii.gz", "Tool": TOOL, "KeptRefaced": True}
     record.write_text(json.dumps({**content, "Outputs": {}, "Deface": {}, "RunTime": 1.0}))
@@ -273,9 +281,9 @@ def test_a_mask_is_continued_beyond_its_field_of_view() -> None:
     mask = np.zeros((6, 6, 6), dtype=bool)
     mask[:, 3:, :] = True
     taller = Grid((6, 6, 12), np.eye(4) + np.pad([[-6.0]], ((2, 1), (3, 0))))
-    assert carry_mask(mask, np.eye(4), taller, np.eye(4), continued=True)[:, 3:, 0].all()
-    assert not carry_mask(mask, np.eye(4), taller, np.eye(4), continued=False)[..., 0].any()
-    assert (carry_mask(mask, np.eye(4), Grid(mask.shape, np.eye(4)), np.eye(4), continued=True) == mask).all()
+    assert carry_mask(Volume(mask, np.eye(4)), taller, np.eye(4), continued=True)[:, 3:, 0].all()
+    assert not carry_mask(Volume(mask, np.eye(4)), taller, np.eye(4), continued=False)[..., 0].any()
+    assert (carry_mask(Volume(mask, np.eye(4)), Grid(mask.shape, np.eye(4)), np.eye(4), continued=True) == mask).all()
 
 
 @pytest.mark.parametrize("wrong", ["another size", "another place"])
@@ -284,4 +292,4 @@ def test_what_is_not_the_same_head_is_refused(wrong: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("bids_refacer.volumes.registration.allineate", lambda *_: found)
     head = phantom_head
     with pytest.raises(RegistrationError, match="Registration of two images of one head failed: stretches"):
-        align_heads(head.values, head.affine, head.values, head.affine, head.brain)
+        align_heads(head.volume, head.volume, head.brain)

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from output_folders import layout_of
 
 from bids_refacer import __version__
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.parser import build_parser, parse_args
 from bids_refacer.settings import DEFACE_TOOLS, RunSettings
+from bids_refacer.work_folder import default_work_dir
 
 
 @pytest.fixture
@@ -35,9 +37,9 @@ def parse(bids: Path, tmp_path: Path):
 
 def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    expected = RunSettings(bids_dir=bids, output_dir=out, work_dir=out / "identifiable" / "work")
+    expected = RunSettings(bids_dir=bids, output_dir=out, work_dir=default_work_dir(layout_of(out)))
     assert parse() == expected
-    assert (expected.suffix, expected.deface_tools) == (("T1w",), ("quickshear", "pydeface", "niimath"))
+    assert (expected.suffix, expected.deface_tools) == (("T1w",), ("quickshear", "pydeface", "spm-rule"))
     assert (expected.num_samples, expected.sampler, expected.steps) == (1, "dpmpp2m", None)
     assert (expected.model, expected.seed, expected.gpu, expected.keep_refaced) == ("default", 0, "try", True)
 

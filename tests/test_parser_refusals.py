@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from output_folders import identifiable, layout_of
 
 from bids_refacer.cli import checks
 from bids_refacer.cli.parser import parse_args
@@ -128,7 +129,7 @@ def test_output_inside_the_input(refusal, bids: Path, place: str) -> None:
 
 def test_output_in_derivatives_is_allowed(parse, bids: Path) -> None:
     settings = parse(output=bids / "derivatives" / "bids_refacer")
-    assert settings.work_dir == bids / "derivatives" / "bids_refacer" / "identifiable" / "work"
+    assert settings.layout == layout_of(bids / "derivatives" / "bids_refacer")
 
 
 @pytest.mark.parametrize(
@@ -170,12 +171,12 @@ def test_work_dir_inside_the_input(refusal, bids: Path) -> None:
 
 def test_work_dir_inside_the_shareable_output(refusal, tmp_path: Path) -> None:
     sentence = refusal("-w", str(tmp_path / "out" / "work"))
-    assert "is inside the shareable output, and intermediate images show faces" in sentence
-    assert str(tmp_path / "out" / "identifiable" / "work") in sentence
+    assert "is inside the output, and intermediate images show faces" in sentence
+    assert str(identifiable(tmp_path / "out") / "work") in sentence
 
 
 def test_work_dir_that_is_the_identifiable_dataset(refusal, tmp_path: Path) -> None:
-    assert "holds the identifiable results" in refusal("-w", str(tmp_path / "out" / "identifiable"))
+    assert "holds the identifiable results" in refusal("-w", str(identifiable(tmp_path / "out")))
 
 
 def test_cleaning_a_folder_that_holds_more(refusal, parse, tmp_path: Path) -> None:
@@ -194,8 +195,8 @@ def test_database_inside_the_input(refusal, bids: Path) -> None:
 
 def test_database_inside_the_shareable_output(refusal, parse, tmp_path: Path) -> None:
     sentence = refusal("--bids-database-dir", str(tmp_path / "out" / "db"))
-    assert "is inside the shareable output, and the database names paths of this machine: use a folder else" in sentence
-    assert parse("--bids-database-dir", str(tmp_path / "out" / "identifiable" / "db")).bids_database_dir
+    assert "is inside the output, and the database names paths of this machine: use a folder elsewhere" in sentence
+    assert parse("--bids-database-dir", str(identifiable(tmp_path / "out") / "db")).bids_database_dir
 
 
 @pytest.mark.parametrize(

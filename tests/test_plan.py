@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from records_by_hand import add_other_record, add_record, image_of, selection_of
@@ -14,7 +15,7 @@ from small_datasets import STAND_IN, settings_for
 from bids_refacer.audit.cleaning import clear_stale, withdraw
 from bids_refacer.audit.machine import Machine
 from bids_refacer.audit.other_images import OtherPlan, Others, plan_others
-from bids_refacer.audit.plan import make_plan, sample_seeds, tasks_of
+from bids_refacer.audit.plan import describe, make_plan, sample_seeds, tasks_of, tool_warnings, unit1_notes
 from bids_refacer.audit.run import _is_work_left, _run_others
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames
@@ -95,7 +96,7 @@ def test_results_are_made_again_for_another_image(finished: HeadImage, settings:
 
 
 def test_clearing_leaves_the_brain_mask_that_tools_share(finished: HeadImage, settings: RunSettings) -> None:
-    names = OutputNames.of(settings.output_dir, finished)
+    names = OutputNames.of(settings.layout, finished)
     plan = make_plan(selection_of(finished), replace(settings, attack="naive"), STAND_IN)
     clear_stale(plan)
     assert names.brain_mask().is_file() and names.defaced("quickshear").is_file()
@@ -142,16 +143,16 @@ def test_other_images_are_planned_and_nothing_is_touched(others: Others, setting
 def test_a_leader_is_registered_again_for_its_parts(others: Others, settings: RunSettings) -> None:
     finish(plan_others(others, settings), settings.output_dir)
     second = others.images[1].image
-    OutputNames.of(settings.output_dir, second).defaced("quickshear").unlink()
+    OutputNames.of(settings.layout, second).defaced("quickshear").unlink()
     plan = plan_others(others, settings)
     assert [[tool.tool for tool in job.tools] for job in plan.jobs] == [[], ["quickshear"]]
-    assert plan.stale == (OutputNames.of(settings.output_dir, second).other_record("quickshear"),)
+    assert plan.stale == (OutputNames.of(settings.layout, second).other_record("quickshear"),)
 
 
 def test_a_stricter_limit_withdraws_what_shows_more(others: Others, settings: RunSettings) -> None:
     """A looser one does nothing."""
     finish(plan_others(others, settings), settings.output_dir)
-    path = OutputNames.of(settings.output_dir, others.images[0].image).other_record("quickshear")
+    path = OutputNames.of(settings.layout, others.images[0].image).other_record("quickshear")
     content = json.loads(path.read_text())
     content["Deface"]["Verdict"] = {"FaceLeft": {"nose": 1.0, "eyes": 12.0, "chin": None}}
     path.write_text(json.dumps(content))
@@ -165,12 +166,12 @@ def test_what_an_older_mask_left_is_withdrawn(others: Others, settings: RunSetti
     """Images that were defaced by a mask that no longer holds may show a face: they must not stay in the output."""
     files = finish(plan_others(others, settings), settings.output_dir)
     for tool in TOOLS:
-        mask = OutputNames.of(settings.output_dir, others.images[0].reference).defacemask(tool)
+        mask = OutputNames.of(settings.layout, others.images[0].reference).defacemask(tool)
         mask.write_bytes(b"4321") if change == "another mask" else mask.unlink()
     plan = plan_others(others, settings)
     assert len(plan.stale) == 4 and bool(plan.jobs) == (change == "another mask")
     assert all(file.is_file() for file in files), "a plan removes nothing"
-    withdraw(plan.stale, settings.output_dir)
+    withdraw(plan.stale, settings.layout)
     assert not any(path.exists() for path in (*files, *plan.stale))
 
 
@@ -181,9 +182,19 @@ def test_a_run_withdraws_what_it_cannot_put_right(others: Others, settings: RunS
     audited = others.images[0].reference
     plan = make_plan(selection_of(audited), settings, STAND_IN)
     for tool in TOOLS:
-        OutputNames.of(settings.output_dir, audited).defacemask(tool).unlink()
+        OutputNames.of(settings.layout, audited).defacemask(tool).unlink()
     if when == "nothing is left to audit":
         assert not _is_work_left(plan, others, settings)
     else:
-        _run_others(others, settings, STAND_IN, print, logging.getLogger("test"))
+        _run_others(others, cast(Any, SimpleNamespace(settings=settings)))  # no job is left that needs more
     assert not any(file.exists() for file in files)
+
+
+def test_unit1_images_that_nobody_asked_for_are_said(tmp_path: Path) -> None:
+    images = [image_of(tmp_path / "in", name) for name in ("sub-01_UNIT1", "sub-02_T1w")]
+    settings = settings_for(tmp_path / "in", tmp_path / "out")
+    plan = make_plan(selection_of(*images), settings, STAND_IN)
+    (line,) = unit1_notes(images, settings)
+    assert line.startswith("1 session without a T1w image: the UNIT1 image is audited in its place (sub-01/anat/")
+    assert line in describe(plan, settings) and not tool_warnings(plan)
+    assert unit1_notes(images, replace(settings, suffix=("T1w", "UNIT1"))) == []

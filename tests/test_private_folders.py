@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from records_by_hand import add_record, image_of, selection_of
-from small_datasets import STAND_IN, add_image, run_with_stand_in, settings_for, start_dataset
+from output_folders import identifiable
+from small_datasets import add_image, run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.audit.plan import make_plan
-from bids_refacer.dataset.descriptions.derivatives import move_private_files
-from bids_refacer.dataset.names import identifiable_dir, lock_file, records_dir
-from bids_refacer.dataset.records import all_records
-from bids_refacer.environment import WorkFolderError, make_private, private_work_dir
+from bids_refacer.work_folder import WorkFolderError, make_private, private_work_dir
 
 
 def mode(path: Path) -> int:
@@ -100,56 +95,4 @@ def test_a_run_closes_its_work_folder_and_its_crashes(tmp_path: Path) -> None:
     (crashes,) = (work / "crashes").iterdir()
     assert done.code == 1 and list(crashes.glob("crash-*.txt"))
     assert {mode(folder) for folder in (work, *work.iterdir(), crashes)} == {0o700}
-    assert mode(identifiable_dir(tmp_path / "out")) == 0o700
-
-
-# records and logs of versions that kept them in the shareable dataset ----------------------------------------------
-
-
-@pytest.fixture
-def former(tmp_path: Path) -> Path:
-    """An output whose image is finished, with records and logs where earlier versions had them."""
-    bids = start_dataset(tmp_path / "in")
-    image = image_of(bids, "sub-01_T1w")
-    settings = settings_for(bids, tmp_path / "out")
-    (job,) = make_plan(selection_of(image), settings, STAND_IN).jobs
-    add_record(tmp_path / "out", image, "quickshear", dict(job.tools[0].key))
-    shutil.move(identifiable_dir(tmp_path / "out") / ".bids_refacer", tmp_path / "out" / ".bids_refacer")
-    (tmp_path / "out" / "logs" / "run").mkdir(parents=True)
-    (tmp_path / "out" / "logs" / "run" / "run.log").write_text("/home/jane\n")
-    return tmp_path / "out"
-
-
-def finished(output: Path) -> int:
-    settings = settings_for(output.parent / "in", output)
-    return len(make_plan(selection_of(image_of(output.parent / "in", "sub-01_T1w")), settings, STAND_IN).finished)
-
-
-def test_records_at_their_former_place_count_and_are_moved(former: Path) -> None:
-    assert finished(former) == 1 and len(list(all_records(former))) == 1, "before, as --dry-run sees them"
-    said = move_private_files(former)
-    assert said is not None and "were moved to" in said and str(identifiable_dir(former)) in said
-    assert finished(former) == 1 and len(list(all_records(former))) == 1
-    assert not (former / ".bids_refacer").exists() and not (former / "logs").exists()
-    assert (identifiable_dir(former) / "logs" / "run" / "run.log").read_text() == "/home/jane\n"
-    assert mode(identifiable_dir(former)) == 0o700 and lock_file(former).is_relative_to(identifiable_dir(former))
-    assert move_private_files(former) is None, "once"
-
-
-def test_a_move_that_was_cut_short_goes_on(former: Path) -> None:
-    records_dir_of_now = identifiable_dir(former) / ".bids_refacer"
-    records_dir_of_now.mkdir(parents=True)
-    (records_dir_of_now / "lock").write_bytes(b"")
-    assert move_private_files(former) is not None and finished(former) == 1
-    assert records_dir(former) == records_dir_of_now
-
-
-def test_a_run_does_nothing_again_and_says_what_it_moved(former: Path) -> None:
-    settings = settings_for(former.parent / "in", former)
-    dry = run_with_stand_in(settings_for(former.parent / "in", former, dry_run=True))
-    assert dry.code == 0 and "0 image x tool to do, 1 finished" in dry.out and (former / "logs").is_dir()
-    calls = former.parent / "calls"
-    done = run_with_stand_in(settings, calls=calls)
-    assert done.code == 0 and not calls.exists() and "of an earlier version lay in the shareable part" in done.out
-    assert "1 image x tool done, 1 of them by an earlier run" in done.out
-    assert not (former / ".bids_refacer").exists() and not (former / "logs").exists()
+    assert mode(identifiable(tmp_path / "out")) == 0o700

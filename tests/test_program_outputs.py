@@ -15,8 +15,9 @@ from bids_refacer.defacers import DefacerError
 from bids_refacer.defacers.changed_region import removed_region
 from bids_refacer.defacers.output_grid import OtherGridError, onto_grid, read_output
 from bids_refacer.defacers.tools_file import make_tool
-from bids_refacer.volumes.grid import Alignment, Grid
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 AFFINE = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, 0.2, -0.1) @ np.diag([-1.0, 1.5, 2.0]), [9.0, -7, 3])
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -36,7 +37,7 @@ def test_turned_images_come_back(axes: tuple[int, ...], flips: tuple[int, ...]) 
     image = nib.Nifti1Image(values, AFFINE)
     orientation = np.array([[axis, flip] for axis, flip in zip(axes, flips, strict=True)])
     turned = image.as_reoriented(orientation)
-    back, changed = onto_grid(turned.get_fdata(), turned.affine, Grid(values.shape, AFFINE), np.nan)
+    back, changed = onto_grid(Volume(turned.get_fdata(), turned.affine), Grid(values.shape, AFFINE), np.nan)
     np.testing.assert_array_equal(back, values)
     assert changed == (axes != (0, 1, 2) or flips != (1, 1, 1))
 
@@ -46,18 +47,18 @@ def test_cropped_and_padded_images_come_back() -> None:
     cropped = nib.Nifti1Image(values, AFFINE).slicer[2:7, :, 1:]
     padded = np.pad(np.asarray(cropped.dataobj), ((0, 0), (3, 0), (0, 0)))
     affine = cropped.affine @ nib.affines.from_matvec(np.eye(3), [0, -3, 0])
-    back, changed = onto_grid(padded, affine, Grid(values.shape, AFFINE), np.nan)
+    back, changed = onto_grid(Volume(padded, affine), Grid(values.shape, AFFINE), np.nan)
     assert changed and np.isnan(back[:2]).all() and np.isnan(back[7:]).all() and np.isnan(back[:, :, 0]).all()
     np.testing.assert_array_equal(back[2:7, :, 1:], values[2:7, :, 1:])
 
 
 def test_rounding_of_a_header_is_forgiven_and_half_a_voxel_is_not() -> None:
     values, grid = np.zeros((40, 41, 42)), Grid((40, 41, 42), AFFINE)
-    assert onto_grid(values, AFFINE + 1e-4, grid, 0)[1] is False
+    assert onto_grid(Volume(values, AFFINE + 1e-4), grid, 0)[1] is False
     with pytest.raises(OtherGridError, match=r"Voxels lie up to 0.50 voxels from those"):
-        onto_grid(values, AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0]), grid, 0)
+        onto_grid(Volume(values, AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])), grid, 0)
     with pytest.raises(OtherGridError, match="Voxels of 2 x 3 x 4 mm do not coincide with voxels of 1 x 1.5 x 2 mm"):
-        onto_grid(values, AFFINE @ np.diag([2.0, 2, 2, 1]), grid, 0)
+        onto_grid(Volume(values, AFFINE @ np.diag([2.0, 2, 2, 1])), grid, 0)
 
 
 @pytest.mark.parametrize(

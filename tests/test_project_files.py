@@ -37,7 +37,7 @@ def dependencies() -> list[str]:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("demo", "participant --deface-tools quickshear pydeface niimath"),
+        ("demo", "participant --deface-tools quickshear pydeface spm-rule"),
         ("test", 'pytest -m "not slow"'),
         ("test-slow", "-m pytest"),
         ("gallery", "-m benchmarks.docs_gallery .cache/gallery-10/heads .cache/gallery-10/out"),
@@ -126,9 +126,11 @@ def test_constraints_pin_every_dependency() -> None:
 
 def test_the_readme_names_what_there_is() -> None:
     readme = text("README.md")
-    first_screen = "\n".join(readme.splitlines()[:24])
-    for words in ("What it is for", "What it is not for", "identifiable", "participant"):
+    first_screen, second_screen = ("\n".join(readme.splitlines()[start : start + 24]) for start in (0, 24))
+    for words in ("who hold head MRI", "deface", "attack", "git clone", "make demo", "participant"):
         assert words in first_screen
+    for words in ("group", "**Never share this folder.**", "**It is not for**", "**It cannot prove**"):
+        assert words in second_screen
     tools = readme + text("docs/tools.md")
     for tool in DEFACE_TOOLS:
         assert f"\n| `{tool}` " in tools
@@ -139,8 +141,9 @@ def test_the_readme_names_what_there_is() -> None:
 
 ONE_PLACE = "bids_refacer/__init__.py"
 GENERATED = {
-    "boutiques/bids_refacer.json"
-}  # platforms read it as a file; tests/test_boutiques.py holds it to the package
+    "boutiques/bids_refacer.json",
+    *(f"boutiques/bids_refacer_{command}.json" for command in ("release", "deface", "verify")),
+}  # platforms read them as files; tests/test_boutiques.py holds them to the package
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
 PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
 ADDRESS = "https://github.com/bids-refacer/bids_refacer"

@@ -16,7 +16,8 @@ from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.tool import replace_region, zero_region
 from bids_refacer.defacers.tools_file import make_tool
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 STILL = Alignment(np.eye(4), np.eye(4))
 SPACING, SIZE = 4.0, 60

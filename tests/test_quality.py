@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from bids_refacer.surfaces.quality import face_quality, roughness
 from bids_refacer.surfaces.skin import skin_level, skin_surface
-from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume
 from bids_refacer.volumes.templates import asset
 
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -18,12 +18,12 @@ AFFINE = CANONICAL[2].affine
 @pytest.fixture(scope="module")
 def head() -> np.ndarray:
     """The average head, (96, 128, 128) float32."""
-    return asset("average_head.nii.gz")[0].astype(np.float32)
+    return asset("average_head.nii.gz").values.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def level(head: np.ndarray) -> np.ndarray:
-    return skin_level(head, AFFINE)
+    return skin_level(Volume(head, AFFINE))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def painted(head: np.ndarray) -> np.ndarray:
 
 
 def quality(values: np.ndarray, level: np.ndarray, painted: np.ndarray):
-    return face_quality(values, level, AFFINE, painted, STILL)
+    return face_quality(Volume(values, AFFINE), level, painted, STILL)
 
 
 def test_loose_tissue_in_the_painted_region_is_counted_in_ml(head, level, painted) -> None:
@@ -87,4 +87,4 @@ def test_the_roughness_of_a_sphere_is_its_sagitta() -> None:
 
 
 def test_a_real_surface_is_no_rougher_than_a_voxel(head, level) -> None:
-    assert 0 < roughness(skin_surface(head, AFFINE, level)).mean() < 0.3
+    assert 0 < roughness(skin_surface(Volume(head, AFFINE), level)).mean() < 0.3

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from output_folders import identifiable, layout_of, shareable
 from records_by_hand import image_of
 
 from bids_refacer.dataset.details import DefaceDetails
@@ -127,11 +128,13 @@ def test_a_record_with_a_wrong_type_is_none(tmp_path: Path, wrong: dict[str, Any
 
 
 def test_outputs_of_a_record_that_cannot_be_used_are_removed_all_the_same(tmp_path: Path) -> None:
-    (tmp_path / "a.nii.gz").write_bytes(b"1234")
-    path = tmp_path / "r.json"
+    folder = shareable(tmp_path)
+    folder.mkdir()
+    (folder / "a.nii.gz").write_bytes(b"1234")
+    path = folder / "r.json"
     path.write_text(json.dumps({"Outputs": {"a.nii.gz": 4}, "Deface": "?"}))
-    discard(path, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    discard(path, layout_of(tmp_path))
+    assert list(folder.iterdir()) == []
 
 
 OUTSIDE = (
@@ -148,26 +151,26 @@ OUTSIDE = (
 def test_a_record_that_names_files_elsewhere_counts_as_none(name: str, tmp_path: Path) -> None:
     """Nothing is removed for it, neither there nor here."""
     output, victim = tmp_path / "out", tmp_path / "victim"
-    (output / "identifiable").mkdir(parents=True)
-    for folder in (output, output / "identifiable"):
+    for folder in (shareable(output), identifiable(output)):
+        folder.mkdir(parents=True)
         (folder / "link").symlink_to(tmp_path)
-    own, record = output / "a.nii.gz", output / ".bids_refacer" / "record.json"
+    own, record = shareable(output) / "a.nii.gz", shareable(output) / ".bids_refacer" / "record.json"
     own.write_bytes(b"1234")
     victim.write_bytes(b"1234")
     outputs = {"a.nii.gz": 4, name.replace("/victim", str(victim)) if name.startswith("/") else name: 4}
     write_json(record, {**DEFACED, "Outputs": outputs})
     image = image_of(tmp_path / "bids", "sub-01_T1w")
-    assert not is_current(read_defaced_record(record), DEFACED["Key"], image, output, keep_refaced=True)
-    discard(record, output)
+    assert not is_current(read_defaced_record(record), DEFACED["Key"], image, layout_of(output), keep_refaced=True)
+    discard(record, layout_of(output))
     assert (victim.exists(), own.exists(), record.exists()) == (True, True, False)
 
 
 def test_the_identifiable_dataset_may_lie_on_another_disk(tmp_path: Path) -> None:
     (tmp_path / "disk" / "sub-01").mkdir(parents=True)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "identifiable").symlink_to(tmp_path / "disk")
-    assert output_of(tmp_path / "out", "identifiable/sub-01/a.nii.gz") is not None
-    assert output_of(tmp_path / "out", "identifiable/../a.nii.gz") is None
+    (identifiable(tmp_path / "out")).symlink_to(tmp_path / "disk")
+    assert output_of(layout_of(tmp_path / "out"), "identifiable/sub-01/a.nii.gz") is not None
+    assert output_of(layout_of(tmp_path / "out"), "identifiable/../a.nii.gz") is None
 
 
 @pytest.mark.parametrize(
@@ -181,5 +184,5 @@ def test_a_record_about_what_cannot_be_counts_as_none(change: dict[str, str], tm
 def test_a_record_that_is_nested_too_deeply_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"Key": ' + "[" * 100_000 + "]" * 100_000 + "}")
     assert read_record(tmp_path / "record.json") is None
-    discard(tmp_path / "record.json", tmp_path)
+    discard(tmp_path / "record.json", layout_of(tmp_path))
     assert not (tmp_path / "record.json").exists()

@@ -19,8 +19,9 @@ from bids_refacer.refacing.estimate import linear_fields
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.unknown import NothingRemovedError, paint_region, unknown_region
 from bids_refacer.refacing.weights import AttackModel
-from bids_refacer.volumes.grid import CANONICAL, Alignment, resample
-from bids_refacer.volumes.nifti import Scan, read_scan, write_scan, write_volume
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume, resample
+from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset, pydeface_keep_mask
 
 STILL = Alignment(np.eye(4), np.eye(4))
@@ -35,19 +36,18 @@ def model() -> AttackModel:
 
 def attack_mean() -> tuple[np.ndarray, np.ndarray]:
     """The average head at 4 mm in model intensities, and at 2 mm as stored."""
-    stored = asset("average_head.nii.gz")[0]
+    stored = asset("average_head.nii.gz").values
     blocks = (stored / 100).reshape(48, 2, 64, 2, 64, 2).mean((1, 3, 5))
     return (np.clip(blocks, 0, 2.5) * 0.8 - 1).astype(np.float32), stored
 
 
 @pytest.fixture
 def brain() -> np.ndarray:
-    return asset("average_brain_mask.nii.gz")[0] > 0
+    return asset("average_brain_mask.nii.gz").values > 0
 
 
 def removed_region(brain: np.ndarray) -> np.ndarray:
-    keep, affine = pydeface_keep_mask()
-    return (resample(keep, affine, CANONICAL[2], None, cval=1.0) < 0.5) & ~brain
+    return (resample(pydeface_keep_mask(), CANONICAL[2], None, cval=1.0) < 0.5) & ~brain
 
 
 def defaced_scan(folder: Path, face: int, brain: np.ndarray, noisy_air: bool = True) -> Scan:
@@ -139,7 +139,7 @@ def test_a_seed_given_twice_draws_the_other_side(tmp_path: Path, brain: np.ndarr
 
 def test_zone_of_a_replacing_tool_is_unknown_whatever_it_holds(tmp_path: Path, brain: np.ndarray, model) -> None:
     scan = defaced_scan(tmp_path, 1, brain)
-    zone = (asset("face_zone.nii.gz")[0] > 0) & ~brain
+    zone = (asset("face_zone.nii.gz").values > 0) & ~brain
     images = []
     for fill in (100, 300):
         path = tmp_path / f"replaced-{fill}.nii.gz"
@@ -189,7 +189,7 @@ def test_paint_region_is_the_missing_tissue_and_the_air_around_it() -> None:
 
 def in_canonical(values: np.ndarray, unknown: np.ndarray, model: AttackModel, path: Path) -> DefacedHead:
     """A head of the canonical grid whose brain has a median of 1."""
-    write_volume(path, values, CANONICAL[2].affine, np.float32)
+    write_volume(path, Volume(values, CANONICAL[2].affine), np.float32)
     return canonical_head(DefacedImage(read_scan(path), unknown, STILL), unknown, 1.0, model)
 
 

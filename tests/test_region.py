@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "make_face_parts.py"
 
 @pytest.fixture(scope="module")
 def average_skin():
-    return skin_surface(*asset("average_head.nii.gz"))
+    return skin_surface(asset("average_head.nii.gz"))
 
 
 @pytest.mark.parametrize("part", LANDMARKS)
@@ -57,7 +57,7 @@ def test_points_of_another_shape_are_refused():
 
 
 def test_asset_lies_on_the_canonical_grid_and_holds_every_part():
-    labels, affine = asset(ASSET)
+    labels, affine = asset(ASSET).values, asset(ASSET).affine
     assert labels.shape == CANONICAL[2].shape and labels.dtype == np.uint8
     np.testing.assert_array_equal(affine, CANONICAL[2].affine)
     assert set(np.unique(labels)) == set(range(len(PARTS) + 1))
@@ -67,7 +67,7 @@ def test_asset_is_what_its_script_builds():
     spec = importlib.util.spec_from_file_location("make_face_parts", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    np.testing.assert_array_equal(script.face_parts(), asset(ASSET)[0])
+    np.testing.assert_array_equal(script.face_parts(), asset(ASSET).values)
 
 
 def test_region_holds_faces_15_mm_larger_and_smaller(average_skin):

@@ -15,7 +15,7 @@ from synthetic_heads import synthetic_head
 from bids_refacer.processes import Finished, TimeLimitError
 from bids_refacer.simulation.acquisition import Protocol, acquire, draw_session
 from bids_refacer.volumes import registration
-from bids_refacer.volumes.grid import Alignment, Grid, resample, rigid_part
+from bids_refacer.volumes.grid import Alignment, Grid, Volume, resample, rigid_part
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads, brain_centre
 from bids_refacer.volumes.templates import asset
 
@@ -28,6 +28,10 @@ class Moved:
     affine: np.ndarray  # (4, 4), voxel -> native world
     brain: np.ndarray  # (i, j, k) bool
     truth: np.ndarray  # (4, 4), native world -> canonical world
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.values, self.affine)
 
 
 def oblique_grid(origin: tuple[float, float, float]) -> Grid:
@@ -62,15 +66,15 @@ def moved(average_head_path: Path) -> Moved:
     truth = about(centre, turn @ np.diag([0.97, 1.04, 0.95]), origin)
     grid = oblique_grid((origin[0] + 4, origin[1] + 10, origin[2] - 20))
     head, mask = asset("average_head.nii.gz"), asset("average_brain_mask.nii.gz")
-    values = resample(head[0].astype(np.float32), head[1], grid, truth) * 7.3
-    brain = resample(mask[0], mask[1], grid, truth, order=0) > 0
+    values = resample(head, grid, truth) * 7.3
+    brain = resample(mask, grid, truth, order=0) > 0
     assert not any(brain.take((0, -1), axis=axis).any() for axis in range(3)), "the grid holds the whole brain"
     return Moved(values, grid.affine, brain, truth)
 
 
 @pytest.fixture(scope="module")
 def aligned(moved: Moved) -> Alignment:
-    return align_brain(moved.values, moved.affine, moved.brain)
+    return align_brain(moved.volume, moved.brain)
 
 
 def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
@@ -92,11 +96,11 @@ def test_the_rigid_part_is_recovered(moved: Moved, aligned: Alignment, average_h
 def test_the_affine_follows_the_head(moved: Moved, aligned: Alignment) -> None:
     """The average head's own fit to the average brain is not quite the identity; a moved head gets the same."""
     head, mask = asset("average_head.nii.gz"), asset("average_brain_mask.nii.gz")
-    unmoved = align_brain(head[0].astype(np.float32), head[1], mask[0] > 0)
+    unmoved = align_brain(head, mask.values > 0)
     far = distances(moved, aligned.affine, unmoved.affine @ moved.truth)
     assert far.max() < 0.75 and far.mean() < 0.3, (far.max(), far.mean())
     assert distances(moved, aligned.affine, moved.truth).max() < 2.5
-    points = apply_affine(mask[1], np.argwhere(mask[0] > 0)[::7])
+    points = apply_affine(mask.affine, np.argwhere(mask.values > 0)[::7])
     assert np.linalg.norm(apply_affine(unmoved.rigid, points) - points, axis=1).max() < 0.75
 
 
@@ -118,7 +122,7 @@ def noise_around(moved: Moved) -> np.ndarray:
 
 
 def test_what_surrounds_the_brain_does_not_matter_at_all(moved: Moved, aligned: Alignment) -> None:
-    again = align_brain(noise_around(moved), moved.affine, moved.brain)
+    again = align_brain(Volume(noise_around(moved), moved.affine), moved.brain)
     np.testing.assert_array_equal(again.rigid, aligned.rigid)
     np.testing.assert_array_equal(again.affine, aligned.affine)
 
@@ -128,8 +132,8 @@ def engine_inputs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """What the engine would be given, instead of the engine."""
     given: list[np.ndarray] = []
 
-    def record(values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
-        given.append(values)
+    def record(volume: Volume, template: Path) -> np.ndarray:
+        given.append(volume.values)
         return np.eye(4)
 
     monkeypatch.setattr(registration, "allineate", record)
@@ -138,7 +142,7 @@ def engine_inputs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 def test_the_engine_sees_the_brain_alone(moved: Moved, engine_inputs: list[np.ndarray]) -> None:
     for values in (moved.values, np.where(moved.brain, moved.values, 0), noise_around(moved)):
-        align_brain(values, moved.affine, moved.brain)
+        align_brain(Volume(values, moved.affine), moved.brain)
     assert engine_inputs[0].any()
     np.testing.assert_array_equal(engine_inputs[1], engine_inputs[0])
     np.testing.assert_array_equal(engine_inputs[2], engine_inputs[0])
@@ -147,14 +151,14 @@ def test_the_engine_sees_the_brain_alone(moved: Moved, engine_inputs: list[np.nd
 def test_the_origin_of_the_scanner_does_not_matter(moved: Moved, engine_inputs: list[np.ndarray]) -> None:
     shift = np.eye(4)
     shift[:3, 3] = [900.0, -450.0, 300.0]
-    first = align_brain(moved.values, moved.affine, moved.brain)
-    again = align_brain(moved.values, shift @ moved.affine, moved.brain)
+    first = align_brain(moved.volume, moved.brain)
+    again = align_brain(Volume(moved.values, shift @ moved.affine), moved.brain)
     np.testing.assert_allclose(engine_inputs[1], engine_inputs[0], atol=0.05)
     np.testing.assert_allclose(again.rigid @ shift, first.rigid, atol=1e-6)
 
 
 def test_the_whole_brain_reaches_the_engine(moved: Moved, engine_inputs: list[np.ndarray]) -> None:
-    align_brain(moved.values, moved.affine, moved.brain)
+    align_brain(moved.volume, moved.brain)
     voxel = abs(np.linalg.det(moved.affine[:3, :3]))
     mass = np.where(moved.brain, moved.values, 0).sum(dtype=float) * voxel
     assert engine_inputs[0].sum(dtype=float) * 8 == pytest.approx(mass, rel=0.01)
@@ -162,16 +166,16 @@ def test_the_whole_brain_reaches_the_engine(moved: Moved, engine_inputs: list[np
 
 def test_an_empty_brain_is_refused(moved: Moved) -> None:
     with pytest.raises(RegistrationError, match="brain mask is empty.*check the brain extraction"):
-        align_brain(moved.values, moved.affine, np.zeros_like(moved.brain))
+        align_brain(moved.volume, np.zeros_like(moved.brain))
 
 
 @pytest.mark.parametrize("scales", [(0.7, 1, 1), (1, 1.4, 1), (1, 1, 2.5)])
 def test_scales_of_no_human_brain_are_refused(
     moved: Moved, monkeypatch: pytest.MonkeyPatch, scales: tuple[float, float, float]
 ) -> None:
-    monkeypatch.setattr(registration, "allineate", lambda values, affine, template: np.diag([*scales, 1.0]))
+    monkeypatch.setattr(registration, "allineate", lambda volume, template: np.diag([*scales, 1.0]))
     with pytest.raises(RegistrationError, match="its scales are .* expected 0.75 to 1.35; check the orientation"):
-        align_brain(moved.values, moved.affine, moved.brain)
+        align_brain(moved.volume, moved.brain)
 
 
 def test_a_failing_engine_is_quoted(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +184,7 @@ def test_a_failing_engine_is_quoted(moved: Moved, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(registration.processes, "run", fail)
     with pytest.raises(RegistrationError, match=r"niimath -allineate failed \(3\): no such option"):
-        align_brain(moved.values, moved.affine, moved.brain)
+        align_brain(moved.volume, moved.brain)
 
 
 def test_an_engine_that_writes_nothing_has_failed(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +193,7 @@ def test_an_engine_that_writes_nothing_has_failed(moved: Moved, monkeypatch: pyt
 
     monkeypatch.setattr(registration.processes, "run", nothing)
     with pytest.raises(RegistrationError, match=r"failed \(0\)"):
-        align_brain(moved.values, moved.affine, moved.brain)
+        align_brain(moved.volume, moved.brain)
 
 
 def test_an_engine_that_hangs_is_stopped(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +203,7 @@ def test_an_engine_that_hangs_is_stopped(moved: Moved, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(registration.processes, "run", hang)
     with pytest.raises(RegistrationError, match="took longer than 600 s and was stopped"):
-        align_brain(moved.values, moved.affine, moved.brain)
+        align_brain(moved.volume, moved.brain)
 
 
 def test_centre_of_a_brain_is_its_centre_of_mass(tmp_path: Path) -> None:
@@ -217,7 +221,7 @@ def test_another_contrast_of_a_synthetic_head_is_found_in_its_t1w(contrast: str)
     rng, protocol = np.random.default_rng(7), Protocol(2.0, (192.0, 220.0, 200.0))
     session = draw_session(protocol, rng)
     moving = acquire(head.model, head.drawn.anatomy, session, protocol, contrast, rng)
-    found = align_heads(moving, session.grid.affine, head.image, head.affine, head.brain)
+    found = align_heads(Volume(moving, session.grid.affine), Volume(head.image, head.affine), head.brain)
     canonical = np.array([[0, 106, -60], [0, 0, 0], [70, 0, 0], [0, -80, 30]])
     poses = (session.to_canonical, head.drawn.session.to_canonical)
     native, expected = (apply_affine(np.linalg.inv(pose), canonical) for pose in poses)

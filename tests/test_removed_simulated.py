@@ -17,7 +17,7 @@ from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.region import part_of, vertex_areas
 from bids_refacer.surfaces.score import score_images
 from bids_refacer.surfaces.skin_left import Defacing
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 
 CUT_MM = -45.0
 """Height in the canonical frame under which a tool takes everything in front: mouth and chin, but not the brow."""
@@ -40,14 +40,14 @@ def test_the_face_of_another_person_is_as_far_as_their_true_skins() -> None:
     voxels = np.moveaxis(np.indices(session.grid.shape), 0, -1)
     world = apply_affine(session.to_canonical @ affine, voxels)
     removed = (world[..., 1] > 20) & (world[..., 2] < CUT_MM)
-    defacing = Defacing(images[0], np.where(removed, 0, images[0]), removed)
+    defacing = Defacing(Volume(images[0], affine), np.where(removed, 0, images[0]), removed)
     refaced = np.where(removed, images[1], images[0])
-    rows = score_images(images[0], {("average", None): refaced}, affine, alignment, defacing).rows
-    found = {row["part"]: row for row in rows}
+    rows = score_images(defacing.original, {("average", None): refaced}, alignment, defacing).rows
+    found = {row.part: row for row in rows}
     expected, share = expected_distance(skins, CUT_MM)
     assert 1.0 < expected < 8.0
-    assert found["removed"]["masd_mm"] == pytest.approx(expected, rel=0.15, abs=0.2)
-    assert found["face"]["masd_mm"] == pytest.approx(expected * share, rel=0.2, abs=0.2)
+    assert found["removed"].masd_mm == pytest.approx(expected, rel=0.15, abs=0.2)
+    assert found["face"].masd_mm == pytest.approx(expected * share, rel=0.2, abs=0.2)
 
 
 def expected_distance(skins: list[trimesh.Trimesh], cut_mm: float) -> tuple[float, float]:

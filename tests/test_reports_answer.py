@@ -17,21 +17,48 @@ FORTY = SummaryRow(
     n_pairs=40, recovered_type="refaced_mean", recovered_mm=2.0, average_mm=1.9,
     difference_mm=0.1, difference_low_mm=-0.05, difference_high_mm=0.3, n_closer=18, difference_p_holm=0.4,
     n_looked_up=40, rank1=0.0, rank1_chance=0.025, rank1_p_holm=1.0,
-)  # fmt: skip  # one line an idea
+)  # fmt: skip  # a line for each question: the images, the verdicts, the distances, the search
 """A tool that withstood."""
 
 BEATEN = replace(
-    FORTY, recovered_mm=0.9, average_mm=1.4, difference_mm=-0.5, difference_low_mm=-0.6, difference_high_mm=-0.4,
-    n_closer=40, difference_p_holm=1e-6, rank1=1.0, rank1_p_holm=1e-6,
-)  # fmt: skip  # one line an idea
+    FORTY,
+    recovered_mm=0.9,
+    average_mm=1.4,
+    difference_mm=-0.5,
+    difference_low_mm=-0.6,
+    difference_high_mm=-0.4,
+    n_closer=40,
+    difference_p_holm=1e-6,
+    rank1=1.0,
+    rank1_p_holm=1e-6,
+)
 SIX = replace(
-    BEATEN, n_images=6, n_used=6, n_judged=6, n_pairs=6, n_closer=6, difference_low_mm=-0.61, difference_mm=-0.55,
-    difference_high_mm=-0.49, difference_p_holm=0.09375, n_looked_up=0, rank1=None, rank1_p_holm=None,
-)  # fmt: skip  # one line an idea
+    BEATEN,
+    n_images=6,
+    n_used=6,
+    n_judged=6,
+    n_pairs=6,
+    n_closer=6,
+    difference_low_mm=-0.61,
+    difference_mm=-0.55,
+    difference_high_mm=-0.49,
+    difference_p_holm=0.09375,
+    n_looked_up=0,
+    rank1=None,
+    rank1_p_holm=None,
+)
 ONE = replace(
-    SIX, n_images=1, n_used=1, n_judged=1, n_pairs=1, n_closer=None, difference_mm=None, difference_low_mm=None,
-    difference_high_mm=None, difference_p_holm=None,
-)  # fmt: skip  # one line an idea
+    SIX,
+    n_images=1,
+    n_used=1,
+    n_judged=1,
+    n_pairs=1,
+    n_closer=None,
+    difference_mm=None,
+    difference_low_mm=None,
+    difference_high_mm=None,
+    difference_p_holm=None,
+)
 ALL_LEFT = replace(FORTY, recovered_mm=None, n_used=0, n_excluded=40, n_face_fail=40)
 
 
@@ -187,7 +214,7 @@ CASES: dict[str, tuple[Sequence[SummaryRow], Sequence[ToolsRow], list[str]]] = {
             "Whether a face is left was not judged for a.",
         ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -204,8 +231,17 @@ def test_the_answer(name: str) -> None:
 
 def test_what_hurts_comes_in_order() -> None:
     lines = answer_lines([*named(FORTY, "ab"), FAILED], [])
-    words = ("withstood", "First choice", "A face is still there", "Facial skin", "people are found", "Figures of",
-             "Distance of", "brain", "Images to do again")  # fmt: skip  # a list of one idea
+    words = (
+        "withstood",
+        "First choice",
+        "A face is still there",
+        "Facial skin",
+        "people are found",
+        "Figures of",
+        "Distance of",
+        "brain",
+        "Images to do again",
+    )
     places = [next(number for number, line in enumerate(lines) if word in line) for word in words]
     assert places == sorted(places) == list(range(len(lines)))
 

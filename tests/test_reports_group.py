@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from group_page_outputs import LABELS, add_phenotypes, calibrate, judge
 from group_runs import TOOLS, make_bids, run, table
+from output_folders import layout_of, shareable
 from page_reader import assert_self_contained, read_page
 
 from benchmarks.synthetic_outputs import write_output
@@ -37,7 +38,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = run(bids, output)
     assert said[-1] == f"Open first: {output / 'group.html'}"
     add_phenotypes(output)
-    make_group_page(output)
+    make_group_page(layout_of(output))
     return output
 
 
@@ -50,18 +51,18 @@ def test_phenotypes_are_ridge_regressions_or_the_networks_where_it_is_alone() ->
 
 
 def test_the_page_loads_nothing(output: Path) -> None:
-    assert_self_contained(output / "group.html")
-    assert validate(output) == []
+    assert_self_contained(shareable(output) / "group.html")
+    assert validate(shareable(output)) == []
 
 
 def test_numbers_are_those_of_the_tables(output: Path) -> None:
-    numbers = read_page(output / "group.html").numbers
-    summary = {f"{row['suffix']}|{row['tool']}": row for row in read_table(output / "group_summary.tsv")}
+    numbers = read_page(shareable(output) / "group.html").numbers
+    summary = {f"{row['suffix']}|{row['tool']}": row for row in read_table(shareable(output) / "group_summary.tsv")}
     people = {
         f"{row['participant_id']}|{row['suffix']}|{row['tool']}": row
-        for row in read_table(output / "group_participants.tsv")
+        for row in read_table(shareable(output) / "group_participants.tsv")
     }
-    rhos = {(row["tool"], row["spearman_rho"]) for row in read_table(output / "group_phenotype.tsv")}
+    rhos = {(row["tool"], row["spearman_rho"]) for row in read_table(shareable(output) / "group_phenotype.tsv")}
     seen = set()
     for n in numbers:
         if n.column == "spearman_rho":
@@ -110,7 +111,7 @@ def test_roc_curves_have_the_area_that_the_table_says(output: Path) -> None:
 
 
 def plots(output: Path) -> dict[str, Plot]:
-    return {plot.name: plot for plot in group_plots(read_group_tables(output), "T1w")}
+    return {plot.name: plot for plot in group_plots(read_group_tables(layout_of(output)), "T1w")}
 
 
 def line(figure, gid: str) -> np.ndarray:
@@ -158,9 +159,9 @@ def test_plots_show_the_tables(output: Path) -> None:
 
 
 def test_failures_come_first_and_nobody_is_left_out(output: Path) -> None:
-    page = read_page(output / "group.html")
+    page = read_page(shareable(output) / "group.html")
     assert "2 of 9 participants, with one tool or more: sub-02, sub-09. Somebody should look at 1 more." in page.text
-    text = (output / "group.html").read_text()
+    text = (shareable(output) / "group.html").read_text()
     places = [text.index(f'data-state="{state}"') for state in ("excluded", "absent", "look", "used")]
     assert places == sorted(places)
     assert text.count("<tr data-state=") == 8 * 3 + 1
@@ -169,7 +170,7 @@ def test_failures_come_first_and_nobody_is_left_out(output: Path) -> None:
 
 def test_questions_have_answers(output: Path) -> None:
     """Which tool and why, how sure, who again, what the attack assumes."""
-    text = read_page(output / "group.html").text
+    text = read_page(shareable(output) / "group.html").text
     for words in (
         "Distance of the recovered face from the true one, where the skin was removed:",
         "Friedman p",
@@ -182,24 +183,24 @@ def test_questions_have_answers(output: Path) -> None:
         "No loss was shown",
     ):
         assert words in text, words
-    links = {target for _, target in read_page(output / "group.html").links}
-    assert {path.name for path in output.glob("*.tsv")} <= links
+    links = {target for _, target in read_page(shareable(output) / "group.html").links}
+    assert {path.name for path in shareable(output).glob("*.tsv")} <= links
 
 
 def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
-    before = (output / "group.html").read_bytes()
-    (output / "group.html").unlink()
+    before = (shareable(output) / "group.html").read_bytes()
+    (shareable(output) / "group.html").unlink()
     settings = {"bids_dir": output.parent / "bids", "output_dir": output, "work_dir": tmp_path, "reports_only": True}
     said: list[str] = []
     assert rebuild_pages(RunSettings(analysis_level="group", **settings), said.append) == 0
-    assert (output / "group.html").read_bytes() == before
+    assert (shareable(output) / "group.html").read_bytes() == before
     empty = {**settings, "output_dir": tmp_path}
     for level, name in (("group", "group_images"), ("participant", "status")):
         with pytest.raises(DatasetError, match=f"{name}.tsv is missing.*run the level '{level}' first"):
             rebuild_pages(RunSettings(analysis_level=level, **empty))
-    write_table(tmp_path / "group_images.tsv", "group_images", [])
+    write_table(shareable(tmp_path) / "group_images.tsv", "group_images", [])
     with pytest.raises(DatasetError, match="group_images.tsv has no rows: run the level 'group' first"):
-        make_group_page(tmp_path)
+        make_group_page(layout_of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -232,10 +233,10 @@ def test_missing_pieces_are_sentences(
 ) -> None:
     bids = make_bids(tmp_path / "bids", LABELS[:count])
     output = write_output(tmp_path / "out", LABELS[:count], tools, samples=samples)
-    (output / "defacing.tsv").unlink()
+    (shareable(output) / "defacing.tsv").unlink()
     run(bids, output)
-    assert_self_contained(output / "group.html")
-    text = read_page(output / "group.html").text
+    assert_self_contained(shareable(output) / "group.html")
+    text = read_page(shareable(output) / "group.html").text
     assert [sentence for sentence in words if sentence not in text] == []
 
 
@@ -243,19 +244,19 @@ def test_failures_only(output: Path, tmp_path: Path) -> None:
     """Every image is kept out: there is a page, and it recommends nothing."""
     copy = tmp_path / "out"
     shutil.copytree(output, copy)
-    for path in copy.glob("group*"):
+    for path in shareable(copy).glob("group*"):
         path.unlink()
-    with (copy / "defacing.tsv").open() as file:
+    with (shareable(copy) / "defacing.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     known = [{k: v for k, v in row.items() if v != "n/a"} | {"face_verdict": "fail"} for row in rows]
-    write_table(copy / "defacing.tsv", "defacing", known)
+    write_table(shareable(copy) / "defacing.tsv", "defacing", known)
     run(output.parent / "bids", copy)
-    text = read_page(copy / "group.html").text
+    text = read_page(shareable(copy) / "group.html").text
     assert "No tool has a recovered face that counts, so none can be recommended." in text
     assert "In 8 of 8 images a face was left: to do again." in text
     assert "9 of 9 participants" in text
-    (copy / "group.md").write_text("## What was found\n\n- sub-<script>alert(1)</script>\n\n## Made with\n")
-    assert "<li>sub-&lt;script&gt;alert(1)&lt;/script&gt;</li>" in make_group_page(copy).read_text()
+    (shareable(copy) / "group.md").write_text("## What was found\n\n- sub-<script>alert(1)</script>\n\n## Made with\n")
+    assert "<li>sub-&lt;script&gt;alert(1)&lt;/script&gt;</li>" in make_group_page(layout_of(copy)).read_text()
 
 
 def test_nothing_but_failures(tmp_path: Path) -> None:
@@ -263,11 +264,11 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
     bids = make_bids(tmp_path / "bids", LABELS[:3])
     output = write_output(tmp_path / "out", LABELS[:2], TOOLS[:2], records=False)
     for name in ("surfacedistance", "defacing", "calibration"):
-        write_table(output / f"{name}.tsv", name, [])
-    rows = [{k: v for k, v in row.items() if v is not None} for row in read_table(output / "status.tsv")]
+        write_table(shareable(output) / f"{name}.tsv", name, [])
+    rows = [{k: v for k, v in row.items() if v is not None} for row in read_table(shareable(output) / "status.tsv")]
     failed = {"stage": "deface", "status": "failed", "message": "The tool ended with code 3."}
     write_table(
-        output / "status.tsv",
+        shareable(output) / "status.tsv",
         "status",
         [
             *[row | failed for row in rows[:2]],
@@ -283,8 +284,8 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
     settings = {"bids_dir": bids, "output_dir": output, "work_dir": tmp_path, "analysis_level": "group"}
     assert run_group(RunSettings(**settings), said.append) == 1
     assert said[-1].startswith("No image has a result with any tool: see why in the page")
-    assert_self_contained(output / "group.html")
-    page = read_page(output / "group.html")
+    assert_self_contained(shareable(output) / "group.html")
+    page = read_page(shareable(output) / "group.html")
     for words in (
         "No tool has a recovered face that counts",
         "The tool ended with code 3.",
@@ -295,4 +296,4 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
         "Nobody was looked up",
     ):
         assert words in page.text, words
-    assert not page.images and "<svg" not in (output / "group.html").read_text(), "no empty plot"
+    assert not page.images and "<svg" not in (shareable(output) / "group.html").read_text(), "no empty plot"

@@ -13,6 +13,7 @@ from PIL import Image
 from bids_refacer.reports import faces, slices
 from bids_refacer.reports.group_figures import paired_figure
 from bids_refacer.reports.theme import to_svg
+from bids_refacer.volumes.grid import Volume
 
 RADIUS = 60.0
 
@@ -95,8 +96,8 @@ def test_slices_are_where_they_should_be() -> None:
     for plane in slices.face_planes():
         points = plane.points()
         for axis in range(3):
-            cut = slices.cut(world[..., axis], affine, rigid, plane)
-            inside = slices.cut(np.ones(world.shape[:3]), affine, rigid, plane) == 1
+            cut = slices.cut(Volume(world[..., axis], affine), rigid, plane)
+            inside = slices.cut(Volume(np.ones(world.shape[:3]), affine), rigid, plane) == 1
             assert inside.mean() > 0.4
             np.testing.assert_allclose(cut[inside], (points[..., axis] - rigid[axis, 3])[inside], atol=1e-3)
     profile, eyes, mouth = slices.face_planes()

@@ -6,19 +6,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from output_folders import layout_of
 
-from bids_refacer.dataset.rows import audit, group, group_people
+from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.rows import audit, group, group_people, release
 from bids_refacer.dataset.rows.table import Row, read_rows, rows_of, write_rows
-from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
+from bids_refacer.dataset.tables import GROUP_TABLES, RELEASE_TABLES, TABLES, data_dictionary
 
 KINDS: list[type[Row]] = [
-    kind for module in (audit, group, group_people) for kind in vars(module).values()
+    kind
+    for module in (audit, group, group_people, release)
+    for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Row) and "table" in vars(kind)
-]  # fmt: skip
+]
 
 
 def test_every_table_has_rows() -> None:
-    assert {kind.table for kind in KINDS} == {*TABLES, *GROUP_TABLES}
+    assert {kind.table for kind in KINDS} == {*TABLES, *GROUP_TABLES, *RELEASE_TABLES}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.table)
@@ -31,11 +35,12 @@ def test_rows_survive_a_table(tmp_path: Path) -> None:
         audit.DistanceRow(participant_id="sub-01", tool="quickshear", image_type="refaced", sample=2, masd_mm=0.123456),
         audit.DistanceRow(participant_id="sub-02", image_type="average", masd_mm=None, n_vertices=0),
     ]
-    write_rows(tmp_path / "surfacedistance.tsv", audit.DistanceRow, rows)
-    assert rows_of(tmp_path, audit.DistanceRow) == rows
-    before = (tmp_path / "surfacedistance.tsv").read_bytes()
-    write_rows(tmp_path / "surfacedistance.tsv", audit.DistanceRow, rows_of(tmp_path, audit.DistanceRow))
-    assert (tmp_path / "surfacedistance.tsv").read_bytes() == before
+    path = dataset_table(layout_of(tmp_path), "surfacedistance")
+    write_rows(path, audit.DistanceRow, rows)
+    assert rows_of(layout_of(tmp_path), audit.DistanceRow) == rows
+    before = path.read_bytes()
+    write_rows(path, audit.DistanceRow, rows_of(layout_of(tmp_path), audit.DistanceRow))
+    assert path.read_bytes() == before
 
 
 def test_an_older_table_has_gaps_and_a_newer_one_more_columns(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_datasets import Done, add_damaged_images, add_image, run_with_stand_in, settings_for, start_dataset
+from output_folders import identifiable, shareable
+from small_datasets import DAMAGED, Done, add_damaged_images, add_image, run_with_stand_in, settings_for, start_dataset
 
-from bids_refacer.dataset.names import identifiable_dir
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
@@ -26,17 +26,6 @@ from bids_refacer.settings import RunSettings
 GOOD = "sub-01/ses-a/anat/sub-01_ses-a_run-1_T1w.nii.gz"
 STEM = "sub-01/ses-a/anat/sub-01_ses-a_run-1"
 TOOLS = ("quickshear", "skullstrip")
-BAD = {
-    "sub-trunc": "is truncated or damaged: copy or download it again from its source.",
-    "sub-zero": "has the same value in every voxel (0): it holds no head, exclude it.",
-    "sub-nan": "holds 1 voxels that are NaN or infinite",
-    "sub-flat": "is a 2-D image (96, 128)",
-    "sub-series": "is a 4-D series (24, 32, 32, 3)",
-    "sub-noface": "has no face (there is no tissue where the nose should be)",
-    "sub-brain": "is already skull-stripped",
-    "sub-annex": "run 'git annex get' or 'datalad get' on it.",
-    "sub-other": "has no T1w image",
-}
 
 
 def contents(root: Path, without: str = "logs") -> dict[str, tuple[int, str]]:
@@ -72,18 +61,18 @@ def audit(bids: Path) -> Done:
 
 
 def rows_of(done: Done, table: str, **wanted: str) -> list[dict[str, str | None]]:
-    rows = read_table(done.settings.output_dir / f"{table}.tsv")
+    rows = read_table(shareable(done.settings.output_dir) / f"{table}.tsv")
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-@pytest.mark.parametrize(("participant", "words"), BAD.items())
+@pytest.mark.parametrize(("participant", "words"), DAMAGED.items())
 def test_bad_input_is_a_sentence(audit: Done, participant: str, words: str) -> None:
     rows = rows_of(audit, "status", participant_id=participant, status="failed")
     assert rows and all(row["stage"] == "input" for row in rows)
     for row in rows:
         assert words in row["message"] and participant in row["message"] and "Error" not in row["message"]
     assert words in audit.out and "Traceback" not in audit.out + audit.err
-    assert not (audit.settings.output_dir / participant).exists()
+    assert not (shareable(audit.settings.output_dir) / participant).exists()
 
 
 def test_the_good_image_is_done_and_the_exit_code_tells(audit: Done) -> None:
@@ -91,6 +80,7 @@ def test_the_good_image_is_done_and_the_exit_code_tells(audit: Done) -> None:
     rows = rows_of(audit, "status", image=GOOD)
     assert [(row["tool"], row["session_id"], row["status"]) for row in rows] == [(t, "ses-a", "ok") for t in TOOLS]
     assert all(float(row["run_time_s"] or 0) > 0 for row in rows)
+    assert len(rows_of(audit, "surfacedistance", image_type="average-fitted", part="removed")) == len(TOOLS)
 
 
 def test_images_that_the_run_leaves_as_they_are_have_a_row(audit: Done) -> None:
@@ -127,33 +117,29 @@ def test_a_line_for_each_image_and_stage(audit: Done) -> None:
 
 
 def test_both_datasets_are_valid(audit: Done) -> None:
-    assert validate(audit.settings.output_dir) == []
-    assert validate(identifiable_dir(audit.settings.output_dir)) == []
+    for folder in (shareable, identifiable):
+        assert validate(folder(audit.settings.output_dir), warnings=True) == []
 
 
 def test_outputs(audit: Done) -> None:
     output = audit.settings.output_dir
-    shareable = {path.relative_to(output).as_posix() for path in output.glob("sub-*/**/*") if path.is_file()}
+    shared = shareable(output)
+    published = {path.relative_to(shared).as_posix() for path in shared.glob("sub-*/**/*") if path.is_file()}
     expected = {f"{STEM}_desc-brain_mask"}
     for tool in TOOLS:
         expected |= {f"{STEM}_desc-{tool}Defaced_T1w", f"{STEM}_mod-T1w_desc-{tool}_defacemask"}
     tables = {f"{STEM}_mod-T1w_desc-{tool}_surfacedistance" for tool in TOOLS}
-    assert shareable == {f"{name}{end}" for name in expected for end in (".nii.gz", ".json")} | {
+    assert published == {f"{name}{end}" for name in expected for end in (".nii.gz", ".json")} | {
         f"{name}{end}" for name in tables for end in (".tsv", ".json")
     }
-    private = identifiable_dir(output)
+    private = identifiable(output)
     for name in ("Refaced1", "Refaced2", "RefacedMean", "AverageFace"):
         assert (private / f"{STEM}_desc-quickshear{name}_T1w.nii.gz").is_file()
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_face.surf.gii").is_file()
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_distance.shape.gii").is_file()
         assert (private / f"{STEM}_mod-T1w_desc-quickshear{name}_facemap.npz").is_file()
-    for name in (
-        "original",
-        "quickshearDefaced",
-        "quickshearRefaced1",
-        "skullstripRefacedMean",
-        "skullstripAverageFace",
-    ):
+    tools_own = ("quickshearDefaced", "quickshearRefaced1", "skullstripRefacedMean", "skullstripAverageFace")
+    for name in ("original", *tools_own):
         assert read_voxels(private / f"{STEM}_mod-T1w_desc-{name}_facialvoxels.npz").any()
         assert (private / f"{STEM}_mod-T1w_desc-{name}_facialvoxels.json").is_file()
     assert not list(private.glob("**/*Refaced2_facialvoxels*")), "one sample says what a sample can"
@@ -162,7 +148,7 @@ def test_outputs(audit: Done) -> None:
 
 
 def test_identifiable_data_is_closed(audit: Done) -> None:
-    for folder in (identifiable_dir(audit.settings.output_dir), audit.settings.work_dir):
+    for folder in (identifiable(audit.settings.output_dir), audit.settings.work_dir):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -175,7 +161,7 @@ def test_distances(audit: Done) -> None:
         # the stand-in paints the very face back
         assert found["refaced", "1"] == pytest.approx(0, abs=1e-4)
         assert found["defaced", None] > 2
-    own = read_table(audit.settings.output_dir / f"{STEM}_mod-T1w_desc-quickshear_surfacedistance.tsv")
+    own = read_table(shareable(audit.settings.output_dir) / f"{STEM}_mod-T1w_desc-quickshear_surfacedistance.tsv")
     assert own == rows_of(audit, "surfacedistance", tool="quickshear")
     assert rows_of(audit, "calibration", tool="quickshear") == [], "the stand-in's samples are equal"
     (quickshear, skullstrip) = rows_of(audit, "defacing")
@@ -184,7 +170,7 @@ def test_distances(audit: Done) -> None:
 
 
 def test_sidecars(audit: Done) -> None:
-    private = identifiable_dir(audit.settings.output_dir)
+    private = identifiable(audit.settings.output_dir)
     sample = json.loads((private / f"{STEM}_desc-quickshearRefaced2_T1w.json").read_text())
     assert sample["Seeds"] == [seed_for(0, GOOD, "quickshear", 1)], "that of sample 1"
     assert sample["Description"].endswith("sample 2: the other side of sample 1, mirrored about the learned mean")
@@ -195,26 +181,29 @@ def test_sidecars(audit: Done) -> None:
     assert str(audit.settings.output_dir) not in json.dumps(sample)
     average = json.loads((private / f"{STEM}_desc-quickshearAverageFace_T1w.json").read_text())
     assert average["WeightsSHA256"] == {} and average["Seeds"] == [] and average["Synthetic"] is True
-    defaced = json.loads((audit.settings.output_dir / f"{STEM}_desc-quickshearDefaced_T1w.json").read_text())
+    defaced = json.loads((shareable(audit.settings.output_dir) / f"{STEM}_desc-quickshearDefaced_T1w.json").read_text())
     assert defaced["Sources"] == [f"bids:raw:{GOOD}", f"bids::{STEM}_desc-brain_mask.nii.gz"]
     assert defaced["Tool"] == "quickshear" and defaced["Command"] and defaced["RunTime"] > 0
 
 
 def test_pages(audit: Done) -> None:
     output = audit.settings.output_dir
-    assert {path.name for path in output.glob("*.html")} == {"sub-01.html", *(f"{name}.html" for name in BAD)}
-    (with_faces,) = identifiable_dir(output).glob("*.html")
+    assert {path.name for path in shareable(output).glob("*.html")} == {
+        "sub-01.html",
+        *(f"{name}.html" for name in DAMAGED),
+    }
+    (with_faces,) = identifiable(output).glob("*.html")
     assert with_faces.name == "sub-01.html" and "Do not share" in with_faces.read_text()
-    assert "is truncated or damaged" in (output / "sub-trunc.html").read_text()
-    assert f"Pages: {output}/sub-*.html; with faces, not for sharing: identifiable/sub-*.html" in audit.out
+    assert "is truncated or damaged" in (shareable(output) / "sub-trunc.html").read_text()
+    assert f"Pages: {shareable(output)}/sub-*.html; with faces, not for sharing: {identifiable(output)}/" in audit.out
 
 
 def test_log_and_citation(audit: Done) -> None:
-    (folder,) = (identifiable_dir(audit.settings.output_dir) / "logs").iterdir()
+    (folder,) = (identifiable(audit.settings.output_dir) / "logs").iterdir()
     assert RunSettings.from_toml(folder / "settings.toml") == audit.settings
     log = (folder / "run.log").read_text()
     assert "sub-01 ses-a run-1 T1w quickshear: defaced in" in log and "is truncated or damaged" in log
-    citation = (audit.settings.output_dir / "CITATION.md").read_text()
+    citation = (shareable(audit.settings.output_dir) / "CITATION.md").read_text()
     assert "quickshear" in citation and "2 faces were drawn" in citation and "pydeface" not in citation
 
 
@@ -248,11 +237,11 @@ def test_an_input_with_a_new_time_is_the_same_input(audit: Done) -> None:
 
 
 def test_what_is_missing_is_put_back(audit: Done) -> None:
-    sample = identifiable_dir(audit.settings.output_dir) / f"{STEM}_desc-quickshearRefaced2_T1w.nii.gz"
+    sample = identifiable(audit.settings.output_dir) / f"{STEM}_desc-quickshearRefaced2_T1w.nii.gz"
     content = sample.read_bytes()
     sample.unlink()
     done, calls = again(audit)
-    assert (done.code, calls) == (0, 0), "the work folder still had it"
+    assert (done.code, calls) == (0, 1), "one tool alone is run again"
     assert sample.read_bytes() == content
 
 
@@ -264,7 +253,7 @@ def test_one_tool_fails_and_the_other_is_done_with_new_settings(audit: Done) -> 
     assert quickshear["status"] == "ok"
     assert (skullstrip["stage"], skullstrip["status"]) == ("reface", "failed")
     assert skullstrip["message"] == "The stand-in cannot reface this."
-    private = identifiable_dir(output) / "sub-01/ses-a/anat"
+    private = identifiable(output) / "sub-01/ses-a/anat"
     assert not list(private.glob("*quickshearRefaced2*")), "there is one sample now"
     assert not list(private.glob("*skullstrip*")), "results of other settings must not outlive a failure"
     assert {row["tool"] for row in rows_of(audit, "surfacedistance")} == {"quickshear"}
@@ -276,7 +265,7 @@ def test_one_tool_fails_and_the_other_is_done_with_new_settings(audit: Done) -> 
 
 
 def test_pages_are_made_again_from_outputs(audit: Done) -> None:
-    pages = [audit.settings.output_dir / "sub-01.html", identifiable_dir(audit.settings.output_dir) / "sub-01.html"]
+    pages = [folder(audit.settings.output_dir) / "sub-01.html" for folder in (shareable, identifiable)]
     before = [page.read_bytes() for page in pages]
     for page in pages:
         page.unlink()
@@ -286,15 +275,15 @@ def test_pages_are_made_again_from_outputs(audit: Done) -> None:
 
 def test_recovered_faces_are_removed_on_request(audit: Done) -> None:
     output = audit.settings.output_dir
-    distances = (output / "surfacedistance.tsv").read_text()
+    distances = (shareable(output) / "surfacedistance.tsv").read_text()
     for _ in range(2):  # and it is no reason to compute anything again
         done, calls = again(audit, keep_refaced=False)
         assert (done.code, calls) == (0, 0)
-        private = identifiable_dir(output)
+        private = identifiable(output)
         left = {path.name for path in private.iterdir()} - {"work"}
         assert left == {".bidsignore", ".bids_refacer", "README", "dataset_description.json", "logs"}
         # other runs may be at work on the participants that this one was not asked for
         nodes = {path.name for path in (private / "work").glob("bids_refacer-*/*/*")}
         assert nodes and not any("01" in name for name in nodes)
-        assert (output / "surfacedistance.tsv").read_text() == distances
-    assert validate(output) == []
+        assert (shareable(output) / "surfacedistance.tsv").read_text() == distances
+    assert validate(shareable(output)) == []

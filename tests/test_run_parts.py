@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from output_folders import identifiable, layout_of, shareable
 
 from bids_refacer.audit.crash_files import Crash, read_crashes, sentence
 from bids_refacer.audit.graph import stages
@@ -24,6 +25,7 @@ from bids_refacer.dataset.records import discard, fingerprint, is_current, read_
 from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.sidecars import Sidecar
 from bids_refacer.dataset.tables import data_dictionary
+from bids_refacer.layout import Layout
 from bids_refacer.problems import AuditProblem, problem_names
 
 IMAGES = [f"sub-{number:02}/anat/sub-{number:02}_T1w.nii.gz" for number in range(20)]
@@ -47,9 +49,9 @@ def test_seeds_stay_what_they_are() -> None:
 def recorded(tmp_path: Path) -> SimpleNamespace:
     original, output = tmp_path / "in.nii.gz", tmp_path / "out"
     original.write_bytes(b"voxels")
-    for name in ("sub-01/a.nii.gz", "identifiable/sub-01/b.nii.gz"):
-        (output / name).parent.mkdir(parents=True)
-        (output / name).write_bytes(b"1234")
+    for path in (shareable(output) / "sub-01/a.nii.gz", identifiable(output) / "sub-01/b.nii.gz"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1234")
     record = {
         "Key": {"Seed": 0},
         "Input": fingerprint(original).to_json(),
@@ -68,7 +70,8 @@ def recorded(tmp_path: Path) -> SimpleNamespace:
     )
 
     def current(key: dict | None = None, *, keep: bool = True) -> bool:
-        return is_current(read_record(tmp_path / "record.json"), key or {"Seed": 0}, image, output, keep_refaced=keep)
+        record = read_record(tmp_path / "record.json")
+        return is_current(record, key or {"Seed": 0}, image, layout_of(output), keep_refaced=keep)
 
     return SimpleNamespace(current=current, original=original, output=output, path=tmp_path / "record.json")
 
@@ -83,10 +86,10 @@ def test_a_record_is_current(recorded: SimpleNamespace) -> None:
 
 
 def test_a_record_without_its_outputs(recorded: SimpleNamespace) -> None:
-    (recorded.output / "identifiable/sub-01/b.nii.gz").unlink()
+    (identifiable(recorded.output) / "sub-01/b.nii.gz").unlink()
     assert not recorded.current()
     assert recorded.current(keep=False)
-    (recorded.output / "sub-01/a.nii.gz").write_bytes(b"1")
+    (shareable(recorded.output) / "sub-01/a.nii.gz").write_bytes(b"1")
     assert not recorded.current(keep=False)
 
 
@@ -97,10 +100,10 @@ def test_a_damaged_record_is_none(recorded: SimpleNamespace, text: str) -> None:
 
 
 def test_discard(recorded: SimpleNamespace) -> None:
-    discard(recorded.path, recorded.output, keep=frozenset({"sub-01/a.nii.gz"}))
+    discard(recorded.path, layout_of(recorded.output), keep=frozenset({"sub-01/a.nii.gz"}))
     assert not recorded.path.exists()
     assert [path.name for path in recorded.output.rglob("*.gz")] == ["a.nii.gz"]
-    discard(recorded.path, recorded.output)
+    discard(recorded.path, layout_of(recorded.output))
 
 
 @pytest.mark.parametrize(
@@ -221,9 +224,8 @@ def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
     start = {"Image": "sub-01/anat/sub-01_T1w.nii.gz", "Tool": "t", "Key": {}, "Input": {}, "KeptRefaced": True}
     parts = {name: report for name in ("deface_details", "reface_details", "score_details")}
     record = tmp_path / "record.json"
-    WriteRecord(
-        target=str(record), root=str(tmp_path), content=start, rows=str(rows), surface_files=files, **parts
-    ).run()
+    layout = Layout(output_dir=tmp_path, shareable=tmp_path, identifiable=tmp_path / "identifiable")
+    WriteRecord(target=str(record), layout=layout, content=start, rows=str(rows), surface_files=files, **parts).run()
     found = read_record(record)
     assert found is not None and found.deface.content["Contrast"] is None and found.distances[0].masd_mm is None
     sizes = {Path(file).relative_to(tmp_path).as_posix(): Path(file).stat().st_size for file in files}

@@ -1,14 +1,16 @@
 """Scores of an image made of the average head: known moves, best and mean of samples, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from bids_refacer.surfaces.distances import FIGURES, signed_distances
 from bids_refacer.surfaces.region import PARTS
-from bids_refacer.surfaces.score import calibration_rows, score_images, summary_rows
+from bids_refacer.surfaces.score import ImageDistances, calibration_rows, score_images, summary_rows
 from bids_refacer.surfaces.skin import SkinError, skin_level, skin_surface
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.templates import asset
 
 AT_HOME = Alignment(np.eye(4), np.eye(4))
@@ -17,13 +19,14 @@ AT_HOME = Alignment(np.eye(4), np.eye(4))
 @pytest.fixture(scope="module")
 def head():
     """The average head made sharp: one tissue inside, air outside, an edge of about one voxel."""
-    values, affine = asset("average_head.nii.gz")
-    return ndimage.gaussian_filter(np.where(values > 40, np.float32(600), np.float32(0)), 0.5), affine
+    average = asset("average_head.nii.gz")
+    sharp = np.where(average.values > 40, np.float32(600), np.float32(0))
+    return Volume(ndimage.gaussian_filter(sharp, 0.5), average.affine)
 
 
 @pytest.fixture(scope="module")
 def candidates(head):
-    values, _ = head
+    values = head.values
     defaced = values.copy()
     defaced[:, 80:, :70] = 0
     forward = np.roll(values, 1, axis=1)  # 2 mm
@@ -37,11 +40,11 @@ def candidates(head):
 
 @pytest.fixture(scope="module")
 def scores(head, candidates):
-    return score_images(head[0], candidates, head[1], AT_HOME)
+    return score_images(head, candidates, AT_HOME)
 
 
 def rows_of(scores, image_type, sample=None):
-    return [row for row in scores.rows if row["image_type"] == image_type and row["sample"] == sample]
+    return [row for row in scores.rows if row.image_type == image_type and row.sample == sample]
 
 
 def face(scores, image_type, sample=None):
@@ -52,33 +55,33 @@ def test_every_image_has_one_row_per_part(scores):
     expected = [("defaced", None), ("refaced", 1), ("refaced", 2), ("refaced_mean", None)]
     expected += [("refaced_sample_mean", None), ("refaced_best", 2)]
     for image_type, sample in expected:
-        assert [row["part"] for row in rows_of(scores, image_type, sample)] == list(PARTS)
+        assert [row.part for row in rows_of(scores, image_type, sample)] == list(PARTS)
     assert len(scores.rows) == len(expected) * len(PARTS)
 
 
 def test_same_image_scores_zero(scores):
     for row in rows_of(scores, "refaced_mean"):
-        assert [row[figure] for figure in FIGURES] == pytest.approx([0.0] * len(FIGURES), abs=1e-6)
+        assert [getattr(row, figure) for figure in FIGURES] == pytest.approx([0.0] * len(FIGURES), abs=1e-6)
 
 
 def test_missing_face_lies_far_inside(scores):
     row = face(scores, "defaced")
-    assert row["masd_mm"] > 8 and row["signed_mean_mm"] < -8
+    assert row.masd_mm > 8 and row.signed_mean_mm < -8
     nose = rows_of(scores, "defaced")[PARTS.index("nose")]
-    assert nose["to_recovered_mm"] > 25
+    assert nose.to_recovered_mm > 25
 
 
 def test_moved_face_is_as_far_as_it_was_moved(scores):
     row = face(scores, "refaced", 1)
-    assert 0.8 < row["masd_mm"] < 2.0
-    assert row["hausdorff_mm"] < 2.6
-    assert row["signed_mean_mm"] > 0.8
+    assert 0.8 < row.masd_mm < 2.0
+    assert row.hausdorff_mm < 2.6
+    assert row.signed_mean_mm > 0.8
 
 
 def test_best_sample_is_the_one_nearest_in_the_face(scores):
-    assert face(scores, "refaced", 2)["masd_mm"] < face(scores, "refaced", 1)["masd_mm"]
+    assert face(scores, "refaced", 2).masd_mm < face(scores, "refaced", 1).masd_mm
     for best, second in zip(rows_of(scores, "refaced_best", 2), rows_of(scores, "refaced", 2), strict=True):
-        assert best == second | {"image_type": "refaced_best"}
+        assert best == replace(second, image_type="refaced_best")
 
 
 def test_mean_of_samples_is_the_mean_of_each_figure(scores):
@@ -90,13 +93,13 @@ def test_mean_of_samples_is_the_mean_of_each_figure(scores):
     )
     for mean, first, second in parts:
         for figure in FIGURES:
-            assert mean[figure] == pytest.approx((first[figure] + second[figure]) / 2)
+            assert getattr(mean, figure) == pytest.approx((getattr(first, figure) + getattr(second, figure)) / 2)
 
 
 def test_distance_map_is_of_the_true_face(scores, head, candidates):
     found = scores.maps["defaced", None]
     assert found.dtype == np.float32 and found.shape == (len(scores.face.vertices),)
-    recovered = skin_surface(candidates["defaced", None], head[1], skin_level(*head))
+    recovered = skin_surface(Volume(candidates["defaced", None], head.affine), skin_level(head))
     expected = np.abs(signed_distances(scores.face.vertices, recovered))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(scores.maps["refaced_mean", None], 0, atol=1e-5)
@@ -104,19 +107,19 @@ def test_distance_map_is_of_the_true_face(scores, head, candidates):
 
 def test_spread_of_the_samples_is_judged_on_the_true_face(scores, head, candidates):
     """The face at 2 mm and the one half way: the mean lies about 1.5 mm outside, on both sides of it by 0.5 mm."""
-    whole = [row for row in scores.calibration if row["part"] == "face"]
-    area = sum(row["area_mm2"] for row in whole)
+    whole = [row for row in scores.calibration if row.part == "face"]
+    area = sum(row.area_mm2 for row in whole)
     assert area == pytest.approx(scores.face.area, rel=0.05)
-    level = skin_level(*head)
+    level = skin_level(head)
     signed = [
-        signed_distances(scores.face.vertices, skin_surface(candidates["refaced", number], head[1], level))
+        signed_distances(scores.face.vertices, skin_surface(Volume(candidates["refaced", number], head.affine), level))
         for number in (1, 2)
     ]
     error = np.mean(signed, axis=0)
     expected = np.sqrt(np.mean(error**2))
-    found = np.sqrt(sum(row["area_mm2"] * row["error_mm"] ** 2 for row in whole) / area)
+    found = np.sqrt(sum(row.area_mm2 * row.error_mm**2 for row in whole) / area)
     assert found == pytest.approx(expected, rel=0.05), "areas and plain means differ a little"
-    assert {row["part"] for row in scores.calibration} == set(PARTS)
+    assert {row.part for row in scores.calibration} == set(PARTS)
 
 
 def test_calibration_of_a_face_of_known_spread():
@@ -125,12 +128,12 @@ def test_calibration_of_a_face_of_known_spread():
     samples = np.stack([deviation, -deviation], axis=1).reshape(4, -1)  # mirrored pairs
     rows = calibration_rows(samples - rng.normal(0, 1.0, 20_000), labels, np.ones(20_000))
     for part in ("face", "nose"):
-        own = [row for row in rows if row["part"] == part]
-        area = np.array([row["area_mm2"] for row in own])
+        own = [row for row in rows if row.part == part]
+        area = np.array([row.area_mm2 for row in own])
         assert area.sum() == (20_000 if part == "face" else 10_000)
-        assert np.average([row["covered_50"] for row in own], weights=area) == pytest.approx(0.5, abs=0.02)
-        assert np.average([row["covered_90"] for row in own], weights=area) == pytest.approx(0.9, abs=0.02)
-    assert {row["part"] for row in rows} == {"face", "nose"}
+        assert np.average([row.covered_50 for row in own], weights=area) == pytest.approx(0.5, abs=0.02)
+        assert np.average([row.covered_90 for row in own], weights=area) == pytest.approx(0.9, abs=0.02)
+    assert {row.part for row in rows} == {"face", "nose"}
     kept = np.zeros((4, 500))  # skin that the tool left is the same in all samples, and right
     more = calibration_rows(np.hstack([samples, kept]), np.r_[labels, np.ones(500, np.int8)], np.ones(20_500))
     again = calibration_rows(samples, labels, np.ones(20_000))
@@ -148,37 +151,38 @@ def test_faces_lie_in_native_space(scores):
 def test_scanner_position_changes_nothing(head, candidates, scores):
     away = np.array([[0.0, -1.0, 0.0, 31.0], [1.0, 0.0, 0.0, -12.0], [0.0, 0.0, 1.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
     key = ("refaced", 1)
-    moved = score_images(head[0], {key: candidates[key]}, away @ head[1], Alignment(np.linalg.inv(away), np.eye(4)))
+    there = Volume(head.values, away @ head.affine)
+    moved = score_images(there, {key: candidates[key]}, Alignment(np.linalg.inv(away), np.eye(4)))
     for here, there in zip(rows_of(scores, *key), rows_of(moved, *key), strict=True):
-        assert there["masd_mm"] == pytest.approx(here["masd_mm"], abs=1e-3)
+        assert there.masd_mm == pytest.approx(here.masd_mm, abs=1e-3)
 
 
 def test_without_samples_there_is_nothing_to_sum_up(head):
-    found = score_images(head[0], {("average", None): head[0]}, head[1], AT_HOME)
-    assert {row["image_type"] for row in found.rows} == {"average"}
+    found = score_images(head, {("average", None): head.values}, AT_HOME)
+    assert {row.image_type for row in found.rows} == {"average"}
     assert found.calibration == []
 
 
 def test_summary_ignores_figures_that_are_not_available():
     nan = float("nan")
     rows = [
-        {"image_type": "refaced", "sample": s, "part": part} | dict.fromkeys(FIGURES, value) | {"n_vertices": 10 * s}
+        ImageDistances(image_type="refaced", sample=s, part=part, n_vertices=10 * s, **dict.fromkeys(FIGURES, value))
         for s, value in ((1, nan), (2, 3.0))
         for part in PARTS
     ]
     mean = summary_rows(rows)[0]
-    assert mean["masd_mm"] == 3.0 and mean["n_vertices"] == 15
-    assert summary_rows(rows)[-1]["sample"] == 2
-    assert np.isnan(summary_rows(rows[: len(PARTS)])[0]["masd_mm"])
+    assert mean.masd_mm == 3.0 and mean.n_vertices == 15
+    assert summary_rows(rows)[-1].sample == 2
+    assert np.isnan(summary_rows(rows[: len(PARTS)])[0].masd_mm)
 
 
 def test_candidate_on_another_grid_is_refused(head):
     with pytest.raises(
         ValueError, match=r"The refaced \(sample 3\) image has shape \(4, 4, 4\), the original .*: resample"
     ):
-        score_images(head[0], {("refaced", 3): np.zeros((4, 4, 4))}, head[1], AT_HOME)
+        score_images(head, {("refaced", 3): np.zeros((4, 4, 4))}, AT_HOME)
 
 
 def test_image_without_skin_is_named(head):
     with pytest.raises(SkinError, match="No skin surface in the defaced image. The image is constant"):
-        score_images(head[0], {("defaced", None): np.zeros_like(head[0])}, head[1], AT_HOME)
+        score_images(head, {("defaced", None): np.zeros_like(head.values)}, AT_HOME)

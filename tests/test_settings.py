@@ -20,6 +20,7 @@ def everything() -> RunSettings:
     return RunSettings(
         bids_dir=Path("/data"),
         output_dir=Path("/out"),
+        identifiable_dir=Path("/faces"),
         analysis_level="group",
         participant_label=("01", "02"),
         session_label=("a",),

@@ -26,7 +26,7 @@ from bids_refacer.simulation.people import HU_PER_YEAR, SITES, draw_person
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.skin import skin_surface
 from bids_refacer.training.data.regions import shear_region
-from bids_refacer.volumes.grid import CANONICAL, Grid, resample
+from bids_refacer.volumes.grid import CANONICAL, Grid, Volume, resample
 from bids_refacer.volumes.templates import pydeface_keep_mask
 
 ROUGH = Protocol(resolution_mm=4.0, noise=0.0, bias=0.0)
@@ -113,7 +113,7 @@ def test_the_true_skin_is_the_skin_of_the_image(model: HeadModel) -> None:
     protocol = Protocol(noise=0.0, bias=0.0)
     session = draw_session(protocol, rng)
     image = acquire(model, anatomy, session, protocol, "T1w", rng)
-    found = skin_surface(image.astype(np.float32), session.grid.affine)
+    found = skin_surface(Volume(image.astype(np.float32), session.grid.affine))
     true = true_skin(model, anatomy)
     assert true.is_watertight and true.volume > 2e6
     truth = true.copy().apply_transform(np.linalg.inv(session.to_canonical))
@@ -163,8 +163,7 @@ def test_muscle_shows_where_every_tool_removes_the_face_and_nowhere_else(model: 
 
 def pydeface_zone() -> np.ndarray:
     """What pydeface's mask removes of the average head, (48, 64, 64)."""
-    keep, affine = pydeface_keep_mask()
-    return resample(keep, affine, CANONICAL[4], order=1, cval=1.0) < 0.5
+    return resample(pydeface_keep_mask(), CANONICAL[4], order=1, cval=1.0) < 0.5
 
 
 def test_contrasts_order_the_tissues_as_they_should() -> None:

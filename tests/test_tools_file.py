@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from output_folders import shareable
 from small_datasets import DATA, STAND_IN, Done, add_image, run_with_stand_in, settings_for, start_dataset
 from tool_programs_on_path import install
 
@@ -23,18 +24,18 @@ from bids_refacer.dataset.tables import read_table
 from bids_refacer.defacers import DefacerError
 from bids_refacer.defacers.tools_file import ToolsFileError, read_tools
 from bids_refacer.volumes.brain import FoundBrain
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.templates import asset
 
 OWN = Path(__file__).with_name("own_tools.toml")
 FAULTS = ("killed", "silent", "disk", "grid", "unchanged", "everything")
 
 
-def the_average_brain(values: np.ndarray, *args: object, **options: object) -> np.ndarray:
-    if values.max() == 0:
+def the_average_brain(volume: Volume, *args: object, **options: object) -> np.ndarray:
+    if volume.values.max() == 0:
         raise ImageError("no brain found")
-    return asset("average_brain_mask.nii.gz")[0] > 0
+    return asset("average_brain_mask.nii.gz").values > 0
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def rows(done: Done, table: str) -> dict[str, dict[str, str | None]]:
-    return {str(row["tool"]): row for row in read_table(done.settings.output_dir / f"{table}.tsv")}
+    return {str(row["tool"]): row for row in read_table(shareable(done.settings.output_dir) / f"{table}.tsv")}
 
 
 def test_a_tool_of_five_lines_is_audited_like_any_other(done: Done) -> None:
@@ -71,10 +72,10 @@ def test_a_tool_of_five_lines_is_audited_like_any_other(done: Done) -> None:
     row = rows(done, "defacing")["frontcut"]
     assert (row["version"], row["face_verdict"], row["brain_verdict"]) == ("2.7.1", "pass", "pass")
     assert float(row["brain_dice"] or 0) > 0.98 and float(row["forehead_left_percent"] or 0) > 50
-    anat = done.settings.output_dir / "sub-01" / "anat"
+    anat = shareable(done.settings.output_dir) / "sub-01" / "anat"
     sidecar = json.loads((anat / "sub-01_desc-frontcutDefaced_T1w.json").read_text())
     assert sidecar["Command"] == "frontcut {input} {output} --mask {mask}" and sidecar["Tool"] == "frontcut"
-    assert "Cutting off the front half" in (done.settings.output_dir / "CITATION.md").read_text()
+    assert "Cutting off the front half" in (shareable(done.settings.output_dir) / "CITATION.md").read_text()
 
 
 @pytest.mark.parametrize(

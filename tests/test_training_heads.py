@@ -22,12 +22,12 @@ def heads() -> list[Head]:
 
 
 def test_a_head_in_the_frame_is_stored_within_a_grey_level(heads: list[Head]) -> None:
-    values = asset("average_head.nii.gz")[0].astype(np.float32)
+    values = asset("average_head.nii.gz").values.astype(np.float32)
     scale = np.median(values[heads[0].brain])
     expected = np.clip(values / scale, 0, 2.5) / 1.25 - 1
     assert heads[0].seen.all()
     np.testing.assert_allclose(heads[0].values, expected, atol=1 / 255 + 1e-6)
-    np.testing.assert_array_equal(heads[0].brain, asset("average_brain_mask.nii.gz")[0] > 0)
+    np.testing.assert_array_equal(heads[0].brain, asset("average_brain_mask.nii.gz").values > 0)
 
 
 def test_a_cut_field_of_view_is_not_seen_and_holds_air(heads: list[Head]) -> None:

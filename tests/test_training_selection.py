@@ -49,7 +49,7 @@ def view_until(head: Head, end: int) -> Head:
 
 def test_the_label_is_the_nose() -> None:
     assert PARTS[NOSE_LABEL - 1] == "nose" and ASSET == "face_parts.nii.gz"
-    assert (asset(ASSET)[0] == NOSE_LABEL).any()
+    assert (asset(ASSET).values == NOSE_LABEL).any()
 
 
 def test_a_whole_head_has_its_nose_in_view() -> None:
@@ -58,7 +58,7 @@ def test_a_whole_head_has_its_nose_in_view() -> None:
 
 def test_a_nose_that_the_view_cuts_off_is_noticed_at_its_tip() -> None:
     head = average_heads()[0]
-    tissue = np.argwhere((head.values > -0.6) & (asset(ASSET)[0] == NOSE_LABEL))
+    tissue = np.argwhere((head.values > -0.6) & (asset(ASSET).values == NOSE_LABEL))
     last = int(tissue[:, 1].max())
     assert nose_cut(view_until(head, last + 2)) == 0, "one voxel of air before the tip is in view"
     little, much = nose_cut(view_until(head, last)), nose_cut(view_until(head, last - 5))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from output_folders import identifiable, shareable
 from small_datasets import Done, add_image, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.dataset.tables import read_table
@@ -23,14 +24,14 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcomes(done: Done) -> list[str | None]:
-    return [row["status"] for row in read_table(done.settings.output_dir / "status.tsv")]
+    return [row["status"] for row in read_table(shareable(done.settings.output_dir) / "status.tsv")]
 
 
 def test_several_processes_and_the_graph(bids: Path, tmp_path: Path) -> None:
     done = run_with_stand_in(settings_for(bids, tmp_path / "out", nprocs=2, write_graph=True))
     assert done.code == 1 and outcomes(done) == ["failed", "failed"]
     assert done.out.count("failed while reading the image") == 2 and "Traceback" not in done.out + done.err
-    (graph,) = (tmp_path / "out" / "identifiable" / "logs").glob("*/graph.dot")
+    (graph,) = (identifiable(tmp_path / "out") / "logs").glob("*/graph.dot")
     text = graph.read_text()
     assert f"Graph of the workflow: {graph.parent}" in done.out
     for words in ("sub_01_T1w", "sub_02_ses_b_acq_x_run_01_T1w", "quickshear", "reface"):

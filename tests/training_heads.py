@@ -11,7 +11,7 @@ from tiny_models import prior_around
 from bids_refacer.diffusion.cascade import COARSE, FINE
 from bids_refacer.refacing.prior import LinearPrior
 from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head, make_head
-from bids_refacer.volumes.grid import CANONICAL, Alignment, pool
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume, pool
 from bids_refacer.volumes.templates import asset
 
 SHAPE = CANONICAL[SPACING].shape
@@ -24,12 +24,12 @@ TINY_FINE = replace(FINE, network=replace(FINE.network, **TINY))
 @cache
 def average_heads() -> list[Head]:
     """The average head, and the same 4 % narrower with a field of view that ends above the neck."""
-    values, affine = asset("average_head.nii.gz")
-    brain = asset("average_brain_mask.nii.gz")[0] > 0
-    first = make_head("avg", values.astype(np.float32), affine, brain, Alignment(np.eye(4), np.eye(4)))
+    values, affine = asset("average_head.nii.gz").values, asset("average_head.nii.gz").affine
+    brain = asset("average_brain_mask.nii.gz").values > 0
+    first = make_head("avg", Volume(values.astype(np.float32), affine), brain, Alignment(np.eye(4), np.eye(4)))
     narrow = np.diag([0.96, 1, 1, 1]) @ affine
     second = make_head(
-        "narrow", values[:, :, 20:].astype(np.float32), _cut(narrow, 20), brain[:, :, 20:], first.alignment
+        "narrow", Volume(values[:, :, 20:].astype(np.float32), _cut(narrow, 20)), brain[:, :, 20:], first.alignment
     )
     return [first, second]
 

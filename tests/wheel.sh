@@ -15,8 +15,8 @@ bids_refacer --version
 bids_refacer simulate heads --participants 1 --seed 1
 bids_refacer heads out participant --deface-tools skullstrip --num-samples 1 --steps 2 --gpu none
 bids_refacer heads out group
-for file in surfacedistance.tsv sub-001.html identifiable/sub-001.html group.html; do
+for file in bids_refacer/surfacedistance.tsv bids_refacer/sub-001.html identifiable/sub-001.html bids_refacer/group.html; do
   [ -s "out/$file" ] || { echo "out/$file is missing" >&2; exit 1; }
 done
-grep -q '"CodeURL": "https://' out/dataset_description.json || { echo "dataset_description.json has no CodeURL" >&2; exit 1; }
+grep -q '"CodeURL": "https://' out/bids_refacer/dataset_description.json || { echo "dataset_description.json has no CodeURL" >&2; exit 1; }
 echo "wheel passed: $(basename "$wheel")"

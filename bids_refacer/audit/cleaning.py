@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_refacer.audit.graph.jobs import node_name
+from bids_refacer.audit.graph.jobs import node_name, node_name_of
 from bids_refacer.audit.plan import Plan, tasks_of
+from bids_refacer.dataset.image_key import without_extension
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.names import OutputNames, default_work_dir, identifiable_dir, records_dir, running_dir
+from bids_refacer.dataset.names import OutputNames, faces_page, records_dir, running_dir
 from bids_refacer.dataset.records import discard
-from bids_refacer.environment import RUNNING, make_private, private_work_dir
-from bids_refacer.files import claimed, sweep
+from bids_refacer.dataset.rows.audit import StatusRow
+from bids_refacer.files import claimed, one_writer, sweep
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
+from bids_refacer.work_folder import RUNNING, is_default_work_dir, make_private, private_work_dir, remove_intermediate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +44,10 @@ def sole_worker(images: Iterable[HeadImage], settings: RunSettings, say: Callabl
         about = session or "images in the same work folder"
         say(f"Another run is at work on {about}: this one waits until it ends.")
 
-    output, clean = settings.output_dir, settings.clean_work_dir
+    layout, clean = settings.layout, settings.clean_work_dir
     with ExitStack() as claims:
-        alone = claims.enter_context(claimed(running_dir(output), sessions, wait))
-        _sweep(output, sessions, alone=alone)
+        alone = claims.enter_context(claimed(running_dir(layout), sessions, wait))
+        _sweep(layout, sessions, alone=alone)
         place = private_work_dir(settings.work_dir)
         make_private(place / RUNNING)
         alone = claims.enter_context(claimed(place / RUNNING, None if clean else sessions, wait))
@@ -58,16 +61,16 @@ def sole_worker(images: Iterable[HeadImage], settings: RunSettings, say: Callabl
 
 
 @contextmanager
-def beside_workers(output_dir: Path) -> Iterator[None]:
+def beside_workers(layout: Layout) -> Iterator[None]:
     """Write to the root of an output where runs may be at work: they do not take our half-written files for left ones.
 
     Nobody waits. Where nobody else is at work, what was left there is removed.
     """
-    if not records_dir(output_dir).is_dir():
+    if not records_dir(layout).is_dir():
         yield
         return
-    with claimed(running_dir(output_dir), frozenset(), lambda _: None) as alone:
-        _sweep(output_dir, (), alone=alone)
+    with claimed(running_dir(layout), frozenset(), lambda _: None) as alone:
+        _sweep(layout, (), alone=alone)
         yield
 
 
@@ -76,31 +79,31 @@ def _session(image: HeadImage) -> str:
     return f"sub-{image.participant}" + (f"/ses-{image.session}" if image.session else "")
 
 
-def _sweep(output_dir: Path, sessions: Iterable[str], *, alone: bool) -> None:
+def _sweep(layout: Layout, sessions: Iterable[str], *, alone: bool) -> None:
     """Remove half-written files of our sessions, and where nobody else is at work, all of them."""
-    for root in (output_dir, identifiable_dir(output_dir), records_dir(output_dir)):
+    for root in (layout.shareable, layout.identifiable, records_dir(layout)):
         for folder in root.glob("sub-*") if alone else [root / session for session in sessions]:
             sweep(folder, below=True)
         if alone:
             sweep(root, below=False)
-    for folder in output_dir.glob(".matplotlib-*") if alone else ():
-        shutil.rmtree(folder, ignore_errors=True)
+            for folder in root.glob(".matplotlib-*"):  # environment.matplotlib_at_home
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_stale(plan: Plan) -> None:
     """Remove what earlier runs with other settings left of the images and tools that are about to be done again."""
     for job in plan.jobs:
-        mask = job.names.brain_mask().relative_to(plan.output_dir).as_posix()
+        mask = plan.layout.name_of(job.names.brain_mask())
         shared = frozenset({mask, mask.removesuffix(".nii.gz") + ".json"})  # other tools' records list them too
         for tool in job.tools:
-            discard(job.names.record(tool.tool), plan.output_dir, keep=shared)
+            discard(job.names.record(tool.tool), plan.layout, keep=shared)
             job.names.verdict(tool.tool).unlink(missing_ok=True)
 
 
-def withdraw(records: Iterable[Path], output_dir: Path) -> None:
+def withdraw(records: Iterable[Path], layout: Layout) -> None:
     """Remove the records and outputs of other images that were defaced otherwise: they may show what no mask hides."""
     for record in records:
-        discard(record, output_dir)
+        discard(record, layout)
 
 
 def forget_faces(plan: Plan, settings: RunSettings) -> None:
@@ -114,25 +117,48 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
         page.unlink(missing_ok=True)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tidy(rows: Sequence[StatusRow], settings: RunSettings) -> list[str]:
+    """Remove intermediate images of what is done; those of what failed stay, and a sentence says where."""
+    failed = {row.image for row in rows if row.status != "ok"}
+    images = {row.image for row in rows if row.image} - failed
+    done = {node_name_of(without_extension(Path(image).name)) for image in images}
+    for folder in settings.work_dir.glob("bids_refacer-*/*/*"):
+        if folder.name in done:
+            shutil.rmtree(folder, ignore_errors=True)
+    if any(folder.is_dir() for folder in settings.work_dir.glob("bids_refacer-*/*/*")):
+        return [f"Intermediate images of what failed, which show faces, are kept in {settings.work_dir}."]
+    _empty_work_dir(settings)
+    return []
+
+
+def _empty_work_dir(settings: RunSettings) -> None:
+    """Remove what this app left in the work folder, where no other run is at work in it; runs that begin wait for us.
+
+    A folder that nobody asked for is removed itself.
+    """
     work_dir = settings.work_dir
-    shared = len(list((work_dir / RUNNING).glob("*.json"))) > 1
-    if work_dir == default_work_dir(plan.output_dir) and not any(work_dir.glob("bids_refacer-*/*/*")) and not shared:
-        shutil.rmtree(work_dir, ignore_errors=True)
+    with one_writer(work_dir / RUNNING / "lock") as locked:
+        if locked and len(list((work_dir / RUNNING).glob("*.json"))) < 2:  # our own
+            remove_intermediate(work_dir)
+            if is_default_work_dir(work_dir, settings.layout) and len(list(work_dir.iterdir())) < 2:
+                shutil.rmtree(work_dir, ignore_errors=True)
 
 
 def _all_faces(plan: Plan, settings: RunSettings) -> tuple[list[Path], list[Path]]:
     """Folders and pages that show any face."""
-    private = identifiable_dir(plan.output_dir)
+    private = plan.layout.identifiable
     return [*private.glob("sub-*/"), *settings.work_dir.glob("bids_refacer-*")], [*private.glob("sub-*.html")]
 
 
 def _own_faces(plan: Plan, settings: RunSettings) -> tuple[list[Path], list[Path]]:
     """Folders and pages that show a face of the images that the run was about."""
-    private = identifiable_dir(plan.output_dir)
+    private = plan.layout.identifiable
     images = {task.image.bids_path: task.image for task in tasks_of(plan)}.values()
     nodes = {node_name(image) for image in images}
     folders = [folder for folder in settings.work_dir.glob("bids_refacer-*/*/*") if folder.name in nodes]
     for image in images:
-        session = OutputNames.of(plan.output_dir, image).identifiable_anat.parent
+        session = OutputNames.of(plan.layout, image).identifiable_anat.parent
         folders.append(session if settings.session_label else private / f"sub-{image.participant}")
-    return folders, [private / f"sub-{image.participant}.html" for image in images]
+    return folders, [faces_page(plan.layout, image.participant) for image in images]

@@ -27,6 +27,7 @@ from bids_refacer.dataset.seeds import seed_for
 from bids_refacer.dataset.sidecars import HEADER_TEXT_KEPT
 from bids_refacer.defacers import DEFACERS, Defacer
 from bids_refacer.defacers.tools_file import read_definitions, read_tools
+from bids_refacer.layout import Layout
 from bids_refacer.limits import memory_limit_gb
 from bids_refacer.settings import RunSettings
 from bids_refacer.wording import counted, listed
@@ -41,7 +42,7 @@ class Plan:
     jobs: tuple[ImageJob, ...]
     finished: tuple[tuple[HeadImage, str], ...]
     problems: tuple[ImageProblem, ...]
-    output_dir: Path
+    layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def tasks_of(plan: Plan) -> list[Task]:
     """All that the run is about, in the order of the input."""
     tasks = [Task(image=job.image, tool=tool.tool, names=job.names) for job in plan.jobs for tool in job.tools]
     for image, tool in plan.finished:
-        tasks.append(Task(image=image, tool=tool, names=OutputNames.of(plan.output_dir, image)))
+        tasks.append(Task(image=image, tool=tool, names=OutputNames.of(plan.layout, image)))
     return sorted(tasks, key=lambda task: (task.image.bids_path, task.tool))
 
 
@@ -80,6 +81,17 @@ def missing_tools(names: Sequence[str], tools: Mapping[str, Defacer]) -> list[st
 def tool_warnings(plan: Plan) -> list[str]:
     """What people should know of the tools before they rely on their results; each sentence once."""
     return list(dict.fromkeys(said for job in plan.jobs for tool in job.tools for said in tool.warnings))
+
+
+def unit1_notes(images: Sequence[HeadImage], settings: RunSettings) -> list[str]:
+    """A sentence about UNIT1 images that are taken although T1w ones were asked for."""
+    taken = [image.bids_path for image in images if image.suffix == "UNIT1" and "UNIT1" not in settings.suffix]
+    if not taken:
+        return []
+    return [
+        f"{counted(len(taken), 'session')} without a T1w image: the UNIT1 image is audited in its place "
+        f"({listed(taken, 3)}). Look at these results: attack and most tools are made for T1w."
+    ]
 
 
 def memory_warning() -> list[str]:
@@ -110,14 +122,15 @@ def set_apart(images: Sequence[HeadImage], settings: RunSettings) -> tuple[list[
 
 def _claims(image: HeadImage, settings: RunSettings) -> list[str]:
     """Everything that is named after an image: its outputs, its nodes."""
-    names, root = OutputNames.of(settings.output_dir, image), settings.output_dir
-    paths = [path.relative_to(root).as_posix() for tool in settings.deface_tools for path in names.paths(tool)]
+    layout = settings.layout
+    names = OutputNames.of(layout, image)
+    paths = [layout.name_of(path) for tool in settings.deface_tools for path in names.paths(tool)]
     return [*paths, f"node {node_name(image)}"]
 
 
 def _taken_before(image: HeadImage, settings: RunSettings) -> str | None:
     """A sentence where an earlier run wrote outputs of another image, which is still there, by the same names."""
-    names = OutputNames.of(settings.output_dir, image)
+    names = OutputNames.of(settings.layout, image)
     for path in (path for tool in settings.deface_tools for path in (names.record(tool), names.other_record(tool))):
         record = read_defaced_record(path)
         if record is None or without_extension(record.image) == without_extension(image.bids_path):
@@ -137,18 +150,18 @@ def make_plan(selection: Selection, settings: RunSettings, machine: Machine) -> 
     keys = {name: _key(tools[name], definitions.get(name), settings, machine) for name in settings.deface_tools}
     jobs, finished = [], []
     for image in selection.images:
-        names = OutputNames.of(settings.output_dir, image)
+        names = OutputNames.of(settings.layout, image)
         waiting = []
         for tool in settings.deface_tools:
             record = read_record(names.record(tool))
-            if is_current(record, keys[tool], image, settings.output_dir, keep_refaced=settings.keep_refaced):
+            if is_current(record, keys[tool], image, settings.layout, keep_refaced=settings.keep_refaced):
                 finished.append((image, tool))
             else:
                 job = tool_job(tools[tool], definitions.get(tool), keys[tool], image, settings, contrast=image.suffix)
                 waiting.append(replace(job, seeds=sample_seeds(settings, image, tool)))
         if waiting:
             jobs.append(ImageJob(image=image, names=names, tools=tuple(waiting)))
-    return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, output_dir=settings.output_dir)
+    return Plan(jobs=tuple(jobs), finished=tuple(finished), problems=selection.problems, layout=settings.layout)
 
 
 def make_attack(settings: RunSettings, machine: Machine) -> Attack:
@@ -176,6 +189,7 @@ def describe(plan: Plan, settings: RunSettings) -> list[str]:
     """What a run would do, for ``--dry-run``: a line for each participant, and with ``-v`` every output."""
     labels = {job.image.participant for job in plan.jobs} | {image.participant for image, _ in plan.finished}
     lines = [_participant_line(label, plan) for label in sorted(labels)]
+    lines += unit1_notes(list(dict.fromkeys(task.image for task in tasks_of(plan))), settings)
     if settings.verbose:
         lines += [line for job in plan.jobs for line in _job_lines(job, settings)]
     lines += [problem.message for problem in plan.problems]
@@ -196,9 +210,14 @@ def _participant_line(label: str, plan: Plan) -> str:
 
 def _job_lines(job: ImageJob, settings: RunSettings) -> list[str]:
     tools = ", ".join(tool.tool for tool in job.tools)
-    paths = [path.relative_to(settings.output_dir).as_posix() for path in _outputs(job, settings)]
+    paths = [_shown(path, settings.output_dir) for path in _outputs(job, settings)]
     first = f"{job.image.bids_path}: would be defaced and refaced with {tools}, writing"
     return [first, *(f"  {path}" for path in paths)]
+
+
+def _shown(path: Path, output_dir: Path) -> str:
+    """A path in the output, or a whole one where faces are kept elsewhere."""
+    return (path.relative_to(output_dir) if path.is_relative_to(output_dir) else path).as_posix()
 
 
 def _outputs(job: ImageJob, settings: RunSettings) -> list[Path]:
@@ -233,7 +252,7 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
 
 def places_of(settings: RunSettings) -> Places:
     """The folders of a run, whose paths are no part of what may be shared."""
-    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
+    return Places(bids_dir=settings.bids_dir, layout=settings.layout, hidden=(settings.work_dir,))
 
 
 def header_key(settings: RunSettings) -> Json:
@@ -272,4 +291,5 @@ def tool_job(
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
         keep_header_text=settings.keep_header_text,
+        limits=(settings.face_left_limits, settings.brain_cut_limits, settings.brain_hole_limits),
     )

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 _GB = {"K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}
@@ -41,6 +42,12 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             error.message += _suggestion(str(value), [str(choice) for choice in action.choices or ()])
             raise
+
+
+def add_directory(group: argparse._ArgumentGroup, *names_and_help: str) -> None:
+    """An option that takes a folder; the last text is its help."""
+    *names, words = names_and_help
+    group.add_argument(*names, type=Path, metavar="DIR", help=words)
 
 
 class ShortOptions(argparse.HelpFormatter):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.container import bind_advice, lost_with_container, owner_advice
-from bids_refacer.dataset.descriptions.derivatives import read_description
+from bids_refacer.dataset.descriptions.derivatives import read_description, shareable_of
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.filters import read_filter_file
 from bids_refacer.dataset.images import participant_labels, session_labels
-from bids_refacer.dataset.names import identifiable_dir
+from bids_refacer.layout import Layout, is_shareable_part, pointer
 from bids_refacer.settings import RunSettings
 
 
@@ -31,16 +31,21 @@ def first_problem(settings: RunSettings) -> str | None:
 
 def check_input(settings: RunSettings) -> str | None:
     """The input is a BIDS dataset."""
-    if not settings.bids_dir.is_dir():
-        advice = bind_advice(settings.bids_dir, ":ro")
-        return f"The input {settings.bids_dir} is not a folder: give the root of a BIDS dataset.{advice}"
-    if not (settings.bids_dir / "dataset_description.json").is_file():
+    return input_problem(settings.bids_dir)
+
+
+def input_problem(bids_dir: Path) -> str | None:
+    """A sentence where a folder is no BIDS dataset that can be read."""
+    if not bids_dir.is_dir():
+        advice = bind_advice(bids_dir, ":ro")
+        return f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.{advice}"
+    if not (bids_dir / "dataset_description.json").is_file():
         return (
-            f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
+            f"The input {bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
             'or add the file with at least {"Name": "...", "BIDSVersion": "1.10.0"}.'
         )
     try:
-        read_description(settings.bids_dir)  # pybids reads it too, and fails with a traceback
+        read_description(bids_dir)  # pybids reads it too, and fails with a traceback
     except DatasetError as error:
         return str(error)
     return None
@@ -63,10 +68,63 @@ def check_output_place(settings: RunSettings) -> str | None:
             f"The output {settings.output_dir} is inside the input: "
             f"use {settings.bids_dir / 'derivatives' / 'bids_refacer'} or a folder elsewhere."
         )
-    if _is_foreign_dataset(settings.output_dir):
+    if is_shareable_part(settings.output_dir):
         return (
-            f"The output {settings.output_dir} is a dataset that bids_refacer did not make (see its "
-            "dataset_description.json): give a new or empty folder."
+            f"The output {settings.output_dir} is the part of an output that may be shared: give the folder that it is "
+            f"in, {settings.output_dir.parent}."
+        )
+    for folder in (settings.output_dir, settings.layout.shareable):
+        if _is_foreign_dataset(folder):
+            return (
+                f"The output {folder} is a dataset that bids_refacer did not make (see its "
+                "dataset_description.json): give a new or empty folder."
+            )
+    return None
+
+
+def check_identifiable_place(settings: RunSettings) -> str | None:
+    """Faces are kept neither in what may be shared nor in the input, and in one place alone."""
+    if settings.identifiable_dir is None:
+        return _lost_faces(settings)
+    private, output = settings.identifiable_dir.resolve(), settings.output_dir.resolve()
+    usual = Layout.beside(settings.output_dir)
+    if private.is_relative_to(usual.shareable.resolve()) or usual.shareable.resolve().is_relative_to(private):
+        return (
+            f"The folder {settings.identifiable_dir} of --identifiable-dir overlaps with {usual.shareable}, which may "
+            "be shared: give a folder elsewhere, as it is for recovered faces."
+        )
+    if private.is_relative_to(settings.bids_dir.resolve()) and not private.is_relative_to(output):
+        return (
+            f"The folder {settings.identifiable_dir} of --identifiable-dir is inside the input, which is never written "
+            "to: give a folder elsewhere."
+        )
+    return _second_place(settings, usual)
+
+
+def _lost_faces(settings: RunSettings) -> str | None:
+    """A sentence where an earlier run kept faces elsewhere, and they are there no more."""
+    layout = settings.layout
+    if pointer(layout) is None or layout.identifiable.is_dir():
+        return None
+    return (
+        f"The faces and records of {settings.output_dir} were kept in {layout.identifiable}, which is not there: give "
+        "--identifiable-dir with the folder where they are now."
+    )
+
+
+def _second_place(settings: RunSettings, usual: Layout) -> str | None:
+    """A sentence where an earlier run keeps the faces in another folder, which is there."""
+    for known in (usual.identifiable, Layout.of(settings.output_dir).identifiable):
+        if known.is_dir() and settings.identifiable_dir and known.resolve() != settings.identifiable_dir.resolve():
+            return (
+                f"The faces and records of {settings.output_dir} are in {known}: move that folder to "
+                f"{settings.identifiable_dir}, or leave --identifiable-dir out."
+            )
+    other = shareable_of(settings.identifiable_dir) if settings.identifiable_dir else None
+    if other and other.is_dir() and other.resolve() != usual.shareable.resolve():
+        return (
+            f"The folder {settings.identifiable_dir} of --identifiable-dir holds the faces of {other}: give a folder "
+            "of its own to each output."
         )
     return None
 
@@ -74,12 +132,13 @@ def check_output_place(settings: RunSettings) -> str | None:
 def check_work_place(settings: RunSettings) -> str | None:
     """The work folder, whose images show faces, is neither in the input nor in the shareable output."""
     work, output = settings.work_dir.resolve(), settings.output_dir.resolve()
-    if work.is_relative_to(output) and not work.is_relative_to(identifiable_dir(output)):
+    private = settings.layout.identifiable
+    if work.is_relative_to(output) and not work.is_relative_to(private.resolve()):
         return (
-            f"The work folder {settings.work_dir} is inside the shareable output, and intermediate images show faces: "
-            f"use a folder elsewhere, or leave --work-dir out to have {identifiable_dir(settings.output_dir) / 'work'}."
+            f"The work folder {settings.work_dir} is inside the output, and intermediate images show faces: use a "
+            f"folder elsewhere, such as {private / 'work'}, or leave --work-dir out to have one in a temporary place."
         )
-    if work == identifiable_dir(output):
+    if work == private.resolve():
         return f"The work folder {settings.work_dir} holds the identifiable results: use a folder inside it."
     if work.is_relative_to(settings.bids_dir.resolve()) and not work.is_relative_to(output):
         return f"The work folder {settings.work_dir} is inside the input, which is never written to: use another."
@@ -95,12 +154,12 @@ def check_work_place(settings: RunSettings) -> str | None:
 
 def check_database_place(settings: RunSettings) -> str | None:
     """The pybids database, which names paths, is neither in the input nor in the shareable output."""
-    folder, output = settings.bids_database_dir, settings.output_dir.resolve()
+    folder, output, private = settings.bids_database_dir, settings.output_dir.resolve(), settings.layout.identifiable
     place = folder.resolve() if folder else None
-    if place and place.is_relative_to(output) and not place.is_relative_to(identifiable_dir(output)):
+    if place and place.is_relative_to(output) and not place.is_relative_to(private.resolve()):
         return (
-            f"The database folder {folder} is inside the shareable output, and the database names paths of this "
-            f"machine: use a folder elsewhere, or one in {identifiable_dir(settings.output_dir)}."
+            f"The database folder {folder} is inside the output, and the database names paths of this machine: use a "
+            f"folder elsewhere, or one in {private}."
         )
     if folder and folder.resolve().is_relative_to(settings.bids_dir.resolve()):
         return f"The database folder {folder} is inside the input, which is never written to: use another."
@@ -111,6 +170,7 @@ def check_writable(settings: RunSettings) -> str | None:
     """The output folder, the work folder and the database folder can be written to."""
     for name, path in (
         ("output", settings.output_dir),
+        ("identifiable", settings.identifiable_dir),
         ("work", settings.work_dir),
         ("database", settings.bids_database_dir),
     ):
@@ -125,11 +185,9 @@ def check_writable(settings: RunSettings) -> str | None:
                 f"The {name} folder {path} cannot be written to by user {os.getuid()}, who may not write to {nearest}: "
                 f"change its permissions, or give another path.{advice}"
             )
-    if lost_with_container(settings.output_dir):
-        return (
-            f"The output folder {settings.output_dir} is inside the container, and would be gone with it."
-            f"{bind_advice(settings.output_dir)}"
-        )
+    for name, path in (("output", settings.output_dir), ("identifiable", settings.identifiable_dir)):
+        if path and lost_with_container(path):
+            return f"The {name} folder {path} is inside the container, and would be gone with it.{bind_advice(path)}"
     return None
 
 
@@ -181,6 +239,7 @@ def check_tools_file(settings: RunSettings) -> str | None:
 _CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
     check_input,
     check_output_place,
+    check_identifiable_place,
     check_work_place,
     check_database_place,
     check_writable,

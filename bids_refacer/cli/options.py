@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser, add_flag
+from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser, add_directory, add_flag
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
     ATTACKS,
@@ -29,12 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
         usage="%(prog)s bids_dir output_dir {participant,group} [options]",
         description="Audit of MRI defacing: deface each head with several tools, paint the face back with a "
         "diffusion model, and measure (mm) how close the recovered face comes to the true one.",
-        epilog="Recovered faces are identifiable data: they go to output_dir/identifiable, which is not for sharing. "
-        "To train an attack model of your own, see bids_refacer train --help, for synthetic heads simulate --help.",
+        epilog="output_dir/bids_refacer is a BIDS derivative that may be shared. Recovered faces are identifiable "
+        "data: they go to output_dir/identifiable, which is not for sharing. Other commands, each with its own --help: "
+        "release and deface make the dataset to publish, verify checks it, train and simulate.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("bids_dir", type=Path, help="root of the input BIDS dataset; never written to")
-    parser.add_argument("output_dir", type=Path, help="folder for the derivative dataset; made when missing")
+    parser.add_argument("output_dir", type=Path, help="folder for the two derivative datasets; made when missing")
     parser.add_argument(
         "analysis_level", choices=ANALYSIS_LEVELS, help="one image after the other, or the tables of a group"
     )
@@ -71,6 +72,9 @@ def _add_both(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help=f"of the run; each image derives its own from it {_default('seed')}",
+    )
+    add_directory(
+        group, "--identifiable-dir", "where recovered faces, records and logs go (default: output_dir/identifiable)"
     )
     add_flag(group, "--dry-run", "say what would be done, a line for each participant (-v: each file), and do nothing")
     add_flag(group, "--reports-only", "make the pages again from outputs that are there, and nothing else")
@@ -205,12 +209,11 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add_directory(
+        group,
         "-w",
         "--work-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder for intermediate images, which show faces (default: output_dir/identifiable/work)",
+        "folder for intermediate images, which show faces (default: a folder in $SLURM_TMPDIR, $TMPDIR or /tmp)",
     )
     add_flag(group, "--clean-work-dir", "empty the work folder before the run")
     add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
@@ -232,9 +235,7 @@ def _add_group_level(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="outputs whose true faces fill the gallery of the identification, and are not looked up",
     )
-    group.add_argument(
-        "--reference-dataset", type=Path, metavar="DIR", help="output of another dataset, to be put beside this one"
-    )
+    add_directory(group, "--reference-dataset", "output of another dataset, to be put beside this one")
     group.add_argument(
         "--max-brain-removed",
         type=float,

@@ -8,9 +8,10 @@ from typing import Any
 
 from bids_refacer.cli.checks import first_problem
 from bids_refacer.cli.options import build_parser
-from bids_refacer.dataset.names import default_work_dir
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
 from bids_refacer.settings_file import SettingsError, read_settings_file
+from bids_refacer.work_folder import default_work_dir
 
 
 def parse_args(argv: Sequence[str] | None = None) -> RunSettings:
@@ -38,7 +39,9 @@ def _normalised(values: dict[str, Any]) -> dict[str, Any]:
     Lists become tuples without repetitions, but for the limits, whose two values may be equal.
     """
     settings = {name: _one_spelling(name, value) for name, value in values.items()}
-    settings.setdefault("work_dir", default_work_dir(settings["output_dir"]))
+    if "work_dir" not in settings:
+        layout = Layout.of(settings["output_dir"], settings.get("identifiable_dir"))
+        settings["work_dir"] = default_work_dir(layout, other_machines="nipype_plugin_file" in settings)
     if "nprocs" in settings:
         settings.setdefault("omp_nthreads", min(max(settings["nprocs"], 1), 8))
     return settings

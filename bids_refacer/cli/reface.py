@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from bids_refacer.cli.arguments import Parser
 from bids_refacer.problems import NO_MEMORY, remedy_for
 from bids_refacer.settings import ATTACKS, SAMPLERS
+from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from bids_refacer.refacing.attack import DefacedImage, Refaced
-    from bids_refacer.volumes.nifti import Scan
+    from bids_refacer.volumes.scan import Scan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,8 +57,8 @@ def _defaced_image(path: Path, threads: int | None) -> DefacedImage:
     from bids_refacer.volumes.registration import align_brain
 
     scan = read_scan(path)
-    brain = extract_brain(scan.values, scan.affine, num_threads=threads, name=path)
-    return DefacedImage(scan, brain, align_brain(scan.values, scan.affine, brain))
+    brain = extract_brain(scan.volume, num_threads=threads, name=path)
+    return DefacedImage(scan, brain, align_brain(scan.volume, brain))
 
 
 def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Refaced, dict[str, Any]]:
@@ -101,15 +102,16 @@ def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Ref
 
 
 def _write(out_dir: Path, scan: Scan, refaced: Refaced, details: dict[str, Any]) -> None:
+    from bids_refacer.audit.nodes import products
     from bids_refacer.volumes.nifti import write_scan, write_volume
 
     out_dir.mkdir(parents=True, exist_ok=True)
     # the defaced image has texts in its header only where that was asked for
     for number, stored in enumerate(refaced.samples, 1):
-        write_scan(out_dir / f"sample-{number}.nii.gz", scan, stored, keep_texts=True)
-    write_scan(out_dir / "mean.nii.gz", scan, refaced.mean, keep_texts=True)
-    write_scan(out_dir / "average.nii.gz", scan, refaced.average, keep_texts=True)
-    write_volume(out_dir / "unknown.nii.gz", refaced.unknown, scan.affine, "uint8")
+        write_scan(out_dir / products.sample(number), scan, stored, keep_texts=True)
+    write_scan(out_dir / products.MEAN, scan, refaced.mean, keep_texts=True)
+    write_scan(out_dir / products.AVERAGE, scan, refaced.average, keep_texts=True)
+    write_volume(out_dir / "unknown.nii.gz", Volume(refaced.unknown, scan.affine), "uint8")
     (out_dir / "attack.json").write_text(json.dumps(details, indent=1))
 
 

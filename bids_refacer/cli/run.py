@@ -6,12 +6,21 @@ import errno
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 from bids_refacer.audit.cleaning import beside_workers
 from bids_refacer.audit.run import run_participants
+from bids_refacer.dataset.descriptions.former_layout import take_up
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import dataset_table
-from bids_refacer.environment import Terminated, away_from_current_folder, leave_closed_home, stop_log, terminable
+from bids_refacer.environment import (
+    Terminated,
+    away_from_current_folder,
+    leave_closed_home,
+    own_variables,
+    stop_log,
+    terminable,
+)
 from bids_refacer.problems import AuditProblem, remedy_for
 from bids_refacer.processes import kill_workers, workers_end_with_us
 from bids_refacer.settings import RunSettings
@@ -26,14 +35,25 @@ def run(settings: RunSettings) -> int:
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted, 143
         when terminated.
     """
+    return guarded(lambda: _level(settings), settings.output_dir)
+
+
+def guarded(work: Callable[[], int], output: Path) -> int:
+    """Do some work so that whatever stops it is said in a sentence; `output` is where it writes.
+
+    Returns
+    -------
+    int
+        What the work returns; 1 when it cannot be done, 130 when interrupted, 143 when terminated.
+    """
     leave_closed_home()
     try:
-        with terminable(), away_from_current_folder(), workers_end_with_us():
-            return _level(settings)
+        with terminable(), away_from_current_folder(), own_variables(), workers_end_with_us():
+            return work()
     except AuditProblem as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        where = error.filename or settings.output_dir
+        where = error.filename or output
         remedy = remedy_for(error.errno) or "check the disk and its permissions, then run again."
         print(f"{where}: {error.strerror or error}; {remedy}", file=sys.stderr)
     except MemoryError:
@@ -48,9 +68,11 @@ def run(settings: RunSettings) -> int:
 
 
 def _level(settings: RunSettings) -> int:
+    if not settings.dry_run:
+        take_up(settings.output_dir, print, identifiable_dir=settings.identifiable_dir)
     if settings.analysis_level != "group" and not settings.reports_only:
         return run_participants(settings)
-    with nullcontext() if settings.dry_run else beside_workers(settings.output_dir):
+    with nullcontext() if settings.dry_run else beside_workers(settings.layout):
         if settings.reports_only:
             return rebuild_pages(settings)
         from bids_refacer.group.run import run_group  # pandas and libigl are not needed before
@@ -66,20 +88,20 @@ def rebuild_pages(settings: RunSettings, say: Callable[[str], None] = print) -> 
     DatasetError
         When there are no outputs to make them from.
     """
-    output, level = settings.output_dir, settings.analysis_level
-    table = dataset_table(output, "group_images" if level == "group" else "status")
+    layout, level = settings.layout, settings.analysis_level
+    table = dataset_table(layout, "group_images" if level == "group" else "status")
     if not table.is_file():
         raise DatasetError(
             f"{table} is missing, so there is nothing to make pages from: run the level '{level}' first, without "
             "--reports-only."
         )
     if settings.dry_run:
-        say(f"Would make pages in {output}. Nothing was written.")
+        say(f"Would make pages in {layout.output_dir}. Nothing was written.")
         return 0
     if level == "group":
         from bids_refacer.group.report import make_group_page
 
-        say(f"Open first: {make_group_page(output)}")
+        say(f"Open first: {make_group_page(layout)}")
         return 0
     from bids_refacer.audit.pages import rebuild_participant_pages
 

@@ -23,6 +23,7 @@ from bids_refacer.simulation.model import HeadModel, head_model
 from bids_refacer.simulation.participants import Participant, draw_participant
 from bids_refacer.simulation.people import Person
 from bids_refacer.surfaces.gifti import write_surface
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.nifti import write_volume
 from bids_refacer.wording import counted
 
@@ -90,11 +91,11 @@ def _write_participant(
         path = names.image(contrast)
         path.parent.mkdir(parents=True, exist_ok=True)
         image = acquire(model, anatomy, session, participant.protocol, contrast, participant.image_rngs[contrast])
-        write_volume(path, image, session.grid.affine, "int16")
+        write_volume(path, Volume(image, session.grid.affine), "int16")
     names.truth("").mkdir(parents=True)
     skin = true_skin(model, anatomy)
     write_surface(names.truth("skin.surf.gii"), skin.apply_transform(np.linalg.inv(session.to_canonical)))
-    write_volume(names.truth("brain.nii.gz"), true_brain(model, anatomy, session), session.grid.affine, bool)
+    write_volume(names.truth("brain.nii.gz"), Volume(true_brain(model, anatomy, session), session.grid.affine), bool)
     head = {
         "Scores": [round(float(score), 4) for score in person.scores],
         "MuscleDensity": person.muscle,

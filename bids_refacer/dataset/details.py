@@ -6,14 +6,17 @@ Tools of users and older versions may report less: what is absent is None or emp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TypeVar
 
 Json = Mapping[str, object]
 """A JSON object, as `json.loads` gives it."""
 
 FIGURES = "DefacingFigures"
-"""Member with what a defaced image is judged by, but no verdict. Older outputs call it ``Verdict``."""
+"""Member with what a defaced image is judged by, but no verdict. Outputs before 0.9 call it ``Verdict``."""
+
+VERDICT = "Verdict"
+"""Member with the verdicts and the limits that they hold by (`surfaces.verdicts.verdict_json`)."""
 
 T = TypeVar("T")
 
@@ -46,6 +49,11 @@ class BrainMeasures:
     contrast: float | None = None
     dice: float | None = None
 
+    @classmethod
+    def from_json(cls, content: Json) -> BrainMeasures:
+        """Read what a node wrote; what is absent is None. Raises TypeError for a value of a wrong type."""
+        return cls(**{one.name: optional_number(content, one.name) for one in fields(cls)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class DefacingFigures:
@@ -67,6 +75,15 @@ class DefacingFigures:
             original=_figures(BrainMeasures, brain, "original"),
             defaced=_figures(BrainMeasures, brain, "defaced"),
         )
+
+    def to_json(self) -> Json:
+        """The JSON object that `from_json` reads; the original's mask is compared with no other."""
+        original = {"volume_ml": self.original.volume_ml, "contrast": self.original.contrast}
+        return {
+            "FaceLeft": dict(self.face_left),
+            "BrainCut": asdict(self.brain_cut),
+            "Brain": {"original": original, "defaced": asdict(self.defaced)},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +119,7 @@ class DefaceDetails:
             quirks=texts(content, "Quirks"),
             run_time_s=optional_number(content, "RunTime"),
             quality=_figures(QualityControl, content, "QualityControl"),
-            figures=DefacingFigures.from_json(member(content, FIGURES, dict, member(content, "Verdict", dict, {}))),
+            figures=DefacingFigures.from_json(member(content, FIGURES, dict, member(content, VERDICT, dict, {}))),
             content=content,
         )
 

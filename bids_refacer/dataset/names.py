@@ -2,8 +2,7 @@
 
 Names follow the BIDS schema as `bids-validator-deno` (schema 1.2.7) checks it. What the schema has no name for is
 listed in ``.bidsignore`` (`SHAREABLE_BIDSIGNORE`, `IDENTIFIABLE_BIDSIGNORE`): the tables of surface distances and of
-status, ``CITATION.md``, surfaces and distance maps (GIFTI; derivatives have no suffix for a skin surface), and the
-identifiable dataset inside the shareable one, which is a dataset of its own.
+status, ``CITATION.md``, surfaces and distance maps (GIFTI; derivatives have no suffix for a skin surface).
 
 ``defacemask`` allows neither ``echo`` nor ``part``: they are written into its ``desc`` label, so that the masks of two
 echoes never share a name. ``mask`` allows no ``mod``: the brain mask of a T1w image is ``desc-brain``, that of a T2w
@@ -18,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_refacer.dataset.image_key import ImageKey
+from bids_refacer.layout import Layout
 
-IDENTIFIABLE = "identifiable"
 RECORDS = ".bids_refacer"  # hidden: validators and pybids pass over it
 LOGS = "logs"
 SHAREABLE_BIDSIGNORE = (
-    IDENTIFIABLE,
     "/defacing.tsv",
     "/defacing.json",
     "/surfacedistance.tsv",
@@ -33,6 +31,8 @@ SHAREABLE_BIDSIGNORE = (
     "/status.tsv",
     "/status.json",
     "/CITATION.md",
+    "/CITATION.bib",
+    "/figures",
     "/calibration.tsv",
     "/calibration.json",
     "/group_*.tsv",
@@ -85,24 +85,24 @@ class OutputNames:
     counted from 1. Nothing is created.
     """
 
-    output_dir: Path
+    layout: Layout
     entities: Mapping[str, str]
     suffix: str
 
     @classmethod
-    def of(cls, output_dir: Path, image: ImageKey) -> OutputNames:
-        """Names of the outputs of an image, in one output directory."""
-        return cls(output_dir=output_dir, entities=image.entities, suffix=image.suffix)
+    def of(cls, layout: Layout, image: ImageKey) -> OutputNames:
+        """Names of the outputs of an image, in one output."""
+        return cls(layout=layout, entities=image.entities, suffix=image.suffix)
 
     @property
     def anat(self) -> Path:
         """The image's folder in the shareable dataset."""
-        return self.output_dir / self._folder()
+        return self.layout.shareable / self._folder()
 
     @property
     def identifiable_anat(self) -> Path:
         """The image's folder in the identifiable dataset."""
-        return identifiable_dir(self.output_dir) / self._folder()
+        return self.layout.identifiable / self._folder()
 
     def defaced(self, tool: str) -> Path:
         """The defaced image."""
@@ -128,7 +128,7 @@ class OutputNames:
 
     def record(self, tool: str) -> Path:
         """The record of this image and tool, written when they are finished (see `records`)."""
-        return records_dir(self.output_dir) / self._folder() / self._other(tool_label(tool), "record", ".json")
+        return records_dir(self.layout) / self._folder() / self._other(tool_label(tool), "record", ".json")
 
     def verdict(self, tool: str) -> Path:
         """The verdict on the defaced image, written before its face is painted back, so that a failure leaves it."""
@@ -209,51 +209,51 @@ def surface_label(tool: str | None, image_type: str, sample: int | None = None) 
     raise ValueError(f"No surface is written for image type {image_type!r} of tool {tool!r} with sample {sample!r}.")
 
 
-def identifiable_dir(output_dir: Path) -> Path:
-    """The derivative dataset of recovered faces."""
-    return output_dir / IDENTIFIABLE
-
-
-def records_dir(output_dir: Path) -> Path:
+def records_dir(layout: Layout) -> Path:
     """The folder of all records: identifiable, as they hold fingerprints of the originals.
 
-    The folder in the shareable dataset, where earlier versions had it, while nobody has moved it
-    (`descriptions.derivatives.move_private_files`).
+    The folder in the shareable dataset, where versions before 0.9 had it, while nobody has moved it
+    (`descriptions.former_layout.take_up`).
     """
-    place, former = identifiable_dir(output_dir) / RECORDS, output_dir / RECORDS
+    place, former = layout.identifiable / RECORDS, layout.shareable / RECORDS
     return former if former.is_dir() and not place.is_dir() else place
 
 
-def running_dir(output_dir: Path) -> Path:
+def running_dir(layout: Layout) -> Path:
     """Where runs that are at work claim what they work on (`files.claimed`)."""
-    return records_dir(output_dir) / "running"
+    return records_dir(layout) / "running"
 
 
-def lock_file(output_dir: Path) -> Path:
+def lock_file(layout: Layout) -> Path:
     """Held while files of the whole dataset are written."""
-    return records_dir(output_dir) / "lock"
+    return records_dir(layout) / "lock"
 
 
-def default_work_dir(output_dir: Path) -> Path:
-    """The default folder of intermediate images: inside the identifiable dataset, as they show faces."""
-    return identifiable_dir(output_dir) / "work"
-
-
-def dataset_table(output_dir: Path, table: str) -> Path:
+def dataset_table(layout: Layout, table: str) -> Path:
     """A table of the whole shareable dataset: ``surfacedistance``, ``defacing``, ``status`` or ``participants``."""
-    return output_dir / f"{table}.tsv"
+    return layout.shareable / f"{table}.tsv"
 
 
-def group_page(output_dir: Path) -> Path:
+def group_page(layout: Layout) -> Path:
     """The page of a group; shareable."""
-    return output_dir / "group.html"
+    return layout.shareable / "group.html"
 
 
-def participant_page(output_dir: Path, participant: str) -> Path:
-    """The page of a participant (without ``sub-``): of the shareable dataset, or with faces of `identifiable_dir`."""
-    return output_dir / f"sub-{participant}.html"
+def figures_dir(layout: Layout) -> Path:
+    """The folder of the figures of pages as files; shareable, as no figure shows a face."""
+    return layout.shareable / "figures"
 
 
-def log_dir(output_dir: Path, run_uuid: str) -> Path:
+def participant_page(layout: Layout, participant: str) -> Path:
+    """The page of a participant (without ``sub-``) that shows no face; shareable."""
+    return layout.shareable / f"sub-{participant}.html"
+
+
+def faces_page(layout: Layout, participant: str) -> Path:
+    """The page of a participant (without ``sub-``) that shows faces; identifiable."""
+    return layout.identifiable / f"sub-{participant}.html"
+
+
+def log_dir(layout: Layout, run_uuid: str) -> Path:
     """The folder of one run's log (``run.log``) and settings (``settings.toml``); identifiable, as they name paths."""
-    return identifiable_dir(output_dir) / LOGS / run_uuid
+    return layout.identifiable / LOGS / run_uuid

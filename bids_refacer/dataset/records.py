@@ -13,13 +13,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
+from bids_refacer.dataset.details import (
+    DefaceDetails,
+    Json,
+    RefaceDetails,
+    member,
+    number,
+    optional_number,
+    optional_text,
+)
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.dataset.names import IDENTIFIABLE, records_dir
+from bids_refacer.dataset.names import records_dir
 from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
 from bids_refacer.dataset.rows.checked import OutsideError, check_cells, is_inside, output_of
 from bids_refacer.dataset.rows.table import row_from
+from bids_refacer.layout import Layout, is_identifiable
 
 T = TypeVar("T")
 RowType = TypeVar("RowType", DistanceRow, CalibrationRow)
@@ -58,7 +67,7 @@ class DefacedRecord:
     input : the image's file when it was done
     image, tool : what it is about; the image by its path in the raw dataset
     kept_refaced : whether recovered faces were published
-    outputs : published files, relative to the output folder -> bytes
+    outputs : published files, by their names (`Layout.name_of`) -> bytes
     deface : what was reported of the defacing
     run_time_s : of all nodes
     """
@@ -99,11 +108,13 @@ class Record(DefacedRecord):
     ----------
     reface : what the attack reported
     score_s : run time of the scoring, s
+    removed_skin : which of the true face's skin was removed (`surfaces.skin_left.as_text`)
     distances, calibration : rows of these tables
     """
 
     reface: RefaceDetails
     score_s: float | None = None
+    removed_skin: str | None = None
     distances: tuple[DistanceRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
 
@@ -116,6 +127,7 @@ class Record(DefacedRecord):
             **shared,
             reface=RefaceDetails.from_json(member(content, "Reface", dict)),
             score_s=optional_number(member(content, "Score", dict, {}), "RunTime"),
+            removed_skin=optional_text(member(content, "Score", dict, {}), "RemovedSkin"),
             distances=_rows(DistanceRow, member(content, "Rows", list), image, tool),
             calibration=_rows(CalibrationRow, member(content, "Calibration", list, []), image, tool),
         )
@@ -127,7 +139,10 @@ class Record(DefacedRecord):
             "KeptRefaced": self.kept_refaced,
             "Deface": self.deface.content,
             "Reface": self.reface.content,
-            "Score": {"RunTime": self.score_s},
+            "Score": {
+                "RunTime": self.score_s,
+                **({} if self.removed_skin is None else {"RemovedSkin": self.removed_skin}),
+            },
             "RunTime": self.run_time_s,
             "Rows": [_cells(row) for row in self.distances],
             "Calibration": [_cells(row) for row in self.calibration],
@@ -189,21 +204,21 @@ def read_details(path: Path) -> DefaceDetails | None:
     return _read(path, DefaceDetails.from_json)
 
 
-def all_records(output_dir: Path) -> Iterator[Record]:
-    """Every readable record of an audited image in the output dataset, sorted by path."""
-    for path in sorted(records_dir(output_dir).glob("sub-*/**/*.json")):
+def all_records(layout: Layout) -> Iterator[Record]:
+    """Every readable record of an audited image in the output, sorted by path."""
+    for path in sorted(records_dir(layout).glob("sub-*/**/*.json")):
         record = read_record(path)
         if record is not None:
             yield record
 
 
-def any_other(output_dir: Path) -> bool:
+def any_other(layout: Layout) -> bool:
     """Whether any image got the mask of another one of its session (see `OutputNames.other_record`)."""
-    return any(records_dir(output_dir).rglob("*_other.json"))
+    return any(records_dir(layout).rglob("*_other.json"))
 
 
 def is_current(
-    record: DefacedRecord | None, key: Json, image: HeadImage, output_dir: Path, *, keep_refaced: bool
+    record: DefacedRecord | None, key: Json, image: HeadImage, layout: Layout, *, keep_refaced: bool
 ) -> bool:
     """Whether a record says that nothing has to be done: same image, same key, all outputs in place.
 
@@ -212,21 +227,21 @@ def is_current(
     if record is None or record.key != key or (keep_refaced and not record.kept_refaced):
         return False
     for name, size in record.outputs.items():
-        path = output_of(output_dir, name)
-        if path and not keep_refaced and Path(name).parts[0] == IDENTIFIABLE:
+        path = output_of(layout, name)
+        if path and not keep_refaced and is_identifiable(name):
             continue
         if not path or not path.is_file() or path.stat().st_size != size:
             return False
     return _same_input(record.input, image.path)
 
 
-def discard(path: Path, output_dir: Path, *, keep: frozenset[str] = frozenset()) -> None:
-    """Remove a record and the outputs that it lists, but for those named in `keep` (relative to the output).
+def discard(path: Path, layout: Layout, *, keep: frozenset[str] = frozenset()) -> None:
+    """Remove a record and the outputs that it lists, but for those named in `keep` (`Layout.name_of`).
 
     Nothing is removed for a record that names a file outside of the output folder: it is not ours.
     """
     names = _read(path, lambda content: tuple(member(content, "Outputs", dict))) or ()
-    outputs = {name: output_of(output_dir, name) for name in names}
+    outputs = {name: output_of(layout, name) for name in names}
     for name, output in outputs.items():
         if name not in keep and output and None not in outputs.values():
             output.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_refacer.defacers.tool import DefacerError
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _VISIBLE = 1e-3  # of the 99th percentile: darker voxels may have been rounded to zero, and say nothing
 _MASK_AGREES = 0.99
@@ -81,7 +81,7 @@ def _from_mask(mask: np.ndarray | None, taken: np.ndarray, visible: np.ndarray) 
     inside = np.nan_to_num(mask) > 0.5
     for region in (inside, ~inside):
         if (region == taken)[visible].mean() >= _MASK_AGREES:
-            return region | (taken & visible)
+            return np.asarray(region | (taken & visible))
     return None
 
 
@@ -90,7 +90,7 @@ def _from_nearest(taken: np.ndarray, visible: np.ndarray) -> np.ndarray:
     if not visible.any():
         return taken
     nearest = ndimage.distance_transform_edt(~visible, return_distances=False, return_indices=True)
-    return taken[tuple(nearest)]
+    return np.asarray(taken[tuple(nearest)])
 
 
 def _altered(values: np.ndarray, output: np.ndarray, kept: np.ndarray) -> list[str]:

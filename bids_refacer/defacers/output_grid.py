@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from bids_refacer.defacers.tool import DefacerError
-from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.grid import Grid, Volume
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _TOLERANCE = 0.1  # of a voxel, at the corners: headers are written in single precision, and quaternions round
 
@@ -43,12 +43,12 @@ def read_output(scan: Scan, path: Path, program: str) -> tuple[np.ndarray, list[
     DefacerError
         When there is no readable image, or its voxels are not those of the input.
     """
-    values, affine, quirks = _load(scan, path, program)
+    image, quirks = _load(scan, path, program)
     try:
-        moved, changed = onto_grid(values, affine, Grid(scan.stored.shape, scan.affine), np.nan)
+        moved, changed = onto_grid(image, scan.grid, np.nan)
     except OtherGridError as error:
         raise DefacerError(
-            f"{scan.path}: {program} wrote an image on another grid ({values.shape}, the input has "
+            f"{scan.path}: {program} wrote an image on another grid ({image.values.shape}, the input has "
             f"{scan.stored.shape}). {error} Its result cannot be compared with the input: leave the tool out."
         ) from error
     if changed:
@@ -56,8 +56,8 @@ def read_output(scan: Scan, path: Path, program: str) -> tuple[np.ndarray, list[
     return moved, quirks
 
 
-def _load(scan: Scan, path: Path, program: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Values (a, b, c) float64, affine (4, 4), and quirks of the image that a program wrote, on its own grid."""
+def _load(scan: Scan, path: Path, program: str) -> tuple[Volume, list[str]]:
+    """The image that a program wrote, float64, on its own grid, and its quirks."""
     if not path.is_file():
         raise DefacerError(
             f"{scan.path}: {program} ended without an error but did not write its image; check its installation by "
@@ -72,16 +72,16 @@ def _load(scan: Scan, path: Path, program: str) -> tuple[np.ndarray, np.ndarray,
         ) from error
     if values.ndim != 3:
         raise DefacerError(f"{scan.path}: {program} wrote an image of shape {image.shape}; leave the tool out.")
-    return values, image.affine, [] if image.ndim == 3 else [f"{image.ndim} dimensions written; brought back to 3"]
+    quirks = [] if image.ndim == 3 else [f"{image.ndim} dimensions written; brought back to 3"]
+    return Volume(values, image.affine), quirks
 
 
-def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Grid, fill: float) -> tuple[np.ndarray, bool]:
+def onto_grid(image: Volume, grid: Grid, fill: float) -> tuple[np.ndarray, bool]:
     """Bring an image onto a grid with the same voxels, in another order or with another field of view.
 
     Parameters
     ----------
-    values : (a, b, c) array
-    affine : (4, 4) float, its voxel -> RAS+ mm
+    image : any dtype
     grid : of the result, in the same world
     fill : value of voxels of the grid that the image does not have
 
@@ -95,7 +95,8 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Grid, fill: float) -
     OtherGridError
         When the voxels of the two do not coincide (within a tenth of a voxel).
     """
-    turn, shift = _voxel_map(affine, grid)
+    values = image.values
+    turn, shift = _voxel_map(image.affine, grid)
     if values.shape == grid.shape and (turn == np.eye(3, dtype=int)).all() and not shift.any():
         return values, False
     moved = np.full(grid.shape, fill, dtype=values.dtype)

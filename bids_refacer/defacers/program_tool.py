@@ -14,7 +14,9 @@ from bids_refacer.defacers.output_grid import read_output
 from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError, DefaceResult, replace_region, zero_region
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ def _write_input(scan: Scan, path: Path, *, floats: bool) -> None:
     short = scan.stored.dtype.kind == "i" and scan.stored.dtype.itemsize == 2
     plain = short and (scan.slope, scan.inter) == (1, 0) and not floats and scan.air.level == 0
     values = scan.stored if plain else scan.values
-    write_volume(path, values, scan.affine, np.int16 if plain else np.float32)
+    write_volume(path, Volume(values, scan.affine), np.int16 if plain else np.float32)
 
 
 def _read_mask(scan: Scan, folder: Path, program: Program) -> np.ndarray | None:

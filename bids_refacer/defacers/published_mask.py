@@ -14,8 +14,9 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from bids_refacer.defacers.tool import DefaceResult
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.masks import constant_fill, head_mask, voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _PLANE_MM = 10.0
 """The plane behind which air is left alone lies at a multiple of this, so that its place says nothing of a face."""
@@ -34,7 +35,7 @@ def with_published_mask(scan: Scan, result: DefaceResult, *, replaces: bool) -> 
     if not changed.any():
         return result
     air = _constant_air(scan, result.stored)
-    mask = ((changed if replaces else result.removed) & ~air) | (air & _in_front(changed, scan.affine))
+    mask = ((changed if replaces else result.removed) & ~air) | (air & _in_front(Volume(changed, scan.affine)))
     if replaces:  # intensities of two faces are equal here and there
         block = np.ones((3, 3, 3), dtype=bool)
         mask |= ndimage.binary_closing(np.pad(mask, 3), block, iterations=2)[3:-3, 3:-3, 3:-3]
@@ -44,11 +45,11 @@ def with_published_mask(scan: Scan, result: DefaceResult, *, replaces: bool) -> 
 def _constant_air(scan: Scan, defaced: np.ndarray) -> np.ndarray:
     """(i, j, k) bool: voxels outside the defaced head that belong to solid air of one value."""
     fill, solid = constant_fill(defaced, voxel_volume(scan.affine))
-    outside = ~head_mask(defaced.astype(np.float32) * scan.slope + scan.inter, scan.affine)
+    outside = ~head_mask(Volume(defaced.astype(np.float32) * scan.slope + scan.inter, scan.affine))
     return np.asarray(ndimage.binary_propagation(solid & outside, mask=(defaced == fill) & outside))
 
 
-def _in_front(changed: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def _in_front(changed: Volume) -> np.ndarray:
     """(i, j, k) bool: voxels that do not lie behind (world y, mm) the hindmost changed one."""
-    y = apply_affine(affine, np.moveaxis(np.indices(changed.shape, dtype=np.float32), 0, -1))[..., 1]
-    return np.asarray(y >= _PLANE_MM * np.floor(y[changed].min() / _PLANE_MM))
+    y = apply_affine(changed.affine, np.moveaxis(np.indices(changed.values.shape, dtype=np.float32), 0, -1))[..., 1]
+    return np.asarray(y >= _PLANE_MM * np.floor(y[changed.values].min() / _PLANE_MM))

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import DefacerError
+from bids_refacer.volumes.grid import Grid, Volume
 from bids_refacer.volumes.registration import RegistrationError, allineate_file
 
 PLAUSIBLE_SCALES = (0.7, 1.4)
@@ -63,15 +64,7 @@ def register_to_template(source: Path, template: Path, *, work_dir: Path, image:
     return fitted
 
 
-def sample_mask(
-    mask: np.ndarray,
-    mask_affine: np.ndarray,
-    to_template: np.ndarray,
-    shape: tuple[int, ...],
-    affine: np.ndarray,
-    *,
-    outside: bool,
-) -> np.ndarray:
+def sample_mask(mask: Volume, to_template: np.ndarray, native: Grid, *, outside: bool) -> np.ndarray:
     """A template mask on a native grid: linear interpolation, kept where >= 0.5.
 
     Voxels up to half a template voxel beyond the mask's grid take its edge value, as in niimath; further out they are
@@ -79,32 +72,30 @@ def sample_mask(
 
     Parameters
     ----------
-    mask : (i, j, k) array, 0 to 1
-    mask_affine : (4, 4) float, mask voxel -> template world (RAS+ mm)
+    mask : 0 to 1, in the world of the template (RAS+ mm)
     to_template : (4, 4) float, native world -> template world
-    shape : native grid
-    affine : (4, 4) float, native voxel -> native world
+    native : where it has to go
     outside : the answer beyond the mask's grid
 
     Returns
     -------
-    (shape) bool
+    (native.shape) bool
     """
-    to_voxel = np.linalg.inv(mask_affine) @ to_template @ affine
-    kept = np.empty(shape, dtype=bool)
-    j, k = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
-    last = np.array(mask.shape).reshape(3, 1, 1) - 1
-    for i in range(shape[0]):  # slice by slice: all coordinates of a 1 mm head at once would take 300 MB
+    to_voxel = np.linalg.inv(mask.affine) @ to_template @ native.affine
+    kept = np.empty(native.shape, dtype=bool)
+    j, k = np.meshgrid(np.arange(native.shape[1]), np.arange(native.shape[2]), indexing="ij")
+    last = np.array(mask.values.shape).reshape(3, 1, 1) - 1
+    for i in range(native.shape[0]):  # slice by slice: all coordinates of a 1 mm head at once would take 300 MB
         at = to_voxel[:3, :3] @ np.stack([np.full_like(j, i), j, k]).reshape(3, -1) + to_voxel[:3, 3:]
         at = at.reshape(3, *j.shape)
         clipped = np.clip(at, 0, last)
         inside = (np.abs(at - clipped) < 0.5).all(axis=0)
-        value = ndimage.map_coordinates(mask, clipped, order=1, output=np.float32, mode="nearest")
+        value = ndimage.map_coordinates(mask.values, clipped, order=1, output=np.float32, mode="nearest")
         kept[i] = np.where(inside, value >= 0.5, outside)
     return kept
 
 
-def load_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mask image as ((i, j, k) float32, (4, 4) float64 voxel -> RAS+ mm)."""
+def load_mask(path: Path) -> Volume:
+    """A mask image, float32."""
     image = nib.Nifti1Image.from_filename(path)
-    return np.asarray(image.dataobj, dtype=np.float32), image.affine
+    return Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)

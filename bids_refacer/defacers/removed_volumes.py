@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.masks import head_mask, voxel_volume
 
 
-def removed_volumes(
-    values: np.ndarray, affine: np.ndarray, removed: np.ndarray, brain_mask: np.ndarray
-) -> dict[str, float]:
+def removed_volumes(original: Volume, removed: np.ndarray, brain_mask: np.ndarray) -> dict[str, float]:
     """Volumes that a tool removed or replaced: what sidecars call QualityControl.
 
     Parameters
     ----------
-    values : (i, j, k) float array, the original
-    affine : (4, 4) float, voxel -> RAS+ mm
+    original : above air
     removed : (i, j, k) bool, what the tool removed or replaced
     brain_mask : (i, j, k) bool
 
@@ -26,8 +24,8 @@ def removed_volumes(
         ``removed_head_fraction``: the same over the volume of the head. ``brain_removed_ml`` and
         ``brain_removed_percent``: brain lost; zero for a good defacer.
     """
-    head = head_mask(values, affine) | brain_mask
-    ml = voxel_volume(affine) / 1000
+    head = head_mask(original) | brain_mask
+    ml = voxel_volume(original.affine) / 1000
     brain_lost, brain = int((removed & brain_mask).sum()), int(brain_mask.sum())
     return {
         "removed_ml": round(float(removed.sum() * ml), 3),

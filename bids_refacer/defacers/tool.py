@@ -12,7 +12,7 @@ import numpy as np
 from bids_refacer.defacers.removed_volumes import removed_volumes
 from bids_refacer.problems import AuditProblem
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, to_stored
+from bids_refacer.volumes.scan import Scan, to_stored
 
 
 class DefacerError(AuditProblem):
@@ -71,7 +71,7 @@ class Defacer:
     def warnings(self, suffix: str) -> list[str]:
         """Sentences about this version of the tool, and about images of this suffix."""
         sentences = []
-        if suffix not in self.contrasts:
+        if suffix not in self.contrasts and not (suffix == "UNIT1" and "T1w" in self.contrasts):
             made_for = ", ".join(self.contrasts)
             sentences.append(f"{self.name} is made for {made_for}, not for {suffix}: look at its results.")
         if fault := self.known_bad.get(self.version()):
@@ -90,7 +90,7 @@ def zero_region(scan: Scan, region: np.ndarray, brain_mask: np.ndarray, details:
     details : what the sidecar says beside fill value and quality control
     """
     stored = np.where(region, scan.fill, scan.stored).astype(scan.stored.dtype)
-    quality = removed_volumes(scan.values, scan.affine, region, brain_mask)
+    quality = removed_volumes(scan.volume, region, brain_mask)
     details = {**details, "FillValue": scan.fill_value, "QualityControl": quality}
     return DefaceResult(stored=stored, removed=region, details=details)
 
@@ -109,5 +109,5 @@ def replace_region(
     details : what the sidecar says beside quality control
     """
     stored = np.where(region, to_stored(scan, values), scan.stored).astype(scan.stored.dtype)
-    quality = removed_volumes(scan.values, scan.affine, region, brain_mask)
+    quality = removed_volumes(scan.volume, region, brain_mask)
     return DefaceResult(stored=stored, removed=region, details={**details, "QualityControl": quality})

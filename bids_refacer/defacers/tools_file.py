@@ -25,8 +25,9 @@ import numpy as np
 from bids_refacer.defacers.installed import missing_program, printed_version
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 
 _FILES = {"input": "source.nii.gz", "output": "defaced.nii.gz", "mask": "mask.nii.gz", "brain_mask": "brain.nii.gz"}
 _TEXTS = ("command", "action", "version_command", "citation", "licence", "get")
@@ -133,7 +134,7 @@ def _run(
 
     def prepare(folder: Path) -> None:
         if "{brain_mask}" in tool.command:
-            write_volume(folder / _FILES["brain_mask"], brain_mask, scan.affine, np.uint8)
+            write_volume(folder / _FILES["brain_mask"], Volume(brain_mask, scan.affine), np.uint8)
 
     program = Program(
         name=tool.name,

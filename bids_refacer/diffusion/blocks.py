@@ -57,7 +57,8 @@ class ResidualBlock(nn.Module):
         scale, shift = self.modulation(emb)[:, :, None, None, None].chunk(2, dim=1)
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.norm2(y) * (1 + scale) + shift
-        return self.shortcut(x) + self.conv2(self.dropout(F.silu(y)))
+        out: Tensor = self.shortcut(x) + self.conv2(self.dropout(F.silu(y)))
+        return out
 
 
 class SelfAttention(nn.Module):
@@ -76,4 +77,5 @@ class SelfAttention(nn.Module):
         n, c = x.shape[:2]
         qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, -1).transpose(-1, -2)
         y = F.scaled_dot_product_attention(qkv[:, 0], qkv[:, 1], qkv[:, 2])
-        return x + self.out(y.transpose(-1, -2).reshape(x.shape))
+        out: Tensor = self.out(y.transpose(-1, -2).reshape(x.shape))
+        return x + out

@@ -65,7 +65,7 @@ class Denoiser(nn.Module):
         c_out = s * self.noise.sigma_data / (s**2 + variance).sqrt()
         c_in = 1 / (s**2 + variance).sqrt()
         c_noise = sigma.float().log() / 4
-        raw = self.network(c_in * x, condition, c_noise, augmentation.float())
+        raw: Tensor = self.network(c_in * x, condition, c_noise, augmentation.float())
         return (c_skip * x + c_out * raw.float()) * unknown
 
     def loss(
@@ -99,7 +99,7 @@ class Denoiser(nn.Module):
         s = sigma.reshape(-1, 1, 1, 1, 1)
         variance = self.noise.sigma_data**2
         x = torch.where(blind.reshape(-1, 1, 1, 1, 1), 0.0, target + s * noise)
-        denoised = self(x, sigma, condition, unknown, augmentation)
+        denoised: Tensor = self(x, sigma, condition, unknown, augmentation)
         scale = (s**2 + variance) / (s**2 * variance)
         per_head = (scale * weight * (denoised - target) ** 2).flatten(1).sum(1)
         return (per_head / weight.flatten(1).sum(1).clamp(min=1)).mean()
@@ -116,7 +116,8 @@ def sampling_denoiser(model: Denoiser, condition: Tensor, unknown: Tensor, augme
     @torch.inference_mode()
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         with torch.autocast(kind, torch.bfloat16, enabled=cast):
-            return model(x, sigma, condition, unknown, augmentation)
+            clean: Tensor = model(x, sigma, condition, unknown, augmentation)
+            return clean
 
     return denoise
 

@@ -37,7 +37,7 @@ class UNetConfig:
     @property
     def multiple(self) -> int:
         """Every side of an input volume must be a multiple of this many voxels."""
-        return self.fold * 2 ** (len(self.channels) - 1)
+        return self.fold * int(2 ** (len(self.channels) - 1))
 
 
 class UNet(nn.Module):

@@ -11,11 +11,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from bids_refacer.dataset.descriptions.derivatives import read_description
+from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import ImageKey
-from bids_refacer.dataset.names import OutputNames, identifiable_dir
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.group.outputs import ParticipantOutputs
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.face_map import halved, read_face_map
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 Face = TypeVar("Face", "Member", "Probe")
 PROBES = ("defaced", "average", "refaced", "refaced_mean")
@@ -95,7 +98,7 @@ def find_probes(
         for names in names_of(outputs, image):
             path = names.face_map(tool, image_type, None if pd.isna(sample) else int(sample))
             if participant in own and path.is_file():
-                original = names.face_map(None, "original").relative_to(identifiable_dir(names.output_dir)).as_posix()
+                original = names.face_map(None, "original").relative_to(names.layout.identifiable).as_posix()
                 scan = "same" if original == gallery[own[participant]].scan else "other"
                 probes.append(Probe(participant=participant, image=image, path=path, own=own[participant], scan=scan))
                 break
@@ -129,7 +132,7 @@ def surface_of(face_map: Path) -> Path:
 
 def _originals(folder: Path, suffix: str) -> Iterator[Member]:
     """Every original's face in an output directory, in the order of their paths."""
-    root = identifiable_dir(folder)
+    root = Layout.found(folder).identifiable
     for path in sorted(root.glob(f"sub-*/**/*_mod-{suffix}_desc-original_facemap.npz")):
         person = f"sub-{ImageKey.of(path).participant}"
         yield Member(person=person, path=path, scan=path.relative_to(root).as_posix())
@@ -146,13 +149,13 @@ def names_of(outputs: ParticipantOutputs, image: str) -> Iterator[OutputNames]:
     """Names of an image's outputs in each output directory."""
     key = ImageKey.of(image)
     for folder in outputs.folders:
-        yield OutputNames.of(folder, key)
+        yield OutputNames.of(Layout.found(folder), key)
 
 
 def _source(folder: Path) -> str:
     """The raw dataset that an output directory says it comes from; the directory itself when it does not say."""
     try:
-        description = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        description = read_description(Layout.found(folder).shareable)
         return json.dumps(description["SourceDatasets"], sort_keys=True)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (DatasetError, KeyError):
         return str(folder)

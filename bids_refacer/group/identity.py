@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.search import (
     FaceGallery,
     SearchResult,
+    UnreadableFaces,
     open_gallery,
     search,
     search_exchanged,
@@ -59,24 +60,55 @@ def identification_tables(
     """
     searches: list[IdentityTables] = []
     for suffix in sorted(outputs.distances["suffix"].unique()):
-        members, maps = load_faces(find_gallery(outputs, fillers, suffix), say)
-        if len(members) < 2:
-            say(
-                f"Identification of {suffix}: {len(members)} true faces are stored (identifiable/*_facemap.npz), and "
-                "it needs two or more: run the participant level again with --keep-refaced, or add --filler-dataset."
-            )
-            continue
-        gallery = open_gallery(members, maps)
-        checks = check_searches(gallery, suffix, outputs.participants, seed)
-        searches += [search_tables(*found, seed) for found in checks]
-        look_up = partial(_probe_searches, gallery, rerank=rerank, say=say)
-        faces = _face_searches(outputs, reasons, gallery, suffix, look_up)
-        searches += [search_tables(*found, seed) for found in faces]
+        found = _searches_of(outputs, reasons, fillers, suffix, rerank, seed, say)
+        searches += [search_tables(*one, seed) for one in found]
     return IdentityTables(
         identification=[row for tables in searches for row in tables.identification],
         cmc=[row for tables in searches for row in tables.cmc],
         roc=[row for tables in searches for row in tables.roc],
     )
+
+
+def _searches_of(
+    outputs: ParticipantOutputs,
+    reasons: pd.DataFrame,
+    fillers: Sequence[Path],
+    suffix: str,
+    rerank: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> list[Search]:
+    """All searches of a kind of image; see `identification_tables`.
+
+    A surface is read when it is needed. Once one cannot be read, its face is left out and everything is looked up
+    again, so that all rows are about the same people.
+    """
+    left_out: set[Path] = set()
+    said: list[str] = []
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            say(line)
+        said.append(line)
+
+    while True:
+        chosen = [member for member in find_gallery(outputs, fillers, suffix) if member.path not in left_out]
+        members, maps = load_faces(chosen, say_once)
+        if len(members) < 2:
+            say(
+                f"Identification of {suffix}: {len(members)} true faces are stored (identifiable/*_facemap.npz), and "
+                "it needs two or more: run the participant level again with --keep-refaced, or add --filler-dataset."
+            )
+            return []
+        gallery = open_gallery(members, maps)
+        look_up = partial(_probe_searches, gallery, rerank=rerank, left_out=left_out, say=say_once)
+        try:
+            checks = list(check_searches(gallery, suffix, outputs.participants, seed))
+            return checks + list(_face_searches(outputs, reasons, gallery, suffix, look_up))
+        except UnreadableFaces as error:
+            for reason in error.reasons.values():
+                say_once(f"{reason} Its face is left out.")
+            left_out |= set(error.reasons)
 
 
 def check_searches(gallery: FaceGallery, suffix: str, participants: Sequence[str], seed: int) -> Iterator[Search]:
@@ -120,13 +152,14 @@ def _probe_searches(
     failed: frozenset[str] = frozenset(),
     *,
     rerank: int,
+    left_out: Set[Path],
     say: Callable[[str], None],
 ) -> Iterator[Search]:
     """Look probes up, those of the same scan and of other scans by themselves; `failed` images do not pass the gate.
 
-    Faces that cannot be read are named, and count as missing.
+    Faces that cannot be read are named, and count as missing, as do those that are `left_out` (paths of face maps).
     """
-    found, maps = load_faces(probes, say)
+    found, maps = load_faces([probe for probe in probes if probe.path not in left_out], say)
     missing = (about.n_missing or 0) + len({probe.image for probe in probes} - {probe.image for probe in found})
     probes, scans = found, np.array([probe.scan for probe in found])
     for scan in ("same", "other"):

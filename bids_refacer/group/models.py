@@ -18,7 +18,7 @@ from bids_refacer.phenotypes.cross_validation import OUTER
 from bids_refacer.phenotypes.models import MODELS, Learner, Linear, linear_kernel
 from bids_refacer.phenotypes.voxels import read_voxels, roi, to_lattice
 from bids_refacer.settings import RunSettings
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 CNN = "cnn"
 

@@ -21,6 +21,7 @@ from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
 from bids_refacer.dataset.rows.checked import check_cells
 from bids_refacer.dataset.rows.table import RowType, columns_of
 from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.region import PARTS, REMOVED
 
 SUBJECT = ["participant_id", "image", "tool"]
@@ -128,7 +129,7 @@ def _removed_skin_notes(distances: pd.DataFrame) -> list[str]:
 
 
 def _distances(folder: Path) -> pd.DataFrame:
-    path = dataset_table(folder, "surfacedistance")
+    path = dataset_table(Layout.found(folder), "surfacedistance")
     if not path.is_file():
         raise GroupError(
             f"{path} is missing: run the participant level into {folder} first (bids_refacer BIDS_DIR "
@@ -145,7 +146,7 @@ def _table(
     folder: Path, table: str, texts: list[str], numbers: list[str], optional: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read one table as texts, and the named columns as numbers; one that does not exist has its columns and no row."""
-    path = dataset_table(folder, table)
+    path = dataset_table(Layout.found(folder), table)
     if not path.exists():
         return pd.DataFrame({name: [] for name in dict.fromkeys([*SUBJECT, *texts, *numbers, *optional])}, dtype=object)
     rows = read_tsv(path, _AGAIN).frame(missing=[NOT_AVAILABLE])
@@ -235,7 +236,7 @@ def _check_settings(folders: Sequence[Path], defacing: Sequence[DefacingRow], al
 
 def _counted_settings(folders: Sequence[Path]) -> tuple[int, dict[str, dict[str, int]]]:
     """How many records there are, and how many of them have each value of a setting."""
-    keys = [record.key for folder in folders for record in all_records(folder)]
+    keys = [record.key for folder in folders for record in all_records(Layout.found(folder))]
     values = {name: [json.dumps(key.get(name), sort_keys=True) for key in keys] for name in _SHARED}
     return len(keys), {name: dict(Counter(texts)) for name, texts in values.items()}
 

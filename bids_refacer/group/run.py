@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_refacer.dataset.descriptions.derivatives import move_private_files, write_datasets
+from bids_refacer.dataset.descriptions.derivatives import write_datasets
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.names import dataset_table, lock_file, records_dir
@@ -33,8 +33,9 @@ from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
-from bids_refacer.group.report import make_group_page, report_text, summary_lines
+from bids_refacer.group.report import make_group_page, report_text, summary_lines, unfinished_images
 from bids_refacer.group.summary import participant_rows, summary_rows
+from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
 from bids_refacer.wording import counted
 
@@ -52,10 +53,7 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
     GroupError
         When the participant outputs cannot be used together.
     """
-    moved = None if settings.dry_run else move_private_files(settings.output_dir)
-    if moved:
-        say(moved)
-    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.output_dir):
+    with nullcontext() if settings.dry_run else _while_no_tables_are_written(settings.layout):
         outputs = _read(settings)
     phenotypes = phenotypes_of(settings)  # a wrong column must not be found after minutes of work
     unmatched = phenotypes.unmatched if phenotypes else ()
@@ -74,29 +72,29 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         predictions=predicted.predictions,
         images=[*tables.images, *map(_absent_row, absent)],
     )
-    with _while_no_tables_are_written(settings.output_dir):
+    with _while_no_tables_are_written(settings.layout):
         _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
-    if absent:
+    if waiting := sorted({*absent, *(row.participant_id for row in unfinished_images(tables))}):
         words = ["bids_refacer", str(settings.bids_dir), str(settings.output_dir), "participant", "--participant-label"]
-        labels = [name.removeprefix("sub-") for name in absent]
+        labels = [name.removeprefix("sub-") for name in waiting]
         say(f"For those without result: {shlex.join([*words, *labels])}")
-    say(f"Tables: {settings.output_dir}/group_*.tsv; what they say and how to read them: group.md")
-    say(f"Open first: {make_group_page(settings.output_dir)}")
+    say(f"Tables: {settings.layout.shareable}/group_*.tsv; what they say and how to read them: group.md")
+    say(f"Open first: {make_group_page(settings.layout)}")
     if outputs.distances.empty:
         say("No image has a result with any tool: see why in the page, then run the participant level again.")
         return 1
     return 0
 
 
-def _while_no_tables_are_written(output_dir: Path) -> AbstractContextManager[object]:
+def _while_no_tables_are_written(layout: Layout) -> AbstractContextManager[object]:
     """Participant levels that end meanwhile wait: their tables must agree with each other."""
-    return one_writer(lock_file(output_dir)) if records_dir(output_dir).is_dir() else nullcontext()
+    return one_writer(lock_file(layout)) if records_dir(layout).is_dir() else nullcontext()
 
 
 def _read(settings: RunSettings) -> ParticipantOutputs:
-    own = [settings.output_dir] if dataset_table(settings.output_dir, "surfacedistance").is_file() else []
+    own = [settings.output_dir] if dataset_table(settings.layout, "surfacedistance").is_file() else []
     folders = own + [path for path in settings.merge_output if path.resolve() != settings.output_dir.resolve()]
     outputs = read_outputs(folders or [settings.output_dir], allow_mixed=settings.allow_mixed)
     places = _places(settings)  # outputs of earlier versions name whole paths in messages
@@ -114,7 +112,7 @@ def _read(settings: RunSettings) -> ParticipantOutputs:
 
 def _places(settings: RunSettings) -> Places:
     """The folders of the run, whose paths are no part of what may be shared."""
-    return Places(bids_dir=settings.bids_dir, output_dir=settings.output_dir, hidden=(settings.work_dir,))
+    return Places(bids_dir=settings.bids_dir, layout=settings.layout, hidden=(settings.work_dir,))
 
 
 def _chosen(outputs: ParticipantOutputs, labels: Sequence[str]) -> ParticipantOutputs:
@@ -195,12 +193,12 @@ def _reference(settings: RunSettings, reference: Path, ours: Iterable[Cohort]) -
 
 def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence[str]) -> None:
     """Write group.md and the tables that have rows, with their dictionaries; remove tables of an earlier run."""
-    output_dir = settings.output_dir
-    write_datasets(output_dir, settings.bids_dir)
-    if not dataset_table(output_dir, "participants").is_file():  # an output that only gathers others
-        dataset_table(output_dir, "participants").with_suffix(".json").unlink(missing_ok=True)
+    layout = settings.layout
+    write_datasets(layout, settings.bids_dir)
+    if not dataset_table(layout, "participants").is_file():  # an output that only gathers others
+        dataset_table(layout, "participants").with_suffix(".json").unlink(missing_ok=True)
     for kind, rows in tables.by_kind():
-        path = dataset_table(output_dir, kind.table)
+        path = dataset_table(layout, kind.table)
         if rows:
             write_rows(path, kind, rows)
             write_dictionary(path.with_suffix(".json"), kind.table)
@@ -208,7 +206,7 @@ def _write(settings: RunSettings, outputs: ParticipantOutputs, tables: GroupTabl
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
     text = report_text(settings, outputs, tables, absent)
-    write_text(output_dir / "group.md", _places(settings).shareable(text))
+    write_text(layout.shareable / "group.md", _places(settings).shareable(text))
 
 
 def _absent_row(participant: str) -> GroupImageRow:

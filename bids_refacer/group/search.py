@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.group.faces import Member, Probe, surface_of
-from bids_refacer.group.outputs import GroupError
+from bids_refacer.problems import AuditProblem
 from bids_refacer.statistics.identification import Identification, Probes, identify
 from bids_refacer.surfaces.face_distance import FaceShape, face_distance
 from bids_refacer.surfaces.face_map import read_face_map
@@ -21,6 +21,14 @@ EXCHANGES = 20
 """Times that labels are exchanged for the check, whose mean AUC then scatters little (docs/group.md)."""
 _CHECKED = 4000  # probes of that check at most, for its time in large galleries
 _SHAPES_KEPT = 400  # in memory: the same few members are near to many probes
+
+
+class UnreadableFaces(AuditProblem):
+    """Surfaces that a search needs cannot be read; `reasons` has a sentence for each, by the path of the face map."""
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        super().__init__(" ".join(reasons.values()))
+        self.reasons = reasons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +108,8 @@ def search(gallery: FaceGallery, probes: Sequence[Probe], maps: np.ndarray, rera
 
     Raises
     ------
-    GroupError
-        When a surface cannot be read.
+    UnreadableFaces
+        When surfaces cannot be read: all that the search needs.
     """
     own = np.array([probe.own for probe in probes])
     found = match(maps, gallery.index, own, nearest=max(rerank, 1))
@@ -159,16 +167,28 @@ def _search_members(
 def _surface_distances(gallery: FaceGallery, probes: Sequence[Probe], nearest: np.ndarray) -> np.ndarray:
     """Distances of probes to their nearest members by surfaces: (p, n), mm; NaN where one of these is not kept."""
     distances = np.full(nearest.shape, np.nan)
+    unreadable: dict[Path, str] = {}
     for number, probe in enumerate(probes):
         others = [gallery.members[member].path for member in nearest[number]]
         if all(surface_of(path).is_file() for path in (probe.path, *others)):
-            face = _read_shape(probe.path)
-            distances[number] = [face_distance(face, gallery.shape(path)) for path in others]
+            try:
+                face = _read_shape(probe.path)
+                distances[number] = [face_distance(face, gallery.shape(path)) for path in others]
+            except GiftiError:
+                unreadable.update(_unreadable((probe.path, *others)))
+    if unreadable:
+        raise UnreadableFaces(unreadable)
     return distances
 
 
 def _read_shape(face_map: Path) -> FaceShape:
-    try:
-        return FaceShape(read_surface(surface_of(face_map)), read_face_map(face_map).rigid)
-    except GiftiError as error:
-        raise GroupError(f"{error} It was to be compared again: --rerank 0 does without.") from error
+    return FaceShape(read_surface(surface_of(face_map)), read_face_map(face_map).rigid)
+
+
+def _unreadable(face_maps: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Those whose surface cannot be read, and why."""
+    for path in face_maps:
+        try:
+            _read_shape(path)
+        except GiftiError as error:
+            yield path, str(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.volumes.grid import Alignment, pool
+from bids_refacer.volumes.grid import Alignment, Volume, pool
 from bids_refacer.volumes.intensity import CLIP, brain_scale
 from bids_refacer.volumes.templates import asset
 from bids_refacer.volumes.versioned import Shapes, read_versioned, write_versioned
@@ -26,8 +26,8 @@ _MARGIN_MM = 8.0  # heads differ from the average one by about as much
 @cache
 def head_roi() -> np.ndarray:
     """The voxels that are kept: where heads are, with a margin. (48, 64, 64) bool on the 4 mm canonical grid."""
-    values, _ = asset("average_head.nii.gz")
-    return _any_of_eight(_grown(values > _HEAD_LEVEL) | (asset("face_parts.nii.gz")[0] > 0))
+    average = asset("average_head.nii.gz").values
+    return _any_of_eight(_grown(average > _HEAD_LEVEL) | (asset("face_parts.nii.gz").values > 0))
 
 
 @cache
@@ -38,8 +38,8 @@ def face_roi() -> np.ndarray:
     -------
     (n_voxels,) bool, in the order of `sample_voxels`
     """
-    brain = _grown(asset("average_brain_mask.nii.gz")[0] > 0)
-    return np.asarray(_any_of_eight((asset("face_parts.nii.gz")[0] > 0) & ~brain)[head_roi()])
+    brain = _grown(asset("average_brain_mask.nii.gz").values > 0)
+    return np.asarray(_any_of_eight((asset("face_parts.nii.gz").values > 0) & ~brain)[head_roi()])
 
 
 def roi(name: str) -> np.ndarray:
@@ -60,7 +60,7 @@ def to_lattice(voxels: np.ndarray, region: str) -> np.ndarray:
     return found[(slice(None),) + box]
 
 
-def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> np.ndarray:
+def sample_voxels(image: Volume, brain_mask: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Voxels of a head in the canonical frame, rigidly aligned.
 
     Sampled at 2 mm and averaged over 2x2x2, as a 4 mm lattice alone would pick single voxels out of a fine image. The
@@ -68,8 +68,7 @@ def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray
 
     Parameters
     ----------
-    values : (i, j, k) array, native intensities
-    affine : (4, 4) float, voxel -> native world, RAS+ mm
+    image : native intensities
     brain_mask : (i, j, k) bool, of the original
     alignment : Alignment of the original: the same for all images of a head, so that they differ by faces alone
 
@@ -82,8 +81,8 @@ def sample_voxels(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray
     ValueError
         When nothing is left of the brain.
     """
-    scale = brain_scale(values, brain_mask & (values > 0))
-    fine = alignment.to_canonical(values, affine, 2)
+    scale = brain_scale(image.values, brain_mask & (image.values > 0))
+    fine = alignment.to_canonical(image, 2)
     coarse, _ = pool(fine, np.ones(fine.shape, dtype=bool))
     return np.asarray(np.rint(np.clip(coarse[head_roi()] / scale, 0, CLIP) * (LEVELS / CLIP)).astype(np.uint8))
 

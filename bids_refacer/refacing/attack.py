@@ -17,10 +17,10 @@ from bids_refacer.refacing.range_check import UNLIKE_TRAINING, measures, unusual
 from bids_refacer.refacing.sampling import Cascade, Sample, SampleSeed, SamplingSettings
 from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
 from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, from_model, to_model
 from bids_refacer.volumes.masks import voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 Progress = Callable[[int, int, int], None]
 """Called with (sample, step, steps in all)."""
@@ -136,7 +136,7 @@ def canonical_head(image: DefacedImage, unknown: np.ndarray, scale: float, model
     scan, spacing = image.scan, model.finest
 
     def moved(volume: np.ndarray, cval: float = 0.0) -> np.ndarray:
-        return image.alignment.to_canonical(volume, scan.affine, spacing, cval=cval)
+        return image.alignment.to_canonical(Volume(volume, scan.affine), spacing, cval=cval)
 
     seen = moved(np.ones(unknown.shape, np.float32)) > 0.99
     known = seen & (moved((~unknown).astype(np.float32)) > 0.99)

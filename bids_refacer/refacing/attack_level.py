@@ -23,7 +23,7 @@ from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import DefacedImage, Progress, Refaced, reface
 from bids_refacer.refacing.sampling import SampleSeed, SamplingSettings
 from bids_refacer.refacing.weights import AttackModel
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 SECONDARY_TOOL = "spm-rule"
 """Its plane takes the whole face zone of every replacing tool, and needs no program."""

@@ -99,4 +99,4 @@ def skin_certain(skin: np.ndarray, seen: np.ndarray, spacing: float) -> np.ndarr
     if seen.all():
         return seen
     reach = ndimage.distance_transform_edt(seen, sampling=spacing)
-    return seen & (np.abs(skin) * SKIN_UNIT_MM + spacing <= reach)
+    return np.asarray(seen & (np.abs(skin) * SKIN_UNIT_MM + spacing <= reach))

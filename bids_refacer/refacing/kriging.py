@@ -63,7 +63,7 @@ class ErrorCovariance:
         scores = self.scores.astype(np.float32)
 
         def covariance(block: Block) -> np.ndarray:
-            return (block.modes_at(one).T @ (scores @ block.modes_at(other))) * taper + remainder
+            return np.asarray((block.modes_at(one).T @ (scores @ block.modes_at(other))) * taper + remainder)
 
         return Fields(covariance(self.skin), covariance(self.tissue))
 
@@ -73,7 +73,7 @@ class ErrorCovariance:
 
         def variance(block: Block) -> np.ndarray:
             modes = block.modes_at(voxels)
-            return np.einsum("mn,mn->n", modes, scores @ modes) + np.float32(REMAINDER_STD**2)
+            return np.asarray(np.einsum("mn,mn->n", modes, scores @ modes) + np.float32(REMAINDER_STD**2))
 
         return Fields(variance(self.skin), variance(self.tissue))
 
@@ -132,7 +132,8 @@ def _thinned(anchors: np.ndarray) -> np.ndarray:
 
     In this order the same image has the same anchors, whatever else is computed.
     """
-    return anchors[np.linspace(0, len(anchors) - 1, min(len(anchors), MOST_ANCHORS)).round().astype(int)]
+    kept = np.linspace(0, len(anchors) - 1, min(len(anchors), MOST_ANCHORS)).round().astype(int)
+    return np.asarray(anchors[kept])
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ class _Solved:
 
     def expected(self, with_anchors: np.ndarray) -> np.ndarray:
         """(p,) expected errors, for the (p, n) covariance with the anchors."""
-        return with_anchors @ self.weights
+        return np.asarray(with_anchors @ self.weights)
 
     def left_open(self, with_anchors: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """(p,) share of the (p,) variance that the anchors leave."""
         taken = (solve_triangular(self.root, with_anchors.T, lower=True, check_finite=False) ** 2).sum(0)
-        return np.clip(1 - taken / variance, 0, 1)
+        return np.asarray(np.clip(1 - taken / variance, 0, 1))

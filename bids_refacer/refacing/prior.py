@@ -181,7 +181,7 @@ class _Part:
         """(n, n) inner products of the heads, of trace 1."""
         centred = self.x - self.x.mean(0)
         product = (centred @ centred.T).astype(np.float64)
-        return product / max(float(np.trace(product)), 1e-12)
+        return np.asarray(product / max(float(np.trace(product)), 1e-12))
 
     def fill(self, directions: np.ndarray) -> None:
         """Replace what is not seen by the projection on (n, m) directions."""

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_refacer.volumes.grid import Alignment, pool
 from bids_refacer.volumes.masks import constant_fill, voxel_volume
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 _OPENING_MM = 6
@@ -77,9 +77,9 @@ def unknown_region(scan: Scan, brain: np.ndarray, alignment: Alignment, *, zone:
     (i, j, k) bool
     """
     if zone:
-        public = asset("face_zone.nii.gz")[0].astype(np.float32)
-        return (alignment.average_to_native(public, 2, scan.grid) > 0.5) & ~brain
-    return constant_fill(scan.stored, voxel_volume(scan.affine))[1] & ~brain
+        public = asset("face_zone.nii.gz").values.astype(np.float32)
+        return np.asarray((alignment.average_to_native(public, 2, scan.grid) > 0.5) & ~brain)
+    return np.asarray(constant_fill(scan.stored, voxel_volume(scan.affine))[1] & ~brain)
 
 
 def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, spacing: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def paint_region(unknown: np.ndarray, seen: np.ndarray, expected: np.ndarray, sp
             "no removed region was found in the defaced image (less than 5 mL of tissue are missing): "
             "check that the defacing tool removed the face, or leave this tool out."
         )
-    return _near_missing(missing, spacing) & unknown & seen
+    return np.asarray(_near_missing(missing, spacing) & unknown & seen)
 
 
 def _near_missing(missing: np.ndarray, spacing: int) -> np.ndarray:
@@ -118,4 +118,4 @@ def _near_missing(missing: np.ndarray, spacing: int) -> np.ndarray:
     ----------
     missing : (i, j, k) bool, canonical grid of `spacing` mm
     """
-    return ndimage.maximum_filter(missing, size=2 * (_REACH_MM // spacing) + 1)
+    return np.asarray(ndimage.maximum_filter(missing, size=2 * (_REACH_MM // spacing) + 1))

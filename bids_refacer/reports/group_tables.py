@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from bids_refacer.dataset.rows.group import (
 )
 from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.region import PARTS
 
 
@@ -36,7 +36,7 @@ class GroupTables:
     phenotypes: Sequence[PhenotypeRow]
 
 
-def read_group_tables(output_dir: Path) -> GroupTables:
+def read_group_tables(layout: Layout) -> GroupTables:
     """Read the tables of the group level.
 
     Raises
@@ -44,16 +44,16 @@ def read_group_tables(output_dir: Path) -> GroupTables:
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
-    places = Places(output_dir=output_dir)  # tables of earlier versions name whole paths
+    places = Places(layout=layout)  # tables of earlier versions name whole paths
     return GroupTables(
-        summary=rows_of(output_dir, SummaryRow),
-        participants=[places.shareable_row(row) for row in rows_of(output_dir, GroupParticipantRow)],
-        images=[places.shareable_row(row) for row in rows_of(output_dir, GroupImageRow)],
-        tools=rows_of(output_dir, ToolsRow),
-        calibration=rows_of(output_dir, GroupCalibrationRow),
-        cmc=rows_of(output_dir, CmcRow),
-        roc=rows_of(output_dir, RocRow),
-        phenotypes=rows_of(output_dir, PhenotypeRow),
+        summary=rows_of(layout, SummaryRow),
+        participants=[places.shareable_row(row) for row in rows_of(layout, GroupParticipantRow)],
+        images=[places.shareable_row(row) for row in rows_of(layout, GroupImageRow)],
+        tools=rows_of(layout, ToolsRow),
+        calibration=rows_of(layout, GroupCalibrationRow),
+        cmc=rows_of(layout, CmcRow),
+        roc=rows_of(layout, RocRow),
+        phenotypes=rows_of(layout, PhenotypeRow),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from pathlib import Path
 
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.image_key import ImageKey
@@ -13,6 +12,7 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
+from bids_refacer.layout import Layout
 from bids_refacer.surfaces.region import headline
 
 _SUBJECT = attrgetter("image", "tool")  # of a row of any of the tables
@@ -86,19 +86,22 @@ class ParticipantResult:
     problems: list[StatusRow]
 
 
-def read_tables(output_dir: Path, places: Places) -> AuditTables:
+def read_tables(layout: Layout, places: Places, labels: Sequence[str] | None = None) -> AuditTables:
     """Read the tables of the participant level, whose messages lose the paths that earlier versions left in them.
+
+    Rows about others than `labels` (without ``sub-``) may be passed over: with one label they are.
 
     Raises
     ------
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
+    alone = f"sub-{labels[0]}" if labels is not None and len(labels) == 1 else None
     return AuditTables(
-        status=_by_participant(map(places.shareable_row, rows_of(output_dir, StatusRow))),
-        defacing=_by_participant(map(places.shareable_row, rows_of(output_dir, DefacingRow))),
-        distances=_by_participant(rows_of(output_dir, DistanceRow)),
-        calibration=_by_participant(rows_of(output_dir, CalibrationRow)),
+        status=_by_participant(map(places.shareable_row, rows_of(layout, StatusRow, alone))),
+        defacing=_by_participant(map(places.shareable_row, rows_of(layout, DefacingRow, alone))),
+        distances=_by_participant(rows_of(layout, DistanceRow, alone)),
+        calibration=_by_participant(rows_of(layout, CalibrationRow, alone)),
     )
 
 
@@ -109,7 +112,7 @@ def _by_participant(rows: Iterable[RowType]) -> dict[str, list[RowType]]:
     return of_participant
 
 
-def gather(output_dir: Path, tables: AuditTables, label: str) -> ParticipantResult:
+def gather(layout: Layout, tables: AuditTables, label: str) -> ParticipantResult:
     """Everything about one participant (without ``sub-``)."""
     name = f"sub-{label}"
     status, defacing = tables.status.get(name, ()), tables.defacing.get(name, ())
@@ -117,7 +120,7 @@ def gather(output_dir: Path, tables: AuditTables, label: str) -> ParticipantResu
     pairs = set(map(_SUBJECT, (*status, *defacing, *distances, *calibration)))
     images: dict[str, ImageResult] = {}
     for path, tool in sorted((image, tool) for image, tool in pairs if image and tool):
-        image = images.setdefault(path, ImageResult(path, OutputNames.of(output_dir, ImageKey.of(path))))
+        image = images.setdefault(path, ImageResult(path, OutputNames.of(layout, ImageKey.of(path))))
         image.tools.append(
             ToolResult(
                 tool=tool,

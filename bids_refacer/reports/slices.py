@@ -12,6 +12,7 @@ from scipy import ndimage
 from bids_refacer.reports.page import data_uri
 from bids_refacer.surfaces.region import ASSET, in_part
 from bids_refacer.surfaces.verdicts import EYE_MM
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.templates import asset
 
 STEP_MM = 0.8
@@ -40,16 +41,17 @@ class Plane:
     down: tuple[int, int, int]
     shape: tuple[int, int]
 
-    def points(self) -> np.ndarray:
-        """(rows, columns, 3) canonical world, RAS+ mm."""
-        rows, columns = np.mgrid[: self.shape[0], : self.shape[1]] * STEP_MM
+    def points(self, step_mm: float = STEP_MM) -> np.ndarray:
+        """(rows, columns, 3) canonical world, RAS+ mm; `step_mm` from pixel to pixel."""
+        rows, columns = np.mgrid[: self.shape[0], : self.shape[1]] * step_mm
         return np.array(self.origin) + rows[..., None] * np.array(self.down) + columns[..., None] * np.array(self.right)
 
 
 def face_planes() -> tuple[Plane, ...]:
     """A profile, and cuts through eyes and mouth. Left of a person is right in the picture, as radiologists have it."""
-    labels, affine = asset(ASSET)
-    mouth = np.argwhere(in_part(labels, "mouth")).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
+    parts = asset(ASSET)
+    middle = np.argwhere(in_part(parts.values, "mouth")).mean(axis=0)
+    mouth = middle @ parts.affine[:3, :3].T + parts.affine[:3, 3]
 
     def axial(name: str, words: str, z: float) -> Plane:
         return Plane(name, words, (95.0, 125.0, z), (-1, 0, 0), (0, -1, 0), (294, 238))
@@ -72,13 +74,12 @@ def brain_planes(centre: np.ndarray) -> tuple[Plane, ...]:
     )
 
 
-def cut(values: np.ndarray, affine: np.ndarray, rigid: np.ndarray, plane: Plane, order: int = 1) -> np.ndarray:
+def cut(volume: Volume, rigid: np.ndarray, plane: Plane, order: int = 1) -> np.ndarray:
     """Values in a plane.
 
     Parameters
     ----------
-    values : (i, j, k) array
-    affine : (4, 4) float, voxel -> native world
+    volume : in native world
     rigid : (4, 4) float, native world -> canonical world
     plane : Plane
     order : 1 linear, 0 nearest
@@ -87,9 +88,16 @@ def cut(values: np.ndarray, affine: np.ndarray, rigid: np.ndarray, plane: Plane,
     -------
     (rows, columns) float32; 0 outside the volume
     """
-    to_voxel = np.linalg.inv(rigid @ affine)
-    voxels = plane.points() @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    return ndimage.map_coordinates(values.astype(np.float32), np.moveaxis(voxels, -1, 0), order=order, mode="constant")
+    return values_at(volume, rigid, plane.points(), order)
+
+
+def values_at(volume: Volume, rigid: np.ndarray, points: np.ndarray, order: int = 1) -> np.ndarray:
+    """The same at any points, (..., 3) canonical world, RAS+ mm: (...) float32."""
+    to_voxel = np.linalg.inv(rigid @ volume.affine)
+    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    return ndimage.map_coordinates(
+        volume.values.astype(np.float32), np.moveaxis(voxels, -1, 0), order=order, mode="constant"
+    )
 
 
 def picture(plane: np.ndarray, low: float, high: float) -> str:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from bids_refacer.simulation.anatomy import FIELD, Anatomy
 from bids_refacer.simulation.contrast import to_contrast
 from bids_refacer.simulation.model import HeadModel
-from bids_refacer.volumes.grid import CANONICAL, Grid, resample
+from bids_refacer.volumes.grid import CANONICAL, Grid, Volume, resample
 from bids_refacer.volumes.intensity import CLIP
 
 CENTRE_MM = np.array([0.0, 16.0, -24.0])
@@ -100,7 +100,10 @@ def _source(model: HeadModel, anatomy: Anatomy, session: Session) -> tuple[tuple
     places = np.indices(canonical.shape, dtype=np.float32)
     distance = _lookup(model.skin_mm, places.reshape(3, -1) + anatomy.inverse.reshape(3, -1) / FIELD)
     near = resample(
-        distance.reshape(canonical.shape), canonical.affine, session.grid, session.to_canonical, cval=2 * _AIR_MM
+        Volume(distance.reshape(canonical.shape), canonical.affine),
+        session.grid,
+        session.to_canonical,
+        cval=2 * _AIR_MM,
     )
     voxels = np.nonzero(near < _AIR_MM)
     matrix = np.linalg.inv(canonical.affine) @ session.to_canonical @ session.grid.affine

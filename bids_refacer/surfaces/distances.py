@@ -7,7 +7,6 @@ cubes makes triangles of very different size, and a surface must not count more 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import igl
 import numpy as np
@@ -17,10 +16,33 @@ from scipy.spatial import cKDTree
 from bids_refacer.surfaces.region import PARTS, REMOVED, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.volumes.grid import Alignment, Grid
 
-Row = dict[str, Any]
-"""One line of the table of distances: part, figures in mm, number of vertices."""
-
 FIGURES = ("masd_mm", "to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm", "signed_mean_mm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartDistances:
+    """How far a recovered and a true face are from each other in one part of the face, in mm.
+
+    Attributes
+    ----------
+    part : of `region.PARTS`, or `region.REMOVED`
+    masd_mm : mean of `to_true_mm` and `to_recovered_mm`
+    to_true_mm : mean distance of the recovered face to the true surface
+    to_recovered_mm : mean distance of the true face to the recovered surface
+    median_mm, p95_mm, hausdorff_mm : median, 95th percentile and maximum of the distances of both directions together
+    signed_mean_mm : mean signed distance of the recovered face, positive where it lies outside the true skin
+    n_vertices : of both surfaces in the part
+    """
+
+    part: str
+    masd_mm: float
+    to_true_mm: float
+    to_recovered_mm: float
+    median_mm: float
+    p95_mm: float
+    hausdorff_mm: float
+    signed_mean_mm: float
+    n_vertices: int
 
 
 def signed_distances(points: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
@@ -45,7 +67,8 @@ def signed_distances(points: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
     corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
     kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-    return igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)[0]
+    found = igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)
+    return np.asarray(found[0])
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,7 @@ class FaceSurface:
     @property
     def points(self) -> np.ndarray:
         """(n, 3) float64, the vertices inside the face region, RAS+ mm."""
-        return np.asarray(self.mesh.vertices)[self.where]
+        return np.asarray(np.asarray(self.mesh.vertices)[self.where])
 
 
 def mark_face(mesh: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None) -> FaceSurface:
@@ -96,7 +119,9 @@ def face_distances(recovered: FaceSurface, truth: FaceSurface) -> tuple[np.ndarr
     return signed_distances(recovered.points, truth.mesh), signed_distances(truth.points, recovered.mesh)
 
 
-def part_rows(recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, to_recovered: np.ndarray) -> list[Row]:
+def part_rows(
+    recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, to_recovered: np.ndarray
+) -> list[PartDistances]:
     """Compare a recovered with the true skin surface, in the face and in each of its parts.
 
     Parameters
@@ -106,27 +131,18 @@ def part_rows(recovered: FaceSurface, truth: FaceSurface, to_true: np.ndarray, t
 
     Returns
     -------
-    list of dict, one per part of `region.PARTS`
-        ``part``; ``to_true_mm`` mean distance of the recovered face to the true surface; ``to_recovered_mm`` of the
-        true face to the recovered surface; ``masd_mm`` the mean of both; ``median_mm``, ``p95_mm`` of the distances of
-        both directions together; ``hausdorff_mm`` their maximum; ``signed_mean_mm`` mean signed distance of the
-        recovered face, positive where it lies outside the true skin; ``n_vertices`` of both surfaces in the part.
-
+    list of PartDistances, one per part of `region.PARTS`
         Where the true surface has no vertex in a part (outside the field of view) every figure is NaN. Where only the
         recovered surface has none (a face taken off deeper than the region reaches) ``to_true_mm`` is NaN, and the
         other figures come from the true face alone.
     """
-    rows: list[Row] = []
-    for part in PARTS:
-        ours, theirs = in_part(recovered.labels, part), in_part(truth.labels, part)
-        out = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
-        rows.append({"part": part, **out, "n_vertices": int(ours.sum() + theirs.sum())})
-    return rows
+    chosen = {part: (in_part(recovered.labels, part), in_part(truth.labels, part)) for part in PARTS}
+    return [_of_part(part, recovered, truth, (to_true, to_recovered), where) for part, where in chosen.items()]
 
 
 def removed_row(
     recovered: FaceSurface, truth: FaceSurface, distances: tuple[np.ndarray, np.ndarray], removed: np.ndarray
-) -> Row:
+) -> PartDistances:
     """Compare the surfaces where a tool took the true skin: the row of the part `region.REMOVED`.
 
     A vertex of the recovered face belongs to the part when the nearest vertex of the true face does. So both surfaces
@@ -140,15 +156,26 @@ def removed_row(
 
     Returns
     -------
-    dict
-        The columns of `part_rows`. Every figure is NaN where no skin was removed.
+    PartDistances
+        Every figure is NaN where no skin was removed.
     """
     ours = np.zeros(len(recovered.where), dtype=bool)
     if removed.any():
         ours = removed[cKDTree(truth.points).query(recovered.points)[1]]
-    to_true, to_recovered = distances
-    out = _figures(to_true[ours], recovered.areas[ours], to_recovered[removed], truth.areas[removed])
-    return {"part": REMOVED, **out, "n_vertices": int(ours.sum() + removed.sum())}
+    return _of_part(REMOVED, recovered, truth, distances, (ours, removed))
+
+
+def _of_part(
+    part: str,
+    recovered: FaceSurface,
+    truth: FaceSurface,
+    distances: tuple[np.ndarray, np.ndarray],
+    where: tuple[np.ndarray, np.ndarray],
+) -> PartDistances:
+    """The row of the vertices of both faces that are chosen, (n_recovered,) and (n_truth,) bool."""
+    (to_true, to_recovered), (ours, theirs) = distances, where
+    figures = _figures(to_true[ours], recovered.areas[ours], to_recovered[theirs], truth.areas[theirs])
+    return PartDistances(part=part, **figures, n_vertices=int(ours.sum() + theirs.sum()))
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, q: float) -> float:

@@ -25,7 +25,7 @@ class FaceShape:
 
     def distances(self, points: np.ndarray) -> np.ndarray:
         """Exact distance of (n, 3) points, canonical RAS+ mm, to the nearest triangle: (n,) float64, mm."""
-        return np.sqrt(self._tree.squared_distance(self._corners, self._faces, points)[0])
+        return np.asarray(np.sqrt(self._tree.squared_distance(self._corners, self._faces, points)[0]))
 
 
 def face_distance(first: FaceShape, second: FaceShape) -> float:

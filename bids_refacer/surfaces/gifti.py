@@ -69,7 +69,17 @@ def read_surface(path: str | Path) -> trimesh.Trimesh:
     triangles = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
     if not points or not triangles:
         raise GiftiError(f"{path}: holds no surface (points and triangles); give a .surf.gii file.")
-    return trimesh.Trimesh(vertices=points[0].data.astype(np.float64), faces=triangles[0].data, process=False)
+    vertices, faces = points[0].data.astype(np.float64), triangles[0].data
+    if not _is_mesh(vertices, faces):
+        raise GiftiError(f"{path}: its points and triangles are no surface; write it again.")
+    return trimesh.Trimesh(vertices=vertices, faces=faces, process=False)
+
+
+def _is_mesh(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether the triangles are of vertices that are there: a library would read beyond them, or end the process."""
+    shapes = vertices.ndim == faces.ndim == 2 and vertices.shape[1] == faces.shape[1] == 3 and len(faces) > 0
+    whole = np.issubdtype(faces.dtype, np.integer)
+    return bool(shapes and whole and np.isfinite(vertices).all() and faces.min() >= 0 and faces.max() < len(vertices))
 
 
 def read_map(path: str | Path) -> np.ndarray:
@@ -77,7 +87,7 @@ def read_map(path: str | Path) -> np.ndarray:
     arrays = _read(Path(path)).get_arrays_from_intent("NIFTI_INTENT_SHAPE")
     if not arrays:
         raise GiftiError(f"{path}: holds no map of values; give a .shape.gii file.")
-    return arrays[0].data.astype(np.float32)
+    return np.asarray(arrays[0].data.astype(np.float32))
 
 
 def _read(path: Path) -> GiftiImage:

@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix
 
 from bids_refacer.surfaces.region import part_of
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.masks import voxel_sizes, voxel_volume
 
 SEAM_MM = 3.0
@@ -37,16 +37,13 @@ class FaceQuality:
     seam_mm: float
 
 
-def face_quality(
-    values: np.ndarray, level: np.ndarray, affine: np.ndarray, painted: np.ndarray, alignment: Alignment
-) -> FaceQuality:
+def face_quality(image: Volume, level: np.ndarray, painted: np.ndarray, alignment: Alignment) -> FaceQuality:
     """Measure an image.
 
     Parameters
     ----------
-    values : (i, j, k) float
+    image : recovered, or the original
     level : (i, j, k) float32, of the original's skin (`skin.skin_level`)
-    affine : (4, 4) float, voxel -> RAS+ mm
     painted : (i, j, k) bool, voxels that were recovered
     alignment : of the original, where the face region lies
 
@@ -59,19 +56,19 @@ def face_quality(
     SkinError
         When the image shows no head.
     """
-    bright = values > level
+    bright = image.values > level
     pieces, _ = ndimage.label(bright, np.ones((3, 3, 3)))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     loose = bright & (pieces != sizes.argmax()) & painted
     cavity = ndimage.binary_fill_holes(bright) & ~bright & painted
-    ml = voxel_volume(affine) / 1000
-    mesh = skin_surface(values, affine, level)
+    ml = voxel_volume(image.affine) / 1000
+    mesh = skin_surface(image, level)
     rough = roughness(mesh)
     # distance to the border, positive inside what was painted, at the vertices
-    spacing = voxel_sizes(affine)
+    spacing = voxel_sizes(image.affine)
     inside, outside = (ndimage.distance_transform_edt(m, sampling=spacing) for m in (painted, ~painted))
-    voxels = apply_affine(np.linalg.inv(affine), mesh.vertices)
+    voxels = apply_affine(np.linalg.inv(image.affine), mesh.vertices)
     depth = ndimage.map_coordinates((inside - outside).astype(np.float32), voxels.T, order=1)
     face = part_of(mesh.vertices, alignment) > 0
     return FaceQuality(

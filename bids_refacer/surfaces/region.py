@@ -44,8 +44,8 @@ def part_of(points_mm: np.ndarray, alignment: Alignment) -> np.ndarray:
     points = np.asarray(points_mm, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"Points have shape {points.shape}; give an (n, 3) array of world coordinates in mm.")
-    labels, affine = asset(ASSET)
-    to_voxel = np.linalg.inv(affine) @ alignment.rigid
+    atlas = asset(ASSET)
+    labels, to_voxel = atlas.values, np.linalg.inv(atlas.affine) @ alignment.rigid
     voxels = np.rint(apply_affine(to_voxel, points)).astype(int)
     inside = np.all((voxels >= 0) & (voxels < labels.shape), axis=1)
     parts = np.zeros(len(points), dtype=np.int8)
@@ -75,7 +75,7 @@ def inside_view(points_mm: np.ndarray, view: Grid) -> np.ndarray:
     """
     to_voxel = np.linalg.inv(view.affine)
     voxels = apply_affine(to_voxel, points_mm)
-    return np.all((voxels > 0) & (voxels < np.array(view.shape) - 1), axis=1)
+    return np.asarray(np.all((voxels > 0) & (voxels < np.array(view.shape) - 1), axis=1))
 
 
 def vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -1,16 +1,16 @@
 """Score one original against everything that was recovered from it: rows of figures, face surfaces, distance maps."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import trimesh
 
-from bids_refacer.statistics.calibration import EDGES, LEVELS, calibration_bins
+from bids_refacer.statistics.calibration import EDGES, LEVELS, CalibrationBins, calibration_bins
 from bids_refacer.surfaces.distances import (
     FIGURES,
     FaceSurface,
-    Row,
+    PartDistances,
     face_distances,
     mark_face,
     part_rows,
@@ -19,13 +19,47 @@ from bids_refacer.surfaces.distances import (
 from bids_refacer.surfaces.region import PARTS, REMOVED, face_patch, in_part
 from bids_refacer.surfaces.skin import Skin, SkinError, find_skin, skin_surface
 from bids_refacer.surfaces.skin_left import Defacing, skin_left
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Grid, Volume
 
 Key = tuple[str, int | None]
 """Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
 
 TOLD_APART_MM = 1e-3
+FITTED: Key = ("average-fitted", None)
+"""The average face fitted to the original: a baseline that knows the truth, of which distances alone are kept."""
+
 SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDistances(PartDistances):
+    """`PartDistances` of one image, named by its `Key`."""
+
+    image_type: str
+    sample: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Predicted and real error of the recovered skin, where the prediction is about the same, in a part of the face.
+
+    Attributes
+    ----------
+    part : of `region.PARTS`
+    bin_low_mm : lower edge of the bin (`statistics.calibration.EDGES`)
+    area_mm2 : of the skin in it
+    predicted_mm : root mean square of the error that the spread of the samples predicts
+    error_mm : of the real error of the samples' mean
+    covered_50, covered_90 : shares of the area whose error lies within the intervals of these levels
+    """
+
+    part: str
+    bin_low_mm: float
+    area_mm2: float
+    predicted_mm: float
+    error_mm: float
+    covered_50: float
+    covered_90: float
 
 
 @dataclass(frozen=True)
@@ -34,40 +68,41 @@ class Scores:
 
     Attributes
     ----------
-    rows : list of dict
-        ``image_type``, ``sample`` (int or None), then the columns of `distances.part_rows`.
+    rows : of every image and part
     face : trimesh.Trimesh
         The true face: the original's skin inside the face region, open, native world RAS+ mm.
     faces : dict
         The same of every candidate.
     maps : dict
         For every candidate (n_vertices of ``face``,) float32 mm: distance of each true vertex to the recovered surface.
-    calibration : list of dict
+    calibration : list of CalibrationBin
         Whether the spread of the samples tells how wrong they are (`calibration_rows`); empty for fewer than two.
+    removed : (n,) bool, optional
+        Which vertices of the true face the tool removed; None where nothing is known of the defacing.
     """
 
-    rows: list[Row]
+    rows: list[ImageDistances]
     face: trimesh.Trimesh
     faces: dict[Key, trimesh.Trimesh]
     maps: dict[Key, np.ndarray]
-    calibration: list[Row] = field(default_factory=list)
+    calibration: list[CalibrationBin] = field(default_factory=list)
+    removed: np.ndarray | None = None
 
 
 def score_images(
-    original: np.ndarray,
+    original: Volume,
     candidates: Mapping[Key, np.ndarray],
-    affine: np.ndarray,
     alignment: Alignment,
     defacing: Defacing | None = None,
 ) -> Scores:
-    """`score_candidates` against an original (i, j, k) whose skin is yet to be found; see there."""
-    return score_candidates(original_skin(original, affine), candidates, affine, alignment, defacing)
+    """`score_candidates` against an original whose skin is yet to be found; see there."""
+    return score_candidates(original_skin(original), candidates, original.grid, alignment, defacing)
 
 
-def original_skin(original: np.ndarray, affine: np.ndarray) -> Skin:
+def original_skin(original: Volume) -> Skin:
     """`find_skin`, with an error that says that it was the original's."""
     try:
-        return find_skin(original, affine)
+        return find_skin(original)
     except SkinError as error:
         raise SkinError(f"No skin surface in the original image. {error}") from error
 
@@ -88,9 +123,9 @@ class TrueFace:
     on_surface: np.ndarray
 
 
-def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
+def true_face(skin: Skin, grid: Grid, alignment: Alignment) -> TrueFace:
     """Find the face region on the skin of an original; see `score_candidates` for the arguments."""
-    surface = mark_face(skin.mesh, alignment, _view(skin, affine))
+    surface = mark_face(skin.mesh, alignment, grid)
     patch, kept = _face_of(surface)
     return TrueFace(surface, patch, np.searchsorted(surface.where, kept))
 
@@ -98,7 +133,7 @@ def true_face(skin: Skin, affine: np.ndarray, alignment: Alignment) -> TrueFace:
 def score_candidates(
     skin: Skin,
     candidates: Mapping[Key, np.ndarray],
-    affine: np.ndarray,
+    grid: Grid,
     alignment: Alignment,
     defacing: Defacing | None = None,
 ) -> Scores:
@@ -110,9 +145,9 @@ def score_candidates(
     Parameters
     ----------
     skin : Skin of the original
-    candidates : mapping of `Key` to (i, j, k) arrays on the same grid and intensity scale
+    candidates : mapping of `Key` to arrays on the grid of the original, of the same intensity scale
         Taken one at a time, so that a mapping may load them lazily.
-    affine : (4, 4) float, voxel -> native world, RAS+ mm
+    grid : of the original, in native world (RAS+ mm)
     alignment : Alignment of the original into the canonical frame
     defacing : Defacing, optional
         What the tool did to the original: the same for every candidate. Without it there is no part `region.REMOVED`.
@@ -130,12 +165,12 @@ def score_candidates(
     ValueError
         If a candidate lies on another grid.
     """
-    truth = true_face(skin, affine, alignment)
-    removed = None if defacing is None else ~skin_left(skin, defacing, affine, truth.surface.where)
-    scores, samples = Scores([], truth.patch, {}, {}), []
+    truth = true_face(skin, grid, alignment)
+    removed = None if defacing is None else ~skin_left(skin, defacing, truth.surface.where)
+    scores, samples = Scores([], truth.patch, {}, {}, removed=removed), []
     for key in candidates:
-        mesh = _candidate_surface(key, candidates[key], affine, skin.level)
-        recovered = mark_face(mesh, alignment, _view(skin, affine))
+        mesh = _candidate_surface(key, Volume(candidates[key], grid.affine), skin.level)
+        recovered = mark_face(mesh, alignment, grid)
         to_true, to_recovered = face_distances(recovered, truth.surface)
         scores.rows.extend(_labelled(key, part_rows(recovered, truth.surface, to_true, to_recovered)))
         if removed is not None:
@@ -153,12 +188,6 @@ def score_candidates(
     return scores
 
 
-def _view(skin: Skin, affine: np.ndarray) -> Grid:
-    """The voxels of the image that the skin is of."""
-    i, j, k = skin.level.shape
-    return Grid((i, j, k), np.asarray(affine, dtype=np.float64))
-
-
 def _face_of(surface: FaceSurface) -> tuple[trimesh.Trimesh, np.ndarray]:
     """`region.face_patch` of the marked vertices."""
     marked = np.zeros(len(surface.mesh.vertices), dtype=bool)
@@ -166,7 +195,7 @@ def _face_of(surface: FaceSurface) -> tuple[trimesh.Trimesh, np.ndarray]:
     return face_patch(surface.mesh, marked)
 
 
-def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray) -> list[Row]:
+def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray) -> list[CalibrationBin]:
     """Predicted and real error of the recovered skin at the vertices of the true face, part by part.
 
     Only of vertices that samples tell apart (`TOLD_APART_MM`): skin that the tool left is the same in all of them, and
@@ -180,60 +209,73 @@ def calibration_rows(samples: np.ndarray, labels: np.ndarray, areas: np.ndarray)
 
     Returns
     -------
-    list of dict, one for each part and bin of `statistics.calibration.EDGES` that has vertices
-        ``part``; ``bin_low_mm``; ``area_mm2``; ``predicted_mm`` root mean square of the error that the spread predicts;
-        ``error_mm`` of the real error of the samples' mean; ``covered_50``, ``covered_90`` shares of the area.
+    list of CalibrationBin, one for each part and bin of `statistics.calibration.EDGES` that has vertices
     """
-    rows: list[Row] = []
+    rows: list[CalibrationBin] = []
     painted = np.ptp(samples, axis=0) > TOLD_APART_MM
     for part in PARTS:
         here = in_part(labels, part) & painted
         if not here.any():
             continue
         bins = calibration_bins(samples[:, here], np.zeros(int(here.sum())), areas[here])
-        for number in np.nonzero(bins.weight)[0]:
-            row = {"part": part, "bin_low_mm": EDGES[number], "area_mm2": float(bins.weight[number])}
-            row |= {"predicted_mm": float(bins.predicted[number]), "error_mm": float(bins.error[number])}
-            shares = zip(LEVELS, bins.covered[number], strict=True)
-            rows.append(row | {f"covered_{level * 100:.0f}": float(share) for level, share in shares})
+        rows.extend(_calibration_bin(part, bins, int(number)) for number in np.nonzero(bins.weight)[0])
     return rows
 
 
-def summary_rows(rows: list[Row]) -> list[Row]:
+def _calibration_bin(part: str, bins: CalibrationBins, number: int) -> CalibrationBin:
+    shares = {f"covered_{level * 100:.0f}": float(bins.covered[number, at]) for at, level in enumerate(LEVELS)}
+    return CalibrationBin(
+        part=part,
+        bin_low_mm=EDGES[number],
+        area_mm2=float(bins.weight[number]),
+        predicted_mm=float(bins.predicted[number]),
+        error_mm=float(bins.error[number]),
+        **shares,
+    )
+
+
+def summary_rows(rows: list[ImageDistances]) -> list[ImageDistances]:
     """Rows ``refaced_sample_mean`` and ``refaced_best`` from the rows of the samples; none without samples.
 
     The mean is taken of every figure by itself, over the samples that have it; NaN where none has. The best sample is
     the one with the lowest MASD of the removed skin, or of the whole face where no skin was removed or it was not
     measured; its rows are repeated with its number.
     """
-    samples = [row for row in rows if row["image_type"] == SAMPLE]
+    samples = [row for row in rows if row.image_type == SAMPLE]
     if not samples:
         return []
-    means: list[Row] = []
-    for part in dict.fromkeys(row["part"] for row in samples):
-        of_part = [row for row in samples if row["part"] == part]
-        means.append(
-            {"image_type": f"{SAMPLE}_sample_mean", "sample": None, "part": part}
-            | {figure: _mean([row[figure] for row in of_part]) for figure in FIGURES}
-            | {"n_vertices": round(_mean([row["n_vertices"] for row in of_part]))}
-        )
+    means = [
+        _mean_row([row for row in samples if row.part == part]) for part in dict.fromkeys(row.part for row in samples)
+    ]
     best = _nearest_sample(samples)
-    return means + [row | {"image_type": f"{SAMPLE}_best"} for row in samples if row["sample"] == best]
+    return means + [replace(row, image_type=f"{SAMPLE}_best") for row in samples if row.sample == best]
 
 
-def _nearest_sample(rows: list[Row]) -> int:
+def _mean_row(rows: list[ImageDistances]) -> ImageDistances:
+    """Figures of one part averaged over the samples."""
+    return ImageDistances(
+        image_type=f"{SAMPLE}_sample_mean",
+        sample=None,
+        part=rows[0].part,
+        n_vertices=round(_mean([row.n_vertices for row in rows])),
+        **{figure: _mean([getattr(row, figure) for row in rows]) for figure in FIGURES},
+    )
+
+
+def _nearest_sample(rows: list[ImageDistances]) -> int | None:
     """Number of the sample with the lowest MASD of removed skin; the whole face decides where that is not known."""
-    masd = {(row["sample"], row["part"]): row["masd_mm"] for row in rows if not np.isnan(row["masd_mm"])}
-    numbers = dict.fromkeys(row["sample"] for row in rows)
+    masd = {(row.sample, row.part): row.masd_mm for row in rows if not np.isnan(row.masd_mm)}
+    numbers = dict.fromkeys(row.sample for row in rows)
     return min(numbers, key=lambda number: [masd.get((number, part), np.inf) for part in (REMOVED, PARTS[0])])
 
 
-def _candidate_surface(key: Key, values: np.ndarray, affine: np.ndarray, level: np.ndarray) -> trimesh.Trimesh:
+def _candidate_surface(key: Key, image: Volume, level: np.ndarray) -> trimesh.Trimesh:
     """The skin of a candidate; errors name it."""
-    if values.shape != level.shape:
-        raise ValueError(f"The {_name(key)} image has shape {values.shape}, the original {level.shape}: resample it.")
+    if image.values.shape != level.shape:
+        shape = image.values.shape
+        raise ValueError(f"The {_name(key)} image has shape {shape}, the original {level.shape}: resample it.")
     try:
-        return skin_surface(values, affine, level)
+        return skin_surface(image, level)
     except SkinError as error:
         raise SkinError(f"No skin surface in the {_name(key)} image. {error}") from error
 
@@ -242,10 +284,10 @@ def _name(key: Key) -> str:
     return key[0] if key[1] is None else f"{key[0]} (sample {key[1]})"
 
 
-def _labelled(key: Key, rows: list[Row]) -> list[Row]:
-    return [{"image_type": key[0], "sample": key[1], **row} for row in rows]
+def _labelled(key: Key, rows: list[PartDistances]) -> list[ImageDistances]:
+    return [ImageDistances(image_type=key[0], sample=key[1], **vars(row)) for row in rows]
 
 
-def _mean(figures: list[float]) -> float:
+def _mean(figures: Sequence[float]) -> float:
     numbers = [figure for figure in figures if not np.isnan(figure)]
     return float(np.mean(numbers)) if numbers else float("nan")

@@ -5,6 +5,7 @@ spaces inside the head (nose, mouth, sinuses, signal voids at teeth) meet the ou
 the clamped ratio of intensity to level, so that vertices lie between voxel centres and not on them.
 
 The level is half of the tissue intensity around (edges of partial volume are crossed halfway, near the coil and far
+from bids_refacer.volumes.grid import Volume
 from it), never under a global threshold that keeps noise out. It is a separate array on purpose. Two images of one head
 (original, defaced, refaced) are comparable only when their surfaces are cut at the same intensity: estimate it once, on
 the original, and pass it to every other image. One low threshold for all voxels would
@@ -25,6 +26,7 @@ from skimage.measure import marching_cubes
 
 from bids_refacer.problems import AuditProblem
 from bids_refacer.surfaces.solid import solid_head
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.masks import CLOSING_MM, SMOOTHING_MM, voxel_sizes
 from bids_refacer.volumes.smoothing import interpolate_blocks
 
@@ -54,10 +56,10 @@ class Skin:
     mesh: trimesh.Trimesh
 
 
-def find_skin(values: np.ndarray, affine: np.ndarray) -> Skin:
+def find_skin(image: Volume) -> Skin:
     """The skin of an original: `skin_level` and the `skin_surface` at it; see there for arguments and errors."""
-    level = skin_level(values, affine)
-    return Skin(level, skin_surface(values, affine, level))
+    level = skin_level(image)
+    return Skin(level, skin_surface(image, level))
 
 
 def write_skin(path: Path, skin: Skin) -> None:
@@ -72,7 +74,7 @@ def read_skin(path: Path) -> Skin:
         return Skin(content["level"], mesh)
 
 
-def skin_level(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def skin_level(image: Volume) -> np.ndarray:
     """Intensity of the skin surface at every voxel: half of the tissue around, at least what keeps noise out.
 
     The tissue intensity is the mean weighted by intensity itself, G*s^2 / G*s (contraharmonic), which needs no mask and
@@ -80,25 +82,24 @@ def skin_level(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : (i, j, k) array, any real dtype
-        T1w-like image of the complete head (the original, where several images are compared).
-    affine : (4, 4) float
-        Voxel -> world, RAS+ mm; only the voxel sizes matter here.
+    image : any real dtype
+        T1w-like, of the complete head (the original, where several images are compared). Of its affine, only the voxel
+        sizes matter here.
 
     Returns
     -------
     (i, j, k) float32 array
-        In the units of ``values``.
+        In the units of ``image``.
 
     Raises
     ------
     SkinError
         If the image is not 3-D or constant.
     """
-    smooth = _smoothed(values, affine)
+    smooth = _smoothed(image)
     floor = _threshold(smooth)
     air = _air_level(smooth)
-    spacing = voxel_sizes(affine)
+    spacing = voxel_sizes(image.affine)
     step = np.clip(np.round(TISSUE_GRID_MM / spacing).astype(int), 1, smooth.shape)
     signal = _block_means(np.maximum(smooth - air, 0), step)
     power = _block_means(np.maximum(smooth - air, 0) ** 2, step)
@@ -106,23 +107,19 @@ def skin_level(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     signal, power = (ndimage.gaussian_filter(part, width, mode="nearest") for part in (signal, power))
     tissue = power / np.maximum(signal, 1e-3 * signal.max())
     half = interpolate_blocks(air + LEVEL_OF_TISSUE * tissue, step, smooth.shape)
-    return np.maximum(half, np.float32(floor))
+    return np.asarray(np.maximum(half, np.float32(floor)))
 
 
-def skin_surface(
-    values: np.ndarray, affine: np.ndarray, threshold: float | np.ndarray | None = None
-) -> trimesh.Trimesh:
+def skin_surface(image: Volume, threshold: float | np.ndarray | None = None) -> trimesh.Trimesh:
     """Outer skin surface: largest component, closed, oriented outward.
 
     Parameters
     ----------
-    values : (i, j, k) array, any real dtype
-        T1w-like image: tissue brighter than air. Non-finite voxels (the fill of some defacers) count as air.
-    affine : (4, 4) float
-        Voxel -> world, RAS+ mm.
+    image : any real dtype
+        T1w-like: tissue brighter than air. Non-finite voxels (the fill of some defacers) count as air.
     threshold : float or (i, j, k) array, optional
-        Intensity of the skin in the units of ``values``, one for all voxels or one each. Give the original's
-        (`skin_level`) for every image that is compared with it; estimated from ``values`` when absent.
+        Intensity of the skin in the units of ``image``, one for all voxels or one each. Give the original's
+        (`skin_level`) for every image that is compared with it; estimated from ``image`` when absent.
 
     Returns
     -------
@@ -135,10 +132,10 @@ def skin_surface(
         If the image is not 3-D, is constant, or has nothing brighter than the threshold, or if the array of thresholds
         has another shape than the image.
     """
-    smooth = _smoothed(values, affine)
+    smooth = _smoothed(image)
     air = _air_level(smooth)
     _refuse_constant(smooth, air)
-    level = np.asarray(skin_level(values, affine) if threshold is None else threshold, dtype=np.float32)
+    level = np.asarray(skin_level(image) if threshold is None else threshold, dtype=np.float32)
     if level.ndim and level.shape != smooth.shape:
         raise SkinError(
             f"The threshold has shape {level.shape} and the image {smooth.shape}: give one per voxel or one number."
@@ -147,17 +144,17 @@ def skin_surface(
         raise SkinError(
             f"The threshold {float(level.min()):g} is not above the air ({air:g}): estimate it with skin_level."
         )
-    step = _thinning(affine)
+    step = _thinning(image.affine)
     every = tuple(slice(None, None, s) for s in step)
     ratio = (smooth[every] - air) / ((level[every] if level.ndim else level) - air)
-    return _surface_of_ratio(ratio, np.asarray(affine, dtype=np.float64) @ np.diag([*step, 1.0]))
+    return _surface_of_ratio(Volume(ratio, np.asarray(image.affine, dtype=np.float64) @ np.diag([*step, 1.0])))
 
 
-def _surface_of_ratio(ratio: np.ndarray, affine: np.ndarray) -> trimesh.Trimesh:
+def _surface_of_ratio(ratio: Volume) -> trimesh.Trimesh:
     """Surface where intensity / level crosses one, after the air spaces inside the head have been filled."""
-    spacing = voxel_sizes(affine)
-    box = _head_box(ratio > 1.0, spacing)
-    field = np.pad(ratio[box], MARGIN_VOXELS)
+    spacing = voxel_sizes(ratio.affine)
+    box = _head_box(ratio.values > 1.0, spacing)
+    field = np.pad(ratio.values[box], MARGIN_VOXELS)
     corner = np.array([part.start for part in box], dtype=np.float64) - MARGIN_VOXELS
     bright = field > 1.0
     solid = solid_head(bright, spacing)
@@ -167,15 +164,15 @@ def _surface_of_ratio(ratio: np.ndarray, affine: np.ndarray) -> trimesh.Trimesh:
     field[solid & ~bright] = 2.0
     field[~solid & bright] = 0.0
     vertices, faces, _, _ = marching_cubes(field, 1.0, allow_degenerate=True)
-    return _outer_mesh(vertices.astype(np.float64) + corner, faces, affine)
+    return _outer_mesh(vertices.astype(np.float64) + corner, faces, ratio.affine)
 
 
-def _smoothed(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def _smoothed(image: Volume) -> np.ndarray:
     """Smoothed image, float32; voxels that are not finite count as zero."""
-    if values.ndim != 3:
-        raise SkinError(f"The image has {values.ndim} dimensions: a skin surface needs a 3-D volume.")
-    finite = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(affine), truncate=3.0)
+    if image.values.ndim != 3:
+        raise SkinError(f"The image has {image.values.ndim} dimensions: a skin surface needs a 3-D volume.")
+    finite = np.nan_to_num(np.asarray(image.values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(image.affine), truncate=3.0))
 
 
 def _thinning(affine: np.ndarray) -> np.ndarray:
@@ -206,7 +203,7 @@ def _block_means(values: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Means of blocks of ``step`` voxels; the last, incomplete block is filled by repeating the edge."""
     wide = np.pad(values, [(0, -size % s) for size, s in zip(values.shape, step, strict=True)], mode="edge")
     shape = [n for size, s in zip(wide.shape, step, strict=True) for n in (size // s, s)]
-    return wide.reshape(shape).mean(axis=(1, 3, 5))
+    return np.asarray(wide.reshape(shape).mean(axis=(1, 3, 5)))
 
 
 def _air_level(smooth: np.ndarray) -> float:

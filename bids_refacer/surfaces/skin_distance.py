@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from bids_refacer.surfaces.distances import signed_distances
 from bids_refacer.surfaces.skin import skin_surface
-from bids_refacer.volumes.grid import CANONICAL
+from bids_refacer.volumes.grid import CANONICAL, Volume
 
 FAR_MM = 16.0
 """What `near_skin_distance` gives for voxels that are not near the skin."""
@@ -32,13 +32,13 @@ def skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.nd
     SkinError
         When the image shows no head.
     """
-    mesh = skin_surface(values, CANONICAL[spacing].affine)
+    mesh = skin_surface(Volume(values, CANONICAL[spacing].affine))
     return _distances(mesh, np.ones(CANONICAL[field_spacing].shape, bool), field_spacing)
 
 
 def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.ndarray:
     """The same for voxels next to the skin; `FAR_MM` with the right sign for all others, at a fraction of the cost."""
-    mesh = skin_surface(values, CANONICAL[spacing].affine)
+    mesh = skin_surface(Volume(values, CANONICAL[spacing].affine))
     grid = CANONICAL[field_spacing]
     crossed = np.zeros(grid.shape, bool)
     voxels = np.round((mesh.vertices - grid.affine[:3, 3]) / field_spacing).astype(int)

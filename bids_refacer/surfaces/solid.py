@@ -6,7 +6,15 @@ from bids_refacer.volumes.masks import CLOSING_MM, OPENING_MM, SLICES, VOLUME, h
 
 
 def solid_head(bright: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """The head without inner spaces: opening, largest component, closing, filling in 3-D and slice by slice."""
+    """The head without inner spaces: opening, largest component, closing, filling in 3-D and slice by slice.
+
+    `volumes.masks.head_mask` has the same steps, but finds its threshold itself and gives no rims back.
+
+    Parameters
+    ----------
+    bright : (i, j, k) bool, brighter than the skin
+    spacing : (3,) float, mm
+    """
     core = _eroded(bright, spacing, OPENING_MM)
     core = largest_component(core if core.any() else bright)
     # One voxel more than the opening lost: a nose wing or an ear rim, rounded off by the ball, comes back.

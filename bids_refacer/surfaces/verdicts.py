@@ -8,7 +8,8 @@ eye; brainprep flags images of which more than 5 % of the brain was removed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import apply_affine
@@ -18,7 +19,7 @@ from skimage.filters import threshold_multiotsu
 from bids_refacer.surfaces.region import PARTS, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.surfaces.skin import Skin, find_skin
 from bids_refacer.surfaces.skin_left import Defacing, skin_left
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.masks import voxel_volume
 
 JUDGED = ("nose", "eyes", "mouth", "chin")
@@ -35,21 +36,32 @@ wider: it has the brow and the temple, which tools that remove the eyes may leav
 GRADES = ("pass", "warn", "fail")
 
 
-def face_left(
-    original: np.ndarray,
-    defaced: np.ndarray,
-    removed: np.ndarray,
-    affine: np.ndarray,
-    alignment: Alignment,
-    skin: Skin | None = None,
-) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class LostBrain:
+    """What was removed or replaced of a brain: volume, share, and volume of the largest connected piece."""
+
+    ml: float
+    percent: float
+    hole_ml: float
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """Volume of a brain, and the contrast of its tissues: (bright - middle) / mean of both, of three classes.
+
+    The contrast is None where a brain has hardly any two voxels of different intensity.
+    """
+
+    volume_ml: float
+    contrast: float | None
+
+
+def face_left(defacing: Defacing, alignment: Alignment, skin: Skin | None = None) -> dict[str, float | None]:
     """Percentage of the true skin that is still there, for each of ``MEASURED``; None where the original shows none.
 
     Parameters
     ----------
-    original, defaced : (i, j, k) float, on one grid and intensity scale
-    removed : (i, j, k) bool, what the tool says that it removed or replaced: an average face resembles every face
-    affine : (4, 4) float, voxel -> native RAS+ mm
+    defacing : the original, the defaced image, and what was removed
     alignment : of the original
     skin : of the original; found when omitted
 
@@ -58,55 +70,54 @@ def face_left(
     SkinError
         When the original shows no skin.
     """
-    skin = find_skin(original, affine) if skin is None else skin
+    skin = find_skin(defacing.original) if skin is None else skin
     mesh = skin.mesh
     points = np.asarray(mesh.vertices)
     parts, eyes, ears = part_of(points, alignment), *_on_eyes_and_ears(points, alignment)
-    seen = inside_view(points, Grid(original.shape, affine)) & ((parts > 0) | ears)
+    seen = inside_view(points, defacing.original.grid) & ((parts > 0) | ears)
     where = np.nonzero(seen)[0]
     areas = vertex_areas(mesh)[where]
-    left = skin_left(skin, Defacing(original, defaced, removed), affine, where)
+    left = skin_left(skin, defacing, where)
     chosen = {part: in_part(parts[where], part) for part in PARTS}
     chosen |= {"eyes": eyes[where] & chosen["face"], "ears": ears[where]}
     return {part: _percent(float(areas[on & left].sum()), float(areas[on].sum())) for part, on in chosen.items()}
 
 
-def brain_cut(brain: np.ndarray, removed: np.ndarray, affine: np.ndarray) -> dict[str, float]:
-    """What was removed or replaced of a brain: ``ml``, ``percent``, and ``hole_ml``, its largest connected piece.
+def brain_cut(brain: Volume, removed: np.ndarray) -> LostBrain:
+    """What was removed or replaced of a brain.
 
     Parameters
     ----------
-    brain : (i, j, k) bool, of the original
+    brain : bool, of the original
     removed : (i, j, k) bool
-    affine : (4, 4) float, voxel -> RAS+ mm
     """
-    lost = brain & removed
-    ml = voxel_volume(affine) / 1000
+    lost = brain.values & removed
+    ml = voxel_volume(brain.affine) / 1000
     labels, count = ndimage.label(lost)
     largest = int(np.bincount(labels.ravel())[1:].max()) if count else 0
-    return {
-        "ml": round(float(lost.sum() * ml), 3),
-        "percent": round(100.0 * int(lost.sum()) / max(int(brain.sum()), 1), 4),
-        "hole_ml": round(float(largest * ml), 3),
-    }
+    return LostBrain(
+        ml=round(float(lost.sum() * ml), 3),
+        percent=round(100.0 * int(lost.sum()) / max(int(brain.values.sum()), 1), 4),
+        hole_ml=round(float(largest * ml), 3),
+    )
 
 
-def brain_measures(values: np.ndarray, affine: np.ndarray, brain: np.ndarray) -> dict[str, float | None]:
-    """Volume of a brain (mL), and the contrast of its tissues: (bright - middle) / mean of both, of three classes.
+def brain_measures(image: Volume, brain: np.ndarray) -> Tissues:
+    """Volume of a brain, and the contrast of its tissues.
 
     Parameters
     ----------
-    values : (i, j, k) float
+    image : above air
     brain : (i, j, k) bool, extracted from the same image
     """
-    inside = values[brain]
-    volume = round(float(brain.sum() * voxel_volume(affine) / 1000), 2)
+    inside = image.values[brain]
+    volume = round(float(brain.sum() * voxel_volume(image.affine) / 1000), 2)
     if np.unique(inside[::7]).size < 8:
-        return {"volume_ml": volume, "contrast": None}
+        return Tissues(volume, None)
     low, high = np.percentile(inside, (0.5, 99.5))
     lower, upper = threshold_multiotsu(np.clip(inside, low, high), classes=3)
     middle, bright = inside[(inside > lower) & (inside <= upper)].mean(), inside[inside > upper].mean()
-    return {"volume_ml": volume, "contrast": round(float(2 * (bright - middle) / (bright + middle)), 4)}
+    return Tissues(volume, round(float(2 * (bright - middle) / (bright + middle)), 4))
 
 
 def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | None]:
@@ -116,9 +127,30 @@ def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | No
     return worst, shares[worst] if worst else None
 
 
-def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
+def grade(figure: float | None, limits: Sequence[float]) -> str | None:
     """Pass up to the first limit, warn up to the second, fail above; None without a figure."""
     return None if figure is None else GRADES[sum(figure > limit for limit in limits)]
+
+
+LimitPairs = Sequence[Sequence[float]]
+"""A pair each for the percentage of a face part that is left, of the brain that is gone, and for its hole in mL.
+
+What is above the first is warned of, what is above the second fails.
+"""
+
+
+def verdict_json(
+    left: Mapping[str, float | None], brain_percent: float | None, hole_ml: float | None, limits: LimitPairs
+) -> dict[str, object]:
+    """Both verdicts with the limits that they hold by; null where nothing was measured."""
+    face, brain, hole = limits
+    return {
+        "Face": grade(worst_part(left)[1], face),
+        "Brain": worse(grade(brain_percent, brain), grade(hole_ml, hole)),
+        "FaceLeftLimits": list(face),
+        "BrainCutLimits": list(brain),
+        "BrainHoleLimits": list(hole),
+    }
 
 
 def worse(*grades: str | None) -> str | None:

@@ -29,7 +29,7 @@ from bids_refacer.surfaces.region import inside_view, part_of
 from bids_refacer.surfaces.skin import Skin, find_skin, skin_surface
 from bids_refacer.training.data.heads import FIELD_SPACING, SPACING, Head
 from bids_refacer.training.data.regions import shear_region, skullstrip_region, template_region
-from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume
 
 REGIONS = {
     "template": template_region,
@@ -74,7 +74,7 @@ def face_problem(head: Head, prior: LinearPrior, region: np.ndarray) -> FaceProb
 
 def true_skin(head: Head) -> Skin:
     """The skin of a head, canonical frame, mm."""
-    return find_skin(head.stored.astype(np.float32), CANONICAL[SPACING].affine)
+    return find_skin(Volume(head.stored.astype(np.float32), CANONICAL[SPACING].affine))
 
 
 def face_points(skin: trimesh.Trimesh) -> np.ndarray:
@@ -92,7 +92,7 @@ def within(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def drawn_skin(problem: FaceProblem, fields: Tensor) -> trimesh.Trimesh:
     """Skin of the head completed by the image of (1, 2, i, j, k) fields, cut at the level of the true head."""
     whole = completed(problem.view.level, from_torch(fields))
-    return skin_surface(whole, CANONICAL[SPACING].affine, problem.skin.level)
+    return skin_surface(Volume(whole, CANONICAL[SPACING].affine), problem.skin.level)
 
 
 def face_distance_mm(problem: FaceProblem, fields: Tensor) -> float:

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 from scipy.stats import ks_2samp
 
-from bids_refacer.volumes.grid import Alignment, Grid, resample
+from bids_refacer.volumes.grid import Alignment, Grid, Volume, resample
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import head_mask, voxel_volume
-from bids_refacer.volumes.nifti import ImageError
 from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.pose.poses import Pose
 from bids_refacer.volumes.pose.upright import MOST_DEGREES, misoriented, turned_brain
@@ -61,16 +61,12 @@ class FoundBrain:
         return {"TiltDegrees": round(self.degrees), "Warnings": [warning]}
 
 
-def extract_brain(
-    values: np.ndarray, affine: np.ndarray, *, num_threads: int | None = None, name: str | Path = "The image"
-) -> np.ndarray:
+def extract_brain(volume: Volume, *, num_threads: int | None = None, name: str | Path = "The image") -> np.ndarray:
     """The mask that `find_brain` finds; see there for arguments and errors."""
-    return find_brain(values, affine, num_threads=num_threads, name=name).mask
+    return find_brain(volume, num_threads=num_threads, name=name).mask
 
 
-def find_brain(
-    values: np.ndarray, affine: np.ndarray, *, num_threads: int | None = None, name: str | Path = "The image"
-) -> FoundBrain:
+def find_brain(volume: Volume, *, num_threads: int | None = None, name: str | Path = "The image") -> FoundBrain:
     """Brain mask by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845), on the CPU.
 
     Works on whole heads, defaced heads and skull-stripped brains in any orientation that the header describes. A mask
@@ -78,8 +74,7 @@ def find_brain(
 
     Parameters
     ----------
-    values : (i, j, k) float array, intensities above air
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : intensities above air
     num_threads : torch threads while it runs; torch's own choice when omitted
     name : what to call the image in errors
 
@@ -89,16 +84,16 @@ def find_brain(
         When there is no brain in the image, one of an impossible volume or shape, or only one that is turned so far
         that the orientation in the header must be wrong.
     """
-    mask = _deepbet(values, affine, num_threads)
-    doubt = _doubt(values, affine, mask)
-    if doubt is None and (overlaps_upright(mask, affine) or turned_degrees(values, affine, mask) is not None):
+    mask = _deepbet(volume, num_threads)
+    doubt = _doubt(volume, mask)
+    if doubt is None and (overlaps_upright(Volume(mask, volume.affine)) or turned_degrees(volume, mask) is not None):
         return FoundBrain(mask)
 
-    def extract(turned: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
-        found = _deepbet(turned, frame, num_threads)
-        return None if _doubt(turned, frame, found) else found
+    def extract(turned: Volume) -> np.ndarray | None:
+        found = _deepbet(turned, num_threads)
+        return None if _doubt(turned, found) else found
 
-    found = None if doubt == _NO_CONTRAST else turned_brain(values, affine, extract)
+    found = None if doubt == _NO_CONTRAST else turned_brain(volume, extract)
     if found and found.degrees > MOST_DEGREES:
         raise ImageError(f"{name}: {orientation_sentence(found.pose)}")
     if found:
@@ -109,9 +104,9 @@ def find_brain(
             f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
         )
     raise ImageError(
-        f"{name}: the brain that was found, {_volume_ml(mask, affine):.0f} mL, disagrees with the average brain in "
-        f"shape, and no other pose of the head shows a better one: turn the image upright, check its orientation and "
-        f"voxel sizes, or exclude it."
+        f"{name}: the brain that was found, {_volume_ml(Volume(mask, volume.affine)):.0f} mL, disagrees with the "
+        f"average brain in shape, and no other pose of the head shows a better one: turn the image upright, check its "
+        f"orientation and voxel sizes, or exclude it."
     )
 
 
@@ -123,18 +118,18 @@ def orientation_sentence(pose: Pose) -> str:
     )
 
 
-def _doubt(values: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> str | None:
+def _doubt(volume: Volume, mask: np.ndarray) -> str | None:
     """What the extractor marked, when that is no brain."""
-    volume_ml = _volume_ml(mask, affine)
+    volume_ml = _volume_ml(Volume(mask, volume.affine))
     if volume_ml == 0:
         return "nothing"
     if not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
         return f"a region of {volume_ml:.0f} mL"
-    return _NO_CONTRAST if _contrast(values, mask) < LEAST_CONTRAST else None
+    return _NO_CONTRAST if _contrast(volume.values, mask) < LEAST_CONTRAST else None
 
 
-def _volume_ml(mask: np.ndarray, affine: np.ndarray) -> float:
-    return float(mask.sum() * voxel_volume(affine) / 1000)
+def _volume_ml(mask: Volume) -> float:
+    return float(mask.values.sum() * voxel_volume(mask.affine) / 1000)
 
 
 def _contrast(values: np.ndarray, mask: np.ndarray) -> float:
@@ -145,7 +140,7 @@ def _contrast(values: np.ndarray, mask: np.ndarray) -> float:
     return float(ks_2samp(values[mask][::20], around[::20]).statistic) if around.size >= 20 else 0.0
 
 
-def _deepbet(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:
+def _deepbet(volume: Volume, num_threads: int | None) -> np.ndarray:
     """(i, j, k) bool; all False when the network sees no brain."""
     import deepbet
     import torch
@@ -154,25 +149,24 @@ def _deepbet(values: np.ndarray, affine: np.ndarray, num_threads: int | None) ->
     try:
         if num_threads is not None:
             torch.set_num_threads(num_threads)
-        image = nib.Nifti1Image(np.asarray(values, dtype=np.float32), affine)
+        image = nib.Nifti1Image(np.asarray(volume.values, dtype=np.float32), volume.affine)
         _, mask, _ = deepbet.BrainExtraction(no_gpu=True).run(image)
     except (AssertionError, ValueError):
         # Its two ways to say that not one voxel is brain: an assertion on the bounding box, argmax of nothing.
-        return np.zeros(values.shape, dtype=bool)
+        return np.zeros(volume.values.shape, dtype=bool)
     finally:
         torch.set_num_threads(before)
     return np.asarray(mask.dataobj) > 0
 
 
 def image_kind(
-    values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment | None = None
+    volume: Volume, brain_mask: np.ndarray, alignment: Alignment | None = None
 ) -> Literal["head", "brain-only", "no face"]:
     """Whether there is something to deface: a head with a face, a skull-stripped brain, or a head without a face.
 
     Parameters
     ----------
-    values : (i, j, k) float array, scaled intensities
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : scaled intensities
     brain_mask : (i, j, k) bool, not empty
     alignment : of this image; computed from the brain when omitted
 
@@ -181,31 +175,26 @@ def image_kind(
     RegistrationError
         When the alignment has to be computed and cannot be.
     """
-    head = head_mask(values, affine) | brain_mask
+    head = head_mask(volume) | brain_mask
     if head.sum() < BRAIN_ONLY_RATIO * brain_mask.sum():
         return "brain-only"
-    to_average = (alignment or align_brain(values, affine, brain_mask)).affine
-    nose = resample(head.astype(np.float32), affine, NOSE_BOX, np.linalg.inv(to_average))
+    to_average = (alignment or align_brain(volume, brain_mask)).affine
+    nose = resample(Volume(head.astype(np.float32), volume.affine), NOSE_BOX, np.linalg.inv(to_average))
     return "head" if nose.sum() * voxel_volume(NOSE_BOX.affine) / 1000 >= LEAST_NOSE_ML else "no face"
 
 
 def require_face(
-    values: np.ndarray,
-    affine: np.ndarray,
-    brain_mask: np.ndarray,
-    alignment: Alignment | None = None,
-    *,
-    name: str | Path = "The image",
+    volume: Volume, brain_mask: np.ndarray, alignment: Alignment | None = None, *, name: str | Path = "The image"
 ) -> None:
     """Raise ImageError, a sentence, unless `image_kind` finds a head with a face."""
-    kind = image_kind(values, affine, brain_mask, alignment)
+    kind = image_kind(volume, brain_mask, alignment)
     if kind == "brain-only":
         raise ImageError(
             f"{name} is already skull-stripped: it has no face, so there is nothing to deface; "
             f"give the image as it came from the scanner, or exclude this one."
         )
     if kind == "no face":
-        if pose := misoriented(values, affine):
+        if pose := misoriented(volume):
             raise ImageError(f"{name}: {orientation_sentence(pose)}")
         raise ImageError(
             f"{name} has no face (there is no tissue where the nose should be), so there is nothing to deface; "

@@ -24,6 +24,28 @@ class Grid:
     affine: np.ndarray
 
 
+@dataclass(frozen=True)
+class Volume:
+    """An image, mask or map with the place of its voxels: what functions take that need both.
+
+    Other arrays on the same grid (a brain mask beside an image) are plain ``(i, j, k)`` arrays.
+
+    Attributes
+    ----------
+    values : (i, j, k) array, any dtype
+    affine : (4, 4) float64, voxel -> RAS+ mm
+    """
+
+    values: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def grid(self) -> Grid:
+        """Its voxels in world space."""
+        i, j, k = self.values.shape
+        return Grid((i, j, k), self.affine)
+
+
 def _canonical_grid(spacing: int) -> Grid:
     """The box x -96..96, y -112..144, z -152..104 mm (a whole adult head with the neck) in voxels of `spacing` mm.
 
@@ -38,19 +60,13 @@ CANONICAL: dict[int, Grid] = {spacing: _canonical_grid(spacing) for spacing in (
 
 
 def resample(
-    values: np.ndarray,
-    affine: np.ndarray,
-    grid: Grid,
-    to_source: np.ndarray | None = None,
-    order: int = 1,
-    cval: float = 0.0,
+    volume: Volume, grid: Grid, to_source: np.ndarray | None = None, order: int = 1, cval: float = 0.0
 ) -> np.ndarray:
     """Sample an image at the voxel centres of a grid.
 
     Parameters
     ----------
-    values : (i, j, k) array
-    affine : (4, 4) float, voxel -> source world (RAS+ mm)
+    volume : in the source world
     grid : Grid to sample on
     to_source : (4, 4) float, grid world -> source world; identity when omitted
     order : spline order (0 nearest, 1 linear, 3 cubic)
@@ -62,14 +78,16 @@ def resample(
     """
     world = np.eye(4) if to_source is None else to_source
     # Rounded: a border voxel at -1e-15 of a coinciding grid would count as outside.
-    matrix = np.round(np.linalg.inv(affine) @ world @ grid.affine, 9)
+    matrix = np.round(np.linalg.inv(volume.affine) @ world @ grid.affine, 9)
+    values = volume.values
     source = values if order == 0 else values.astype(np.float32, copy=False)
     dtype = values.dtype if order == 0 else np.float32
     if source.dtype == bool:
-        return resample(source.astype(np.uint8), affine, grid, to_source, order, cval).astype(bool)
-    return ndimage.affine_transform(
+        return resample(Volume(source.astype(np.uint8), volume.affine), grid, to_source, order, cval).astype(bool)
+    found = ndimage.affine_transform(
         source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, cval=cval, output=dtype
     )
+    return np.asarray(found)
 
 
 def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +113,7 @@ def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def polar_rotation(matrix: np.ndarray) -> np.ndarray:
     """The rotation nearest to a (3, 3) matrix in the Frobenius norm (polar decomposition by SVD)."""
     u, _, vt = np.linalg.svd(matrix)
-    return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    return np.asarray(u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt)
 
 
 def rigid_part(affine: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -135,21 +153,19 @@ class Alignment:
         """(3,) principal stretches of the affine: template size over this head's size."""
         return np.linalg.svd(self.affine[:3, :3], compute_uv=False)
 
-    def to_canonical(
-        self, values: np.ndarray, affine: np.ndarray, spacing: int, order: int = 1, cval: float = 0.0
-    ) -> np.ndarray:
-        """Resample a native image (voxel -> world `affine`) rigidly onto the canonical grid of `spacing` mm."""
-        return resample(values, affine, CANONICAL[spacing], np.linalg.inv(self.rigid), order, cval)
+    def to_canonical(self, volume: Volume, spacing: int, order: int = 1, cval: float = 0.0) -> np.ndarray:
+        """Resample a native image rigidly onto the canonical grid of `spacing` mm."""
+        return resample(volume, CANONICAL[spacing], np.linalg.inv(self.rigid), order, cval)
 
     def to_native(
         self, values: np.ndarray, spacing: int, native: Grid, order: int = 1, cval: float = 0.0
     ) -> np.ndarray:
         """Resample a canonical image of `spacing` mm onto the native grid."""
-        return resample(values, CANONICAL[spacing].affine, native, self.rigid, order, cval)
+        return resample(Volume(values, CANONICAL[spacing].affine), native, self.rigid, order, cval)
 
     def average_to_native(self, values: np.ndarray, spacing: int, native: Grid, order: int = 1) -> np.ndarray:
         """Resample an average-head image of `spacing` mm, affinely registered, onto the native grid."""
-        return resample(values, CANONICAL[spacing].affine, native, self.affine, order)
+        return resample(Volume(values, CANONICAL[spacing].affine), native, self.affine, order)
 
     def to_json(self, path: Path) -> None:
         """Write both matrices as JSON."""

@@ -14,7 +14,7 @@ def without_texts(header: nib.Nifti1Header) -> nib.Nifti1Header:
     Extensions hold comments, DICOM data sets and AFNI's history, so none is kept. Where there were any, voxels begin
     right after the header (``vox_offset``); where there were none, they begin where they did.
     """
-    blank = header.copy()
+    blank: nib.Nifti1Header = header.copy()
     fields = blank.structarr.dtype.names or ()
     for name in TEXTS:
         if name in fields:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.grid import Grid, Volume
 
 SMOOTHING_MM = 0.7
 """Standard deviation of the Gaussian before thresholding: enough for Rician noise, too little to move a nose."""
@@ -25,26 +25,27 @@ _CANDIDATE_VALUES = 4
 _MAJORITY = 10  # of 26 neighbours: more than the 9 of a stray voxel on a flat cut, fewer than the 17 in the cut itself
 
 
-def head_mask(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def head_mask(volume: Volume) -> np.ndarray:
     """Voxels of the head, air-filled cavities inside it included.
 
     Otsu's threshold on the square root of the smoothed intensity (bright fat would pull it up otherwise), never below
-    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice.
+    the noise in air; opening, largest component, closing, holes filled in 3-D and slice by slice. It is meant for
+    volumes and overlaps; `surfaces.solid.solid_head` is another mask because a surface needs the rims of ears and nose
+    that the opening rounds off, and a threshold that does not depend on the image.
 
     Parameters
     ----------
-    values : (i, j, k) float array, scaled intensities
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : scaled intensities
 
     Returns
     -------
     (i, j, k) bool; all False when the image has no contrast
     """
-    spacing = voxel_sizes(affine)
-    smooth = ndimage.gaussian_filter(values.astype(np.float32), SMOOTHING_MM / spacing)
+    spacing = voxel_sizes(volume.affine)
+    smooth = ndimage.gaussian_filter(volume.values.astype(np.float32), SMOOTHING_MM / spacing)
     root = np.sqrt(np.clip(smooth, 0, np.quantile(smooth[::2, ::2, ::2], 0.999)))
     if root.max() <= root.min():
-        return np.zeros(values.shape, dtype=bool)
+        return np.zeros(smooth.shape, dtype=bool)
     otsu = threshold_otsu(root[::2, ::2, ::2]) ** 2
     air = smooth[smooth < 0.5 * otsu]
     noise = np.median(air) + 4 * 1.4826 * np.median(np.abs(air - np.median(air))) if air.size else 0.0
@@ -83,13 +84,12 @@ def constant_fill(stored: np.ndarray, voxel_mm3: float = 1.0) -> tuple[float, np
     return best_value, best
 
 
-def carry_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid, to_mask: np.ndarray, *, continued: bool) -> np.ndarray:
+def carry_mask(mask: Volume, grid: Grid, to_mask: np.ndarray, *, continued: bool) -> np.ndarray:
     """A mask drawn on one image, on the grid of another: linear interpolation, cut at 0.5.
 
     Parameters
     ----------
-    mask : (i, j, k) bool
-    affine : (4, 4) float, its voxel -> RAS+ mm
+    mask : bool
     grid : where it has to go
     to_mask : (4, 4) float, world of the grid -> world of the mask (mm)
     continued : whether voxels beyond the mask's field of view take the value at its border, or are False. A face that
@@ -99,10 +99,10 @@ def carry_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid, to_mask: np.nda
     -------
     (grid.shape) bool; on the mask's own grid, the mask itself
     """
-    matrix = np.round(np.linalg.inv(affine) @ to_mask @ grid.affine, 9)
+    matrix = np.round(np.linalg.inv(mask.affine) @ to_mask @ grid.affine, 9)
     mode = "nearest" if continued else "constant"
     carried = ndimage.affine_transform(
-        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, mode=mode
+        mask.values.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, mode=mode
     )
     return np.asarray(carried >= 0.5)
 
@@ -112,7 +112,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     labels, n_components = ndimage.label(mask)
     if n_components <= 1:
         return mask
-    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
 def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndarray:
@@ -139,7 +139,7 @@ def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndar
 
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
     """(3,) float64 edge lengths of a voxel in mm."""
-    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
+    return np.asarray(np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
 
 
 def voxel_volume(affine: np.ndarray) -> float:
@@ -166,7 +166,7 @@ def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:
     labels, _ = ndimage.label(opened & equal)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    solid = (sizes >= smallest)[labels]
+    solid = np.asarray((sizes >= smallest)[labels])
     for _ in range(3 if solid.any() else 0):
         rim = np.argwhere(equal & ~solid & ndimage.binary_dilation(solid, block))
         solid[tuple(rim[_neighbours(solid, rim) >= _MAJORITY].T)] = True
@@ -177,7 +177,8 @@ def _neighbours(mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """(n,) how many of the 26 neighbours of each of ``voxels`` ``(n, 3)`` are in a bool mask; edges are repeated."""
     around = np.argwhere(np.ones((3, 3, 3)))
     padded = np.pad(mask, 1, mode="edge")
-    return sum(padded[tuple((voxels + step).T)].astype(int) for step in around) - mask[tuple(voxels.T)]
+    count = sum(padded[tuple((voxels + step).T)].astype(int) for step in around)
+    return np.asarray(count - mask[tuple(voxels.T)])
 
 
 def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
@@ -185,7 +186,7 @@ def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
     reach = np.maximum(np.floor(radius / spacing), 1).astype(int)
     steps = np.moveaxis(np.indices(tuple(2 * reach + 1)), 0, -1) - reach
     near = np.linalg.norm(steps * spacing, axis=-1) <= radius
-    return near | (np.abs(steps).sum(axis=-1) <= 1)
+    return np.asarray(near | (np.abs(steps).sum(axis=-1) <= 1))
 
 
 def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
@@ -194,4 +195,4 @@ def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray
     # Padding keeps the closing from eating into the head where it touches the border of the image.
     width = [(size, size) for size in ball.shape]
     closed = ndimage.binary_closing(np.pad(mask, width, mode="edge"), ball, iterations=2)
-    return closed[tuple(slice(w, -w) for w, _ in width)] | mask
+    return np.asarray(closed[tuple(slice(w, -w) for w, _ in width)] | mask)

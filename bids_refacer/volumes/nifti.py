@@ -11,6 +11,7 @@ import gzip
 import io
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,19 +21,15 @@ from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
 from bids_refacer.volumes.content.useless import useless_values
+from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.image_file import ImageError as ImageError
-from bids_refacer.volumes.image_file import opened, read_header_bytes, read_voxels, truncated
-from bids_refacer.volumes.scan import Scan, to_stored
+from bids_refacer.volumes.image_file import ImageError, opened, read_header_bytes, read_voxels, truncated
+from bids_refacer.volumes.scan import Scan
 
-_QUIET = logging.getLogger(
-    f"{__name__}.header_checks"
-)  # nibabel's fixes of harmless header fields are no news to users
+# nibabel's fixes of harmless header fields are no news to users
+_QUIET = logging.getLogger(f"{__name__}.header_checks")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
-
-
-__all__ = ["ImageError", "Scan", "read_mask", "read_scan", "to_stored", "write_scan", "write_volume"]
 
 
 def read_scan(path: str | Path) -> Scan:
@@ -42,11 +39,19 @@ def read_scan(path: str | Path) -> Scan:
     complex or RGB, without a usable affine, constant, or holds NaN, infinite, huge or tiny values, or when
     its header asks for more voxels than are read. No more is kept in memory than the header asks for.
     """
-    path = Path(path)
+    return _read(Path(path), _three_axes)
+
+
+def read_series(path: str | Path) -> Scan:
+    """Read an image of one volume or of several: ``stored`` is ``(i, j, k)`` or ``(i, j, k, n)``; else `read_scan`."""
+    return _read(Path(path), _axes_of_series)
+
+
+def _read(path: Path, axes: Callable[[Path, tuple[int, ...]], tuple[int, ...]]) -> Scan:
     with opened(path) as stream:
         start = read_header_bytes(path, stream)
         header = _read_header(path, start)
-        shape = _three_axes(path, header.get_data_shape())
+        shape = axes(path, header.get_data_shape())
         dtype = _scalar_dtype(path, header)
         slope, inter = _scaling(path, header)
         affine = _affine(path, header)
@@ -60,10 +65,10 @@ def read_scan(path: str | Path) -> Scan:
     return scan
 
 
-def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mask that this app wrote: ``(i, j, k)`` bool and its affine; unlike an image, it may be the same everywhere."""
+def read_mask(path: str | Path) -> Volume:
+    """A mask that this app wrote, ``(i, j, k)`` bool; unlike an image, it may be the same everywhere."""
     image = nib.Nifti1Image.from_filename(path)
-    return np.asarray(image.dataobj) > 0, image.affine
+    return Volume(np.asarray(image.dataobj) > 0, image.affine)
 
 
 def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
@@ -81,12 +86,13 @@ def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: 
     _write(Path(path), scan.header if keep_texts else without_texts(scan.header), stored)
 
 
-def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: np.dtype | type | str) -> None:
-    """Write a new image ``(i, j, k)`` in RAS+ mm: masks, canonical volumes, distance maps.
+def write_volume(path: str | Path, volume: Volume, dtype: np.dtype | type | str) -> None:
+    """Write a new image in RAS+ mm: masks, canonical volumes, distance maps.
 
-    Values are rounded when ``dtype`` is an integer type; bool is stored as uint8. Raises ValueError if ``data`` has not
+    Values are rounded when ``dtype`` is an integer type; bool is stored as uint8. Raises ValueError if it has not
     three axes.
     """
+    data = volume.values
     if data.ndim != 3:
         raise ValueError(f"{path}: a volume has three axes, not {data.ndim}.")
     target = np.dtype(np.uint8) if np.dtype(dtype) == np.dtype(bool) else np.dtype(dtype)
@@ -94,8 +100,8 @@ def write_volume(path: str | Path, data: np.ndarray, affine: np.ndarray, dtype: 
     header = nib.Nifti1Header()
     header.set_data_dtype(target)
     header.set_data_shape(data.shape)
-    header.set_qform(affine, code=1)
-    header.set_sform(affine, code=1)
+    header.set_qform(volume.affine, code=1)
+    header.set_sform(volume.affine, code=1)
     header.set_xyzt_units("mm")
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"], header["magic"] = 352, b"n+1"
@@ -112,7 +118,7 @@ def _read_header(path: Path, content: bytes) -> nib.Nifti1Header:
     else:
         raise _not_nifti(path)
     try:
-        header = header_class.from_fileobj(io.BytesIO(content), check=False)
+        header: nib.Nifti1Header = header_class.from_fileobj(io.BytesIO(content), check=False)
         if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
             raise _not_nifti(path)
         header.copy().check_fix(logger=_QUIET, error_level=40)
@@ -136,10 +142,15 @@ def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
+def _axes_of_series(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All four axes of a series; else `_three_axes`."""
+    return shape if len(shape) == 4 and min(shape[:3]) > 1 and shape[3] > 1 else _three_axes(path, shape)
+
+
 def _scalar_dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:
     """The on-disk dtype; ImageError unless it is integer or real."""
     try:
-        dtype = header.get_data_dtype()
+        dtype: np.dtype = header.get_data_dtype()
     except HeaderDataError as error:
         raise ImageError(f"{path} has an unknown data type ({error}): convert it to int16 or float32.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:

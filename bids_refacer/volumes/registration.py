@@ -14,7 +14,7 @@ import numpy as np
 
 from bids_refacer import processes
 from bids_refacer.problems import AuditProblem
-from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, resample, rigid_part
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
@@ -34,7 +34,7 @@ class RegistrationError(AuditProblem):
     """The brain could not be brought into the canonical frame."""
 
 
-def align_brain(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray) -> Alignment:
+def align_brain(volume: Volume, brain_mask: np.ndarray) -> Alignment:
     """Register the brain of an image to the average brain, affinely, and take the rigid part.
 
     The search (niimath's `-allineate`, Rorden, BSD-2) sees the brain only, moved so that its centre of mass lies on
@@ -43,8 +43,7 @@ def align_brain(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray) 
 
     Parameters
     ----------
-    values : (i, j, k) float array
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : a head, its brain, or what a defacer left of it
     brain_mask : (i, j, k) bool
 
     Returns
@@ -59,17 +58,17 @@ def align_brain(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray) 
     if not brain_mask.any():
         raise RegistrationError("The brain mask is empty, so the head cannot be aligned; check the brain extraction.")
     with as_file(files("bids_refacer") / "data" / "average_brain.nii.gz") as template:
-        return align_to(values, affine, brain_mask, template)
+        return align_to(volume, brain_mask, template)
 
 
-def align_to(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, template: Path) -> Alignment:
+def align_to(volume: Volume, brain_mask: np.ndarray, template: Path) -> Alignment:
     """`align_brain` to any brain image; see there."""
     centre = brain_centre(template)
     shift = np.eye(4)
-    shift[:3, 3] = centre - nib.affines.apply_affine(affine, np.argwhere(brain_mask).mean(axis=0))
+    shift[:3, 3] = centre - nib.affines.apply_affine(volume.affine, np.argwhere(brain_mask).mean(axis=0))
     grid = _grid_around(centre)
-    brain = resample(np.where(brain_mask, values, 0), affine, grid, np.linalg.inv(shift))
-    fitted = allineate(brain, grid.affine, template) @ shift
+    brain = resample(Volume(np.where(brain_mask, volume.values, 0), volume.affine), grid, np.linalg.inv(shift))
+    fitted = allineate(Volume(brain, grid.affine), template) @ shift
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
     if scales.min() < SCALE_LIMITS[0] or scales.max() > SCALE_LIMITS[1]:
         raise RegistrationError(
@@ -79,9 +78,7 @@ def align_to(values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, tem
     return Alignment(rigid_part(fitted, centre), fitted)
 
 
-def align_heads(
-    moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, fixed_brain: np.ndarray
-) -> np.ndarray:
+def align_heads(moving: Volume, fixed: Volume, fixed_brain: np.ndarray) -> np.ndarray:
     """Rigid registration of two images of one head, which may differ in contrast, resolution and field of view.
 
     The engine is `align_brain`'s, whose cost takes any monotonous or inverted contrast. It fits twelve parameters: that
@@ -89,8 +86,7 @@ def align_heads(
 
     Parameters
     ----------
-    moving, fixed : (i, j, k) float arrays, each on a grid of its own
-    moving_affine, fixed_affine : (4, 4) float, voxel -> RAS+ mm
+    moving, fixed : each on a grid of its own
     fixed_brain : (i, j, k) bool, on the grid of `fixed`; in its middle the rigid map agrees with the fitted one
 
     Returns
@@ -104,11 +100,11 @@ def align_heads(
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "fixed.nii"
-        nib.Nifti1Image(fixed.astype(np.float32), fixed_affine).to_filename(target)
-        fitted = allineate(moving, moving_affine, target)
+        nib.Nifti1Image(fixed.values.astype(np.float32), fixed.affine).to_filename(target)
+        fitted = allineate(moving, target)
     scales = np.linalg.svd(fitted[:3, :3], compute_uv=False)
-    rigid = rigid_part(fitted, nib.affines.apply_affine(fixed_affine, np.argwhere(fixed_brain).mean(axis=0)))
-    overlap = head_overlap(moving, moving_affine, fixed, fixed_affine, rigid)
+    rigid = rigid_part(fitted, nib.affines.apply_affine(fixed.affine, np.argwhere(fixed_brain).mean(axis=0)))
+    overlap = head_overlap(moving, fixed, rigid)
     if scales.min() < SAME_HEAD_SCALES[0] or scales.max() > SAME_HEAD_SCALES[1] or overlap < LEAST_OVERLAP:
         raise RegistrationError(
             f"Registration of two images of one head failed: stretches {np.round(scales, 2).tolist()}, expected "
@@ -118,7 +114,7 @@ def align_heads(
     return rigid
 
 
-def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignment) -> np.ndarray:
+def fit_average_head(volume: Volume, alignment: Alignment) -> np.ndarray:
     """Fit the average head to the whole head of an original: twelve parameters, face and all.
 
     Only who has the original can do that, as tools that put an average face there do. The search starts from the
@@ -126,8 +122,7 @@ def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignmen
 
     Parameters
     ----------
-    values : (i, j, k) float array, an image with its face
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : an image with its face
     alignment : of the image
 
     Returns
@@ -140,29 +135,26 @@ def fit_average_head(values: np.ndarray, affine: np.ndarray, alignment: Alignmen
         When the engine fails.
     """
     grid = CANONICAL[2]
-    head = resample(values, affine, grid, np.linalg.inv(alignment.rigid))
+    head = resample(volume, grid, np.linalg.inv(alignment.rigid))
     with as_file(files("bids_refacer") / "data" / "average_head.nii.gz") as template:
-        return allineate(head, grid.affine, template) @ alignment.rigid
+        return np.asarray(allineate(Volume(head, grid.affine), template) @ alignment.rigid)
 
 
-def head_overlap(
-    moving: np.ndarray, moving_affine: np.ndarray, fixed: np.ndarray, fixed_affine: np.ndarray, rigid: np.ndarray
-) -> float:
+def head_overlap(moving: Volume, fixed: Volume, rigid: np.ndarray) -> float:
     """Dice of the heads of two images on a coarse grid, within both fields of view; 0 where these do not meet.
 
     Parameters
     ----------
-    moving, fixed : (i, j, k) float arrays, each on a grid of its own
-    moving_affine, fixed_affine : (4, 4) float, voxel -> RAS+ mm
+    moving, fixed : each on a grid of its own
     rigid : (4, 4) float, moving world -> fixed world (mm)
     """
-    step = np.maximum(_OVERLAP_MM / voxel_sizes(fixed_affine), 1)
-    i, j, k = (max(int(size / s), 1) for size, s in zip(fixed.shape, step, strict=True))
-    grid = Grid((i, j, k), fixed_affine @ np.diag([*step, 1.0]))
+    step = np.maximum(_OVERLAP_MM / voxel_sizes(fixed.affine), 1)
+    i, j, k = (max(int(size / s), 1) for size, s in zip(fixed.values.shape, step, strict=True))
+    grid = Grid((i, j, k), fixed.affine @ np.diag([*step, 1.0]))
     back = np.linalg.inv(rigid)
-    seen = resample(np.ones(moving.shape, np.float32), moving_affine, grid, back) > 0.99
-    one = head_mask(resample(fixed, fixed_affine, grid), grid.affine) & seen
-    other = head_mask(resample(moving, moving_affine, grid, back), grid.affine) & seen
+    seen = resample(Volume(np.ones(moving.values.shape, np.float32), moving.affine), grid, back) > 0.99
+    one = head_mask(Volume(resample(fixed, grid), grid.affine)) & seen
+    other = head_mask(Volume(resample(moving, grid, back), grid.affine)) & seen
     return float(2 * (one & other).sum() / max(int(one.sum() + other.sum()), 1))
 
 
@@ -170,7 +162,8 @@ def head_overlap(
 def brain_centre(template: Path) -> np.ndarray:
     """(3,) centre of mass, in mm, of the voxels above zero of a brain image."""
     image = nib.Nifti1Image.from_filename(template)
-    return nib.affines.apply_affine(image.affine, np.argwhere(np.asanyarray(image.dataobj) > 0).mean(axis=0))
+    middle = np.argwhere(np.asanyarray(image.dataobj) > 0).mean(axis=0)
+    return np.asarray(nib.affines.apply_affine(image.affine, middle))
 
 
 def _grid_around(centre: np.ndarray) -> Grid:
@@ -180,13 +173,12 @@ def _grid_around(centre: np.ndarray) -> Grid:
     return Grid((112, 112, 112), affine)
 
 
-def allineate(values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndarray:
+def allineate(volume: Volume, template: Path) -> np.ndarray:
     """Register an image in memory to a template; see `allineate_file`.
 
     Parameters
     ----------
-    values : (i, j, k) array
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : to be registered
     template : an image file
 
     Returns
@@ -200,7 +192,7 @@ def allineate(values: np.ndarray, affine: np.ndarray, template: Path) -> np.ndar
     """
     with tempfile.TemporaryDirectory() as folder:
         moving = Path(folder) / "moving.nii"
-        nib.Nifti1Image(values.astype(np.float32), affine).to_filename(moving)
+        nib.Nifti1Image(volume.values.astype(np.float32), volume.affine).to_filename(moving)
         return allineate_file(moving, template, Path(folder), _run_engine)
 
 

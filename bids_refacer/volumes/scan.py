@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_refacer.volumes.content.air import Air, find_air
-from bids_refacer.volumes.grid import Grid
+from bids_refacer.volumes.grid import Grid, Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,11 @@ class Scan:
             return self.stored.astype(np.float32)
         values = (self.stored.astype(np.float64) * self.slope + origin).astype(np.float32)
         return values if self.air.stored is None else np.maximum(values, 0)
+
+    @property
+    def volume(self) -> Volume:
+        """`values` with the affine; a new array at every call."""
+        return Volume(self.values, self.affine)
 
     @cached_property
     def air(self) -> Air:

@@ -8,6 +8,8 @@ from importlib.resources import as_file, files
 import nibabel as nib
 import numpy as np
 
+from bids_refacer.volumes.grid import Volume
+
 PADDING = 60
 """Voxels by which pydeface's face mask is continued forward and down: as shipped, it ends above many a chin."""
 
@@ -23,42 +25,34 @@ PYDEFACE_TO_AVERAGE = np.array(
 
 
 @cache
-def pydeface_keep_mask() -> tuple[np.ndarray, np.ndarray]:
-    """pydeface's face mask (1 keep, 0 remove), padded, with its affine into the average-head frame.
-
-    Returns
-    -------
-    keep : (i, j, k) float32
-    affine : (4, 4) float64, voxel -> average-head world (RAS+ mm)
-    """
+def pydeface_keep_mask() -> Volume:
+    """pydeface's face mask (1 keep, 0 remove; float32), padded, in the world of the average head (RAS+ mm)."""
     with as_file(files("pydeface") / "data" / "facemask.nii.gz") as path:
         image = nib.Nifti1Image.from_filename(path)
         keep = (np.asarray(image.dataobj) > 0.5).astype(np.float32)
-    return pad_face_mask(keep, PYDEFACE_TO_AVERAGE @ image.affine)
+    return pad_face_mask(Volume(keep, PYDEFACE_TO_AVERAGE @ image.affine))
 
 
-def pad_face_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pad_face_mask(mask: Volume) -> Volume:
     """pydeface's face mask, its front and bottom faces repeated `PADDING` times; nothing else moves.
 
     Parameters
     ----------
-    mask : (i, j, k) array, axes running right, anterior, superior
-    affine : (4, 4) float, voxel -> any world
+    mask : axes running right, anterior, superior, in any world
 
     Returns
     -------
-    padded : (i, j + PADDING, k + PADDING) array
-    affine : (4, 4) float64, its voxel -> the same world
+    (i, j + PADDING, k + PADDING), in the same world
     """
-    padded = np.pad(mask, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
+    padded = np.pad(mask.values, ((0, 0), (0, PADDING), (PADDING, 0)), mode="edge")
     shift = np.eye(4)
     shift[2, 3] = -PADDING
-    return padded, affine @ shift
+    return Volume(padded, mask.affine @ shift)
 
 
 @cache
-def asset(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A volume of `bids_refacer/data`: (i, j, k) array as stored, and its (4, 4) affine."""
+def asset(name: str) -> Volume:
+    """A volume of `bids_refacer/data`, its values as stored."""
     with as_file(files("bids_refacer") / "data" / name) as path:
         image = nib.Nifti1Image.from_filename(path)
-        return np.asarray(image.dataobj), image.affine
+        return Volume(np.asarray(image.dataobj), image.affine)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_refacer.volumes.nifti import ImageError
+from bids_refacer.volumes.image_file import ImageError
 
 Shapes = Mapping[str, tuple[tuple[int | None, ...], str]]
 """Name of an array -> its shape (None: any length) and the kind of its dtype (``f``, ``u``, ``i``)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import ImageError, Scan
+from bids_refacer.volumes.scan import Scan
 
 LIMITS_MM = (0.02, 50.0)
 """Edges of a voxel of any image of a head; in micrometres or metres they lie far beyond."""

@@ -76,7 +76,7 @@ smoke() {
   fresh smoke 12345
   hardened -v "$work/bids:/data:ro" -v "$work/smoke:/out" "$tag" \
     /data /out participant --participant-label 01 --nprocs 2 "${options[@]}"
-  [ -s "$work/smoke/surfacedistance.tsv" ]
+  [ -s "$work/smoke/bids_refacer/surfacedistance.tsv" ]
 }
 
 refusals() {
@@ -168,7 +168,7 @@ run_slurm() {
   scancel --signal=KILL --full "${array}_2"
   finished
   tail -n 3 "$work"/slurm/identifiable/logs/slurm/*/*.log
-  [ ! -e "$work/slurm/sub-02/anat/sub-02_mod-T1w_desc-quickshear_surfacedistance.tsv" ] || fail "task 2 was not killed"
+  [ ! -e "$work/slurm/bids_refacer/sub-02/anat/sub-02_mod-T1w_desc-quickshear_surfacedistance.tsv" ] || fail "task 2 was not killed"
   local before after
   before=$(stat -c %Y "$work"/slurm/identifiable/.bids_refacer/sub-0[13]/anat/*record.json)
   "${submit[@]}" "${options[@]}" | tee "$work/submit.log"
@@ -213,7 +213,7 @@ boutiques() {
     "$bosh" exec launch --skip-data-collection -u docker.json participant.json
     "$bosh" exec launch --skip-data-collection --no-pull --imagepath "$work/hpc/app.sif" singularity.json other.json
     "$bosh" exec launch --skip-data-collection --no-container bids_refacer.json group.json
-    [ -s group/group.md ]
+    [ -s group/bids_refacer/group.md ]
   )
   same "$work/native" "$folder/results" 01
   same "$work/native" "$folder/singularity" 01

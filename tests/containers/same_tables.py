@@ -11,7 +11,7 @@ import gzip
 import sys
 from pathlib import Path
 
-from bids_refacer.dataset.names import default_work_dir
+from bids_refacer.layout import Layout
 
 TIMES = {"run_time_s", "deface_time_s", "run_time_median_s"}
 
@@ -28,18 +28,19 @@ def rows(path: Path, labels: list[str]) -> list[dict[str, str]]:
 def images(root: Path, labels: list[str]) -> dict[str, bytes]:
     """Content of every image and surface, by its path."""
     files = [path for path in root.rglob("*") if path.name.endswith((".nii.gz", ".gii"))]
-    work = default_work_dir(root)
+    work = Layout.of(root).identifiable / "work"
     names = {path.relative_to(root).as_posix(): path for path in files if not path.is_relative_to(work)}
     chosen = {n: p for n, p in names.items() if not labels or any(f"sub-{label}/" in n for label in labels)}
     return {n: gzip.decompress(p.read_bytes()) if n.endswith(".gz") else p.read_bytes() for n, p in chosen.items()}
 
 
 def main(output: Path, other: Path, labels: list[str]) -> int:
-    tables = sorted(path.name for path in output.glob("*.tsv") if not labels or not path.name.startswith("group_"))
+    here, there = Layout.of(output).shareable, Layout.of(other).shareable
+    tables = sorted(path.name for path in here.glob("*.tsv") if not labels or not path.name.startswith("group_"))
     assert {"status.tsv", "surfacedistance.tsv", "defacing.tsv"} <= set(tables), (
         f"{output} has the tables {tables} alone"
     )
-    differing = [name for name in tables if rows(output / name, labels) != rows(other / name, labels)]
+    differing = [name for name in tables if rows(here / name, labels) != rows(there / name, labels)]
     ours, theirs = images(output, labels), images(other, labels)
     assert ours, f"{output} has no images"
     differing += sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))

@@ -1,199 +1,164 @@
-"""Kill runs at random moments, run them again, and compare the outputs with those of a run that nobody disturbed.
+"""Disturb runs at random moments, run them again, and compare the outputs with those of a run that nobody disturbed.
 
-`make test-faults` runs it with KILLS kills; a campaign that is stopped goes on where it was. One line of JSON for each
-kill is in FOLDER/kills.jsonl; the table that it prints is for docs/reliability.md.
+`make test-faults` runs it with KILLS kills, 20 full disks and 5 times 4 writers at once; a campaign that is stopped
+goes on where it was. One line of JSON for each trial is in FOLDER/trials.jsonl; the tables that it prints are for
+docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from marked_processes import NAME, left_after, marked  # noqa: E402
-from small_datasets import add_image, start_dataset  # noqa: E402
+from comparing import differences  # noqa: E402
+from runs import prepare  # noqa: E402
+from trials import LEVELS, TWO, Place, Undisturbed, full_disk, kill, kilobytes, small_disk, writers  # noqa: E402
 
-from bids_refacer import supervisor  # noqa: E402
-
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
-LEVELS = {
-    "participant": ("participant",),
-    "others": ("participant", "--apply-to-others"),
-    "group": ("group",),
-}
-VICTIMS = ("main", "worker", "any")
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}|\.matplotlib-.*")
-_VARYING = ("logs", "running", "work")  # parts of paths
-# run times, and in records the sizes of the sidecars that show them
-_TIMES = re.compile(r'"(RunTime|run_time_s|ModifiedNs|[^"]+\.json)": [-\d.e+]+')
+_WEIGHED = ("participant",) * 7 + ("others",) * 5 + ("group",) * 8
+Trial = Callable[[], dict[str, Any]]
 
 
 def main() -> int:
     options = _options()
-    folder: Path = options.folder
-    bids = folder / "bids"
-    if not bids.exists():
-        start_dataset(bids)
-        add_image(bids, "sub-01_T1w")
-        add_image(bids, "sub-01_T2w")
-    results = folder / "kills.jsonl"
-    done = len(results.read_text().splitlines()) if results.exists() else 0
-    expected = {level: _undisturbed(folder, level) for level in LEVELS}
-    for number in range(done, options.count):
-        found = _trial(folder, number, expected)
-        with results.open("a") as file:
-            file.write(json.dumps(found) + "\n")
-        print(json.dumps(found), flush=True)
-    kills = [json.loads(line) for line in results.read_text().splitlines()]
-    _print_table(kills)
-    return int(any(_is_bad(kill) for kill in kills))
+    folder: Path = options.folder.absolute()
+    for name in ("out", "work"):
+        if (mounted := folder / "trials" / "now" / name).is_mount():  # a campaign that was killed left it
+            subprocess.run(["umount", "-l", str(mounted)], check=True)
+    prepare(folder)
+    for name, labels in (("bids", ("01",)), ("bids-two", ("01", "02"))):
+        _make_dataset(folder / name, labels)
+    results = folder / "trials.jsonl"
+    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    known = {(trial["kind"], trial["number"]) for trial in done}
+    for kind, number, trial in _all_trials(folder, options):
+        if (kind, number) not in known:
+            done.append(trial())
+            with results.open("a") as file:
+                file.write(json.dumps(done[-1]) + "\n")
+            print(json.dumps(done[-1]), flush=True)
+    _print_tables(done)
+    return int(any(_is_bad(trial) for trial in done))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="kills in all, those of earlier calls included")
-    parser.add_argument("--folder", type=Path, default=Path(".cache/faults").absolute())
+    parser.add_argument("--kills", type=int, default=200, help="kills in all, those of earlier calls included")
+    parser.add_argument("--first", type=int, default=0, help="number of the first kill, to share kills between folders")
+    parser.add_argument("--disks", type=int, default=20, help="full disks")
+    parser.add_argument("--writers", type=int, default=5, help="times that four writers start at once")
+    parser.add_argument("--folder", type=Path, default=Path(".cache/faults"))
     return parser.parse_args()
 
 
-def _start(folder: Path, out: Path, level: str, mark: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, NAME: mark, "STAND_IN_BRAIN": "1", "PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
-    work = [] if level == "group" else ["-w", str(out.with_name("work")), "--deface-tools", "quickshear"]
-    fixed = ["--skip-bids-validation", "--nprocs", "2", "--omp-nthreads", "1"]
-    command = [sys.executable, str(TESTS / "stand_in_run.py"), str(folder / "bids"), str(out), *LEVELS[level]]
-    with out.with_name("output.txt").open("a") as file:
-        return subprocess.Popen([*command, *work, *fixed], env=environ, stdout=file, stderr=file, text=True)
+def _make_dataset(bids: Path, labels: tuple[str, ...]) -> None:
+    from small_datasets import add_image, start_dataset
+
+    if not bids.exists():
+        start_dataset(bids)
+        for label in labels:
+            add_image(bids, f"sub-{label}_T1w")
+            add_image(bids, f"sub-{label}_T2w")
 
 
-def _undisturbed(folder: Path, level: str) -> Path:
-    """The outputs of a run of a level that nobody disturbed; how long it took is in `seconds` beside them."""
-    own = folder / f"undisturbed-{level}"
-    if not (own / "seconds").exists():
-        shutil.rmtree(own, ignore_errors=True)
-        own.mkdir()
-        if level == "group":
-            shutil.copytree(_undisturbed(folder, "participant") / "out", own / "out")
-        began = time.monotonic()
-        code = _start(folder, own / "out", level, f"{level}-undisturbed").wait()
-        if code:
-            raise SystemExit(f"The undisturbed run ended with {code}: see {own}/output.txt")
-        (own / "seconds").write_text(str(time.monotonic() - began))
-    return own
+def _all_trials(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, int, Trial]]:
+    """Kills, full disks and writers in turn, so that a campaign that is cut short has some of each."""
+    # as deep as `_undisturbed`: outputs name the way from them to the input
+    bids, place = folder / "bids", folder / "trials" / "now"
+    can_mount = options.disks == 0 or _can_mount(folder / "disk")
+    for number in range(max(options.kills, options.disks * 10, options.writers * 40)):
+        if options.first <= number < options.kills:
+            level = "model" if number % 25 == 24 else random.Random(f"level {number}").choice(_WEIGHED)
+            yield "kill", number, lambda n=number, at=level: kill(place, bids, n, at, _undisturbed(folder, at))
+        disk, other = divmod(number, 10)
+        if not other and disk < options.disks and can_mount:
+            level = "others" if disk % 2 else "participant"
+            yield "disk", disk, lambda n=disk, at=level: full_disk(place, bids, n, at, _undisturbed(folder, at))
+        group, other = divmod(number, 40)
+        if not other and group < options.writers:
+            yield "writers", group, lambda n=group: writers(place, folder / "bids-two", n, _undisturbed(folder, TWO))
 
 
-def _trial(folder: Path, number: int, expected: dict[str, Path]) -> dict[str, Any]:
-    """One kill, and the run after it."""
-    draw = random.Random(number)
-    level, victim = draw.choice(list(LEVELS)), draw.choice(VICTIMS)
-    name, when = draw.choice(list(SIGNALS)), draw.random()
-    own, mark = folder / "trial", f"kill-{number}-{os.getpid()}"
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir()
-    if level == "group":
-        shutil.copytree(expected["participant"] / "out", own / "out")
-    run = _start(folder, own / "out", level, mark)
-    time.sleep(when * float((expected[level] / "seconds").read_text()))
-    hit = _kill(run, mark, victim, SIGNALS[name], draw)
-    code = run.wait(timeout=900)
-    orphans = left_after(mark, 5)
-    half = len(_temporaries(own / "out"))
-    again = _start(folder, own / "out", level, mark + "-again").wait(timeout=900)
-    differ = _differences(expected[level] / "out", own / "out")
-    said = (own / "output.txt").read_text()
-    return {
-        "number": number,
-        "level": level,
-        "victim": hit,
-        "signal": name,
-        "share": round(when, 3),
-        "code": code,
-        "orphans": sorted(orphans.values()),
-        "temporaries_after_kill": half,
-        "code_again": again,
-        "temporaries_after_next_run": len(_temporaries(own / "out")),
-        "different": differ[:5],
-        "tracebacks": said.count("Traceback"),
-    }
-
-
-def _kill(run: subprocess.Popen[str], mark: str, victim: str, number: int, draw: random.Random) -> str:
-    """Send the signal to the main process, to one of its forks, or to any process of the run; says which."""
-    others = sorted((pid, words) for pid, words in marked(mark).items() if pid != run.pid)
-    if victim == "worker":
-        others = [one for one in others if "stand_in_run" in one[1]]
-    if victim == "main" or not others:
-        run.send_signal(number)
-        return "main"
-    pid, words = draw.choice(others)
+def _can_mount(folder: Path) -> bool:
     try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return "ended"
-    return "supervisor" if "supervisor.py" in words else "worker" if "stand_in_run" in words else "child"
+        with small_disk(folder, 64):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        print("Full disks are left out: nothing can be mounted here (be root, or call `unshare -rm`).", flush=True)
+        return False
 
 
-def _temporaries(out: Path) -> list[Path]:
-    return [path for path in out.rglob(".*") if _TEMPORARY.fullmatch(path.name)] if out.exists() else []
+def _undisturbed(folder: Path, level: str) -> Undisturbed:
+    """What a level gives when nobody disturbs it; made once.
+
+    The outputs are those of a new process that remembers nothing. A fork that remembers must give the same.
+    """
+    own = folder / "undisturbed" / level.replace(" ", "-")
+    seconds = own / "seconds.json"
+    if not seconds.exists():
+        shutil.rmtree(own, ignore_errors=True)
+        bids = folder / ("bids-two" if level == TWO else "bids")
+        new_s, work_kb = _make_undisturbed(own, bids, level, folder, new=level != "model")
+        again = own.with_name(f"{own.name}-again")
+        times = range(1 if level == "model" else 2)  # the first remembers
+        fork_s = min(_make_undisturbed(again, bids, level, folder, new=False)[0] for _ in times)
+        found = differences(own / "out", again / "out")
+        if found.lost or found.wrong:
+            raise SystemExit(f"Two undisturbed runs differ: {found}")
+        seconds.write_text(json.dumps([fork_s, new_s, work_kb]))
+        shutil.rmtree(again)
+    fork_s, new_s, work_kb = json.loads(seconds.read_text())
+    return Undisturbed(out=own / "out", work_kb=work_kb, fork_s=fork_s, new_s=new_s)
 
 
-def _differences(expected: Path, got: Path) -> list[str]:
-    """Files that are missing, added or different; of pages, which show times, only whether they are there."""
-    ours, theirs = _files(expected), _files(got)
-    names = set(ours) ^ set(theirs)
-    same = set(ours) & set(theirs)
-    return sorted(names | {name for name in same if _content(ours[name]) != _content(theirs[name])})
+def _make_undisturbed(own: Path, bids: Path, level: str, folder: Path, *, new: bool) -> tuple[float, int]:
+    """Run a level, both for `TWO`; returns its CPU time in seconds, and the most kB that the work folder held."""
+    place = Place(own, bids)
+    if level == "group":
+        shutil.copytree(_undisturbed(folder, "participant").out, place.out)
+        shutil.copytree(place.out, own / "before")
+    taken, most = 0.0, 0
+    for one in ("participant", "group") if level == TWO else (level,):
+        run = place.start(one, new=new)
+        while run.poll() is None:
+            most = max(most, kilobytes(place.work))
+            time.sleep(0.1)
+        if run.code:
+            raise SystemExit(f"The undisturbed run ended with {run.code}: see {place.said}")
+        taken += run.cpu_s
+    return taken, most
 
 
-def _files(root: Path) -> dict[str, Path]:
-    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    return {name: path for name, path in found.items() if not set(_VARYING) & set(Path(name).parts)}
+def _is_bad(trial: dict[str, Any]) -> bool:
+    names = ("orphans", "code_again", "temporaries", "lost", "wrong", "half_written", "hung")
+    return any(trial.get(name) for name in names)
 
 
-def _content(path: Path) -> object:
-    """The bytes of a file; of texts without the times that runs took."""
-    if path.suffix == ".html":
-        return None
-    if path.suffix == ".tsv":
-        header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
-        kept = [place for place, name in enumerate(header) if name != "run_time_s"]
-        return [[row[place] for place in kept] for row in (header, *rows)]
-    return _TIMES.sub("", path.read_text()) if path.suffix == ".json" else path.read_bytes()
-
-
-def _is_bad(kill: dict[str, Any]) -> bool:
-    return bool(kill["orphans"] or kill["code_again"] or kill["temporaries_after_next_run"] or kill["different"])
-
-
-def _print_table(kills: list[dict[str, Any]]) -> None:
-    print(
-        "\n| level | kills | main, worker, other | half-written files | orphans | outputs different | left | failed |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for level in LEVELS:
-        of_level = [kill for kill in kills if kill["level"] == level]
-        hit = Counter(kill["victim"] if kill["victim"] in ("main", "worker") else "other" for kill in of_level)
-        cells = [
-            ", ".join(str(hit[name]) for name in ("main", "worker", "other")),
-            sum(kill["temporaries_after_kill"] for kill in of_level),
-            sum(bool(kill["orphans"]) for kill in of_level),
-            sum(bool(kill["different"]) for kill in of_level),
-            sum(kill["temporaries_after_next_run"] for kill in of_level),
-            sum(bool(kill["code_again"]) for kill in of_level),
-        ]
-        print(f"| {level} | {len(of_level)} | " + " | ".join(map(str, cells)) + " |")
+def _print_tables(trials: list[dict[str, Any]]) -> None:
+    head = "trials | lost | wrong | half-written | orphans | temporary files | failed | hung"
+    print(f"\n| what | {head} |\n|" + "---|" * 9)
+    groups = [("kill", level) for level in LEVELS] + [("disk", "output"), ("disk", "work"), ("writers", TWO)]
+    for kind, name in groups:
+        mine = [trial for trial in trials if trial["kind"] == kind and name in (trial["level"], trial.get("full"))]
+        columns = ("lost", "wrong", "half_written", "orphans", "temporaries", "code_again", "hung")
+        cells = [str(sum(bool(trial.get(column)) for trial in mine)) for column in columns]
+        print(f"| {kind}, {name} | {len(mine)} | " + " | ".join(cells) + " |")
+    kills = [trial for trial in trials if trial["kind"] == "kill"]
+    for column in ("victim", "signal", "new"):
+        print(", ".join(f"{key}: {count}" for key, count in sorted(Counter(str(t[column]) for t in kills).items())))
+    half = sum(bool(trial["temporaries_between"]) for trial in kills)
+    print(f"kills that left temporary files for the next run: {half}")
+    print("tracebacks:", sum(trial["tracebacks"] for trial in trials))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class ToolJob:
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
     whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
-    original's header are kept.
+    original's header are kept; `limits` are those of the verdicts (`surfaces.verdicts.LimitPairs`).
     """
 
     tool: str
@@ -35,6 +35,7 @@ class ToolJob:
     timeout_s: float | None = None
     memory_gb: float = 1.0
     keep_header_text: bool = False
+    limits: tuple[tuple[float, ...], ...] = ()
 
     @property
     def node_name(self) -> str:
@@ -101,14 +102,19 @@ class OtherJob:
 
 
 def node_name(image: HeadImage) -> str:
-    """Name of an image in the graph, which Nipype wants without anything but letters, digits and underscores.
+    """Name of an image in the graph."""
+    return node_name_of(image.stem)
+
+
+def node_name_of(stem: str) -> str:
+    """Name in the graph of an image, given its file's without extension; Nipype wants letters, digits and underscores.
 
     No other image has it: where a label holds more than letters and digits (``+``), a hash of the name follows.
     """
-    plain = re.sub(r"[^0-9A-Za-z]+", "_", image.stem)
-    if re.fullmatch(r"[0-9A-Za-z_-]+", image.stem):
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", stem)
+    if re.fullmatch(r"[0-9A-Za-z_-]+", stem):
         return plain
-    return f"{plain}_{hashlib.sha256(image.stem.encode()).hexdigest()[:12]}"
+    return f"{plain}_{hashlib.sha256(stem.encode()).hexdigest()[:12]}"
 
 
 def tool_node_name(tool: str) -> str:
@@ -123,7 +129,7 @@ class Attack:
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
     `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
-    hard replaced faces are attacked.
+    hard replaced faces are attacked. Without `paints`, images are defaced and judged, and no face is painted back.
     """
 
     num_samples: int
@@ -138,3 +144,4 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
+    paints: bool = True

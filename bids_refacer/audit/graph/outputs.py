@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bids_refacer.audit.graph.jobs import ImageJob, OtherJob, ToolJob
+from bids_refacer.audit.nodes import products
+from bids_refacer.audit.nodes.products import ORIGINAL, Kind
 from bids_refacer.audit.nodes.publish import Output
-from bids_refacer.audit.nodes.score import label
-from bids_refacer.dataset.names import OutputNames, identifiable_dir
+from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.sidecars import (
     HEADER_TEXT_BLANKED,
     HEADER_TEXT_KEPT,
@@ -22,10 +23,7 @@ from bids_refacer.dataset.sidecars import (
 )
 
 Outputs = dict[str, Output]
-"""Name of a file in its node's folder -> where it goes."""
-
-Kind = tuple[str, int | None]
-"""Type of image, and the number of a sample from 1: what `score.label` names files by."""
+"""Name of a file in its node's folder (`audit.nodes.products`) -> where it goes."""
 
 _IMAGE_WORDS = {
     "original": "the original image",
@@ -37,7 +35,7 @@ _IMAGE_WORDS = {
 
 def brain_outputs(job: ImageJob) -> Outputs:
     """The brain mask."""
-    return {"brain.nii.gz": Output(target=job.names.brain_mask(), sidecar=brain_mask_sidecar(job.image))}
+    return {products.BRAIN: Output(target=job.names.brain_mask(), sidecar=brain_mask_sidecar(job.image))}
 
 
 def defaced_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
@@ -81,30 +79,30 @@ def refaced_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     outputs = {}
     for number, seed in enumerate(tool.seeds, start=1):
         description = f"Face painted back by a diffusion model, sample {number}" + _other_side(number)
-        outputs[f"sample-{number}.nii.gz"] = output(job.names.refaced(tool.tool, number), description, (seed,))
+        outputs[products.sample(number)] = output(job.names.refaced(tool.tool, number), description, (seed,))
     if len(tool.seeds) > 1:
         description = f"Mean of {len(tool.seeds)} samples of the face painted back by a diffusion model"
-        outputs["mean.nii.gz"] = output(job.names.refaced_mean(tool.tool), description, tool.seeds)
+        outputs[products.MEAN] = output(job.names.refaced_mean(tool.tool), description, tool.seeds)
     description = "Population-average face, registered, in the place of what was removed"
-    outputs["average.nii.gz"] = output(job.names.average_face(tool.tool), description, ())
+    outputs[products.AVERAGE] = output(job.names.average_face(tool.tool), description, ())
     return outputs
 
 
 def surface_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     """The true face, the recovered faces, and the distance of each vertex of the true face to them; identifiable."""
-    outputs = _face_outputs(job, None, ("original", None))
+    outputs = _face_outputs(job, None, ORIGINAL)
     for kind in _kinds(tool):
         outputs |= _face_outputs(job, tool.tool, kind)
-        outputs[f"{label(*kind)}.shape.gii"] = _distance_output(job, tool.tool, kind)
+        outputs[products.distances(kind)] = _distance_output(job, tool.tool, kind)
     return outputs
 
 
 def voxel_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     """Facial voxels of the original and of what was made of it, for phenotypes; identifiable."""
-    outputs = {"original.npz": _voxel_output(job, None, ("original", None))}
+    outputs = {products.facial_voxels(ORIGINAL): _voxel_output(job, None, ORIGINAL)}
     for kind in _kinds(tool):
         if kind[1] in (None, 1):  # one sample says what a sample can
-            outputs[f"{label(*kind)}.npz"] = _voxel_output(job, tool.tool, kind)
+            outputs[products.facial_voxels(kind)] = _voxel_output(job, tool.tool, kind)
     return outputs
 
 
@@ -114,8 +112,8 @@ def _header_text(tool: ToolJob) -> str:
 
 def _defaced(defaced: Path, image: Sidecar, mask: Path, removed: Sidecar) -> Outputs:
     return {
-        "defaced.nii.gz": Output(target=defaced, sidecar=image),
-        "defacemask.nii.gz": Output(target=mask, sidecar=removed),
+        products.DEFACED: Output(target=defaced, sidecar=image),
+        products.DEFACEMASK: Output(target=mask, sidecar=removed),
     }
 
 
@@ -148,8 +146,8 @@ def _face_outputs(job: ImageJob, tool: str | None, kind: Kind) -> Outputs:
         details={"Units": "mm"},
     )
     return {
-        f"{label(*kind)}.surf.gii": Output(target=surface, sidecar=of_surface),
-        f"{label(*kind)}.npz": Output(target=face_map, sidecar=of_map),
+        products.surface(kind): Output(target=surface, sidecar=of_surface),
+        products.face_map(kind): Output(target=face_map, sidecar=of_map),
     }
 
 
@@ -196,6 +194,5 @@ def _source(job: ImageJob, tool: str | None, kind: Kind) -> str:
 
 def _uri(names: OutputNames, path: Path, *, dataset: str = "") -> str:
     """BIDS URI of an output: in its own dataset, or in the one that DatasetLinks calls `dataset`."""
-    private = identifiable_dir(names.output_dir)
-    root = private if path.is_relative_to(private) else names.output_dir
-    return f"bids:{dataset}:{path.relative_to(root).as_posix()}"
+    _, name = names.layout.root_of(names.layout.name_of(path))
+    return f"bids:{dataset}:{name}"

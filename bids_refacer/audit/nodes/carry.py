@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.publish import sizes
 from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.records import DefacedRecord
-from bids_refacer.defacers.removed_volumes import removed_volumes
+from bids_refacer.defacers.tool import zero_region
 from bids_refacer.files import write_json
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.layout import Layout
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import carry_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan, write_scan, write_volume
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain, align_heads
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.voxel_units import require_millimetres
 
 
@@ -46,16 +49,16 @@ class Register(SimpleInterface):
         given = self.inputs
         moving, matrix = read_scan(given.moving), np.eye(4)
         require_millimetres(moving)
-        fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask)[0]
+        fixed, brain = read_scan(given.fixed), read_mask(given.brain_mask).values
         try:
             if not given.in_register:
-                matrix = align_heads(moving.values, moving.affine, fixed.values, fixed.affine, brain)
-            found = align_brain(fixed.values, fixed.affine, brain)
+                matrix = align_heads(moving.volume, fixed.volume, brain)
+            found = align_brain(fixed.volume, brain)
         except RegistrationError as error:
             raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
         path, alignment = Path(runtime.cwd) / "matrix.json", Path(runtime.cwd) / "alignment.json"
         path.write_text(json.dumps(matrix.tolist()))
-        _moved(found, matrix).to_json(alignment)
+        moved(found, matrix).to_json(alignment)
         self._results.update(matrix=str(path), alignment=str(alignment))
         return runtime
 
@@ -70,7 +73,7 @@ class _CarryInput(BaseInterfaceInputSpec):
 
 
 class _CarryOutput(TraitedSpec):
-    files = OutputMultiObject(File(), desc="defaced.nii.gz and defacemask.nii.gz")
+    files = OutputMultiObject(File(), desc="defaced image and defacemask")
     details = File(desc="JSON for the sidecars")
 
 
@@ -86,13 +89,13 @@ class Carry(SimpleInterface):
         scan, matrix = read_scan(given.in_file), _read_matrix(given.matrix)
         removed = carried(given.defacemask, scan, matrix, continued=True)
         brain = carried(given.brain_mask, scan, matrix, continued=False)
-        stored = np.where(removed, scan.fill, scan.stored).astype(scan.stored.dtype)
-        defaced, mask = folder / "defaced.nii.gz", folder / "defacemask.nii.gz"
-        write_scan(defaced, scan, stored, keep_texts=given.keep_header_text)
-        write_volume(mask, removed, scan.affine, np.uint8)
-        details: dict[str, Any] = {**given.details, "FillValue": scan.fill_value}
-        details["RigidTransform"] = np.round(matrix, 6).tolist()
-        details["QualityControl"] = removed_volumes(scan.values, scan.affine, removed, brain)
+        result = zero_region(scan, removed, brain, given.details)
+        defaced, mask = folder / products.DEFACED, folder / products.DEFACEMASK
+        write_scan(defaced, scan, result.stored, keep_texts=given.keep_header_text)
+        write_volume(mask, Volume(removed, scan.affine), np.uint8)
+        details = dict(result.details)
+        quality = details.pop("QualityControl")  # sidecars have it after the transform
+        details |= {"RigidTransform": np.round(matrix, 6).tolist(), "QualityControl": quality}
         details["RunTime"] = round(time.perf_counter() - started, 2)
         report = write_report(folder / "details.json", details)
         self._results.update(files=[str(defaced), str(mask)], details=report)
@@ -122,17 +125,17 @@ class CarryHead(SimpleInterface):
         given, folder = self.inputs, Path(runtime.cwd)
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
         matrix = _read_matrix(given.matrix)
-        found = align_brain(reference.values, reference.affine, read_mask(given.brain_mask)[0])
-        _moved(found, matrix).to_json(folder / "alignment.json")
+        found = align_brain(reference.volume, read_mask(given.brain_mask).values)
+        moved(found, matrix).to_json(folder / "alignment.json")
         brain = carried(given.brain_mask, scan, matrix, continued=False)
-        write_volume(folder / "brain.nii.gz", brain, scan.affine, np.uint8)
+        write_volume(folder / "brain.nii.gz", Volume(brain, scan.affine), np.uint8)
         self._results.update(brain_mask=str(folder / "brain.nii.gz"), alignment=str(folder / "alignment.json"))
         return runtime
 
 
 class _RecordInput(BaseInterfaceInputSpec):
     target = traits.Str(mandatory=True, desc="where the record goes")
-    root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
+    layout = traits.Instance(Layout, mandatory=True, desc="the folders of the output, by which files are named")
     content = traits.Dict(mandatory=True, desc="what was known before the run")
     details = File(exists=True, mandatory=True, desc="of the defacing")
     out_files = traits.List(File(exists=True), mandatory=True, desc="what was published")
@@ -152,14 +155,14 @@ class RecordDefaced(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
         details = read_report(given.details)
-        outputs = sizes(given.out_files, Path(given.root))
+        outputs = sizes(given.out_files, given.layout)
         known = {"Deface": details, "RunTime": details["RunTime"], "Outputs": outputs, "KeptRefaced": True}
         write_json(Path(given.target), DefacedRecord.from_json({**given.content, **known}).to_json())
         self._results["record"] = given.target
         return runtime
 
 
-def _moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
+def moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
     """The alignment of an image that a matrix brings onto the image of `alignment`."""
     return Alignment(alignment.rigid @ matrix, alignment.affine @ matrix)
 
@@ -171,5 +174,4 @@ def _read_matrix(path: str) -> np.ndarray:
 
 def carried(mask_file: str, scan: Scan, matrix: np.ndarray, *, continued: bool) -> np.ndarray:
     """A mask of the other image on the grid of this one."""
-    mask, affine = read_mask(mask_file)
-    return carry_mask(mask, affine, Grid(scan.stored.shape, scan.affine), matrix, continued=continued)
+    return carry_mask(read_mask(mask_file), scan.grid, matrix, continued=continued)

@@ -20,10 +20,11 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.defacers import DEFACERS, DefacerError
 from bids_refacer.defacers.run_program import no_space, time_limit
 from bids_refacer.defacers.tools_file import make_tool
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 
 
@@ -65,7 +66,7 @@ class Deface(SimpleInterface):
         details |= {"Warnings": list(self.inputs.warnings)} if self.inputs.warnings else {}
         details["RunTime"] = round(time.perf_counter() - started, 2)
         (folder / "details.json").write_text(json.dumps(details))
-        defaced, mask = str(folder / "defaced.nii.gz"), str(folder / "defacemask.nii.gz")
+        defaced, mask = str(folder / products.DEFACED), str(folder / products.DEFACEMASK)
         self._results.update(defaced=defaced, defacemask=mask, files=[defaced, mask])
         self._results.update(region=str(folder / "region.nii.gz"), details=str(folder / "details.json"))
         return runtime
@@ -80,7 +81,7 @@ class Deface(SimpleInterface):
         # what tools leave behind shows the face
         with tempfile.TemporaryDirectory(dir=folder) as scratch, time_limit(limit):
             result = tool.run(scan, brain, alignment, Path(scratch))
-        write_scan(folder / "defaced.nii.gz", scan, result.stored, keep_texts=given.keep_header_text)
-        write_volume(folder / "defacemask.nii.gz", result.mask, scan.affine, np.uint8)
-        write_volume(folder / "region.nii.gz", result.removed, scan.affine, np.uint8)
+        write_scan(folder / products.DEFACED, scan, result.stored, keep_texts=given.keep_header_text)
+        write_volume(folder / products.DEFACEMASK, Volume(result.mask, scan.affine), np.uint8)
+        write_volume(folder / "region.nii.gz", Volume(result.removed, scan.affine), np.uint8)
         return dict(result.details)

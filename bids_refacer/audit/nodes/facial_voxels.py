@@ -17,8 +17,9 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
+from bids_refacer.audit.nodes.products import Kind
 from bids_refacer.audit.nodes.reports import write_report
-from bids_refacer.audit.nodes.score import label
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
@@ -36,7 +37,7 @@ class _FacialVoxelsInput(BaseInterfaceInputSpec):
 
 
 class _FacialVoxelsOutput(TraitedSpec):
-    files = OutputMultiObject(File(), desc="<label>.npz, as of `score.label`")
+    files = OutputMultiObject(File(), desc="named by `products.facial_voxels`")
     details = File(desc="JSON for the sidecars")
 
 
@@ -49,19 +50,19 @@ class FacialVoxels(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         given, folder = self.inputs, Path(runtime.cwd)
-        images = {"defaced": given.defaced, "average": given.average}
-        images[label("refaced", 1)] = given.samples[0]
+        images: dict[Kind, str] = {("defaced", None): given.defaced, ("average", None): given.average}
+        images["refaced", 1] = given.samples[0]
         if len(given.samples) > 1 and isdefined(given.mean):
-            images["refaced_mean"] = given.mean
+            images["refaced_mean", None] = given.mean
         brain = read_scan(given.brain_mask).stored > 0
         alignment = Alignment.from_json(Path(given.alignment))
         written = [given.original]
-        for name, path in images.items():
+        for kind, path in images.items():
             scan = read_scan(path)
             if not (scan.values[brain] > 0).any():
                 continue  # a tool left nothing of the brain: there is no intensity to compare with
-            written.append(str(folder / f"{name}.npz"))
-            write_voxels(Path(written[-1]), sample_voxels(scan.values, scan.affine, brain, alignment))
+            written.append(str(folder / products.facial_voxels(kind)))
+            write_voxels(Path(written[-1]), sample_voxels(scan.volume, brain, alignment))
         report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
         self._results.update(files=written, details=report)
         return runtime

@@ -9,11 +9,13 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.volumes.brain import find_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError, read_scan, write_volume
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan, write_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.voxel_units import require_millimetres
 
@@ -59,12 +61,12 @@ class BrainMask(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         started = time.perf_counter()
         scan = read_scan(self.inputs.in_file)
-        brain = find_brain(scan.values, scan.affine, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
+        brain = find_brain(scan.volume, num_threads=self.inputs.num_threads, name=self.inputs.in_file)
         folder = Path(runtime.cwd)
-        write_volume(folder / "brain.nii.gz", brain.mask, scan.affine, np.uint8)
+        write_volume(folder / products.BRAIN, Volume(brain.mask, scan.affine), np.uint8)
         details = {**brain.details, "RunTime": round(time.perf_counter() - started, 2)}
         report = write_report(folder / "details.json", details)
-        self._results.update(brain_mask=str(folder / "brain.nii.gz"), details=report)
+        self._results.update(brain_mask=str(folder / products.BRAIN), details=report)
         return runtime
 
 
@@ -86,7 +88,7 @@ class Align(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         scan, mask = read_scan(self.inputs.in_file), read_scan(self.inputs.brain_mask)
         try:
-            alignment = align_brain(scan.values, scan.affine, mask.stored > 0)
+            alignment = align_brain(scan.volume, mask.stored > 0)
         except RegistrationError as error:
             raise ImageError(f"{self.inputs.in_file}: {error}") from error
         path = Path(runtime.cwd) / "alignment.json"
@@ -114,7 +116,7 @@ class CheckFace(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         scan, mask = read_scan(self.inputs.in_file), read_scan(self.inputs.brain_mask)
         alignment = Alignment.from_json(Path(self.inputs.alignment))
-        require_face(scan.values, scan.affine, mask.stored > 0, alignment, name=self.inputs.in_file)
+        require_face(scan.volume, mask.stored > 0, alignment, name=self.inputs.in_file)
         self._results.update(
             out_file=self.inputs.in_file, brain_mask=self.inputs.brain_mask, alignment=self.inputs.alignment
         )

@@ -21,14 +21,17 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.carry import carried
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import FIGURES, number
+from bids_refacer.dataset.details import FIGURES, VERDICT, number
 from bids_refacer.defacers import DefacerError
 from bids_refacer.surfaces.skin import SkinError, find_skin
-from bids_refacer.surfaces.verdicts import face_left, worst_part
+from bids_refacer.surfaces.skin_left import Defacing
+from bids_refacer.surfaces.verdicts import face_left, verdict_json, worst_part
 from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import head_mask
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan
 from bids_refacer.volumes.registration import LEAST_OVERLAP, head_overlap
+from bids_refacer.volumes.scan import Scan
 
 
 class _JudgeCarriedInput(BaseInterfaceInputSpec):
@@ -41,6 +44,9 @@ class _JudgeCarriedInput(BaseInterfaceInputSpec):
     files = InputMultiObject(File(exists=True), mandatory=True, desc="defaced image and mask of what was removed")
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     most_left = traits.Float(mandatory=True, desc="percent of a part of the face; more is not published")
+    limits = traits.List(
+        traits.List(traits.Float()), mandatory=True, desc="of the verdicts: face left, brain cut, hole"
+    )
     version = traits.Str(mandatory=True, desc="of this app; part of the hash")
 
 
@@ -63,7 +69,11 @@ class JudgeCarried(SimpleInterface):
         if sentence := findings.refusal(given.in_file, str(report.get("Tool")), given.most_left):
             raise DefacerError(sentence)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
-        judged = {FIGURES: {"FaceLeft": findings.face_left}, "HeadOverlap": round(findings.head_overlap, 3)}
+        judged = {
+            FIGURES: {"FaceLeft": findings.face_left},
+            VERDICT: verdict_json(findings.face_left, None, None, given.limits),
+            "HeadOverlap": round(findings.head_overlap, 3),
+        }
         path = write_report(Path(runtime.cwd) / "details.json", {**report, **judged, "RunTime": run_time_s})
         self._results.update(files=list(given.files), details=path)
         return runtime
@@ -72,10 +82,10 @@ class JudgeCarried(SimpleInterface):
         given = self.inputs
         head, reference = read_scan(given.head_file), read_scan(given.reference)
         matrix = np.array(json.loads(Path(given.matrix).read_text()))
-        own, removed = head_mask(head.values, head.affine), read_mask(given.files[1])[0]
+        own, removed = head_mask(head.volume), read_mask(given.files[1]).values
         brain = carried(given.brain_mask, head, matrix, continued=False)
         return Findings(
-            head_overlap=head_overlap(head.values, head.affine, reference.values, reference.affine, matrix),
+            head_overlap=head_overlap(head.volume, reference.volume, matrix),
             brain_in_head=float((brain & own).sum() / max(int(brain.sum()), 1)) if brain.any() else 1.0,
             removed_of_head=int((removed & own).sum()),
             face_left=self._face_left(head, removed),
@@ -83,13 +93,13 @@ class JudgeCarried(SimpleInterface):
 
     def _face_left(self, head: Scan, removed: np.ndarray) -> dict[str, float | None]:
         given = self.inputs
-        values = head.values
-        defaced = np.where(removed, 0, values)
+        own = head.volume
+        defaced = np.where(removed, 0, own.values)
         if given.head_file == given.in_file:
             defaced = _values(given.files[0], head)
         try:
-            skin = find_skin(values, head.affine)
-            return face_left(values, defaced, removed, head.affine, Alignment.from_json(Path(given.alignment)), skin)
+            alignment = Alignment.from_json(Path(given.alignment))
+            return face_left(Defacing(own, defaced, removed), alignment, find_skin(own))
         except SkinError as error:
             raise DefacerError(
                 f"{given.in_file} is not published, as no skin is found in it, so that nobody can say whether its face "

@@ -26,6 +26,7 @@ from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.sidecars import Sidecar
 from bids_refacer.files import unfinished, write_json
+from bids_refacer.layout import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def _publish(file: Path, output: Output, report: Json) -> list[str]:
 
 class _WriteRecordInput(BaseInterfaceInputSpec):
     target = traits.Str(mandatory=True, desc="where the record goes")
-    root = traits.Str(mandatory=True, desc="the output folder, to which the names of outputs are relative")
+    layout = traits.Instance(Layout, mandatory=True, desc="the folders of the output, by which files are named")
     content = traits.Dict(mandatory=True, desc="what was known before the run")
     rows = File(exists=True, mandatory=True)
     calibration = File(exists=True)
@@ -112,7 +113,7 @@ class WriteRecord(SimpleInterface):
             "RunTime": round(sum(number(part, "RunTime") for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
-            "Outputs": sizes(published, Path(given.root)),
+            "Outputs": sizes(published, given.layout),
         }
         write_json(Path(given.target), Record.from_json(content).to_json())
         self._results["record"] = given.target
@@ -126,6 +127,6 @@ def _warned(report: dict[str, object], brain_files: Iterable[str]) -> dict[str, 
     return {**report, "Warnings": [*warnings, *texts(report, "Warnings")]} if warnings else report
 
 
-def sizes(files: Iterable[str], root: Path) -> dict[str, int]:
-    """Bytes of published files, by their paths below the output folder: what a record knows them by."""
-    return {Path(file).relative_to(root).as_posix(): Path(file).stat().st_size for file in files}
+def sizes(files: Iterable[str], layout: Layout) -> dict[str, int]:
+    """Bytes of published files, by the names that a record knows them by."""
+    return {layout.name_of(Path(file)): Path(file).stat().st_size for file in files}

@@ -10,6 +10,7 @@ from typing import Any
 from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, OutputMultiObject, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.child import run_child
 from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.processes import python_module
@@ -34,10 +35,11 @@ class _RefaceInput(CommandLineInputSpec):
 
 
 class _RefaceOutput(TraitedSpec):
-    files = OutputMultiObject(File(), desc="sample-<k>.nii.gz, mean.nii.gz, average.nii.gz")
+    files = OutputMultiObject(File(), desc="samples, their mean, and the average face")
     samples = OutputMultiObject(File(), desc="in the order of the seeds")
     mean = File()
     average = File()
+    unknown = File(desc="mask of what was painted")
     details = File(desc="JSON for the sidecars")
 
 
@@ -73,12 +75,13 @@ class Reface(CommandLine):
     def _list_outputs(self) -> dict[str, Any]:
         folder = Path(os.getcwd())
         out = folder / self.inputs.out_dir
-        samples = [str(out / f"sample-{number}.nii.gz") for number in range(1, len(self.inputs.seeds) + 1)]
-        mean, average = str(out / "mean.nii.gz"), str(out / "average.nii.gz")
+        samples = [str(out / products.sample(number)) for number in range(1, len(self.inputs.seeds) + 1)]
+        mean, average = str(out / products.MEAN), str(out / products.AVERAGE)
         return {
             "files": [*samples, mean, average],
             "samples": samples,
             "mean": mean,
             "average": average,
+            "unknown": str(out / products.UNKNOWN),
             "details": str(folder / "details.json"),
         }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
+from bids_refacer.audit.nodes import products
+from bids_refacer.audit.nodes.products import ORIGINAL
 from bids_refacer.audit.nodes.reports import write_report
 from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.surfaces.face_map import map_face, write_face_map
@@ -14,8 +18,9 @@ from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.score import original_skin, true_face
 from bids_refacer.surfaces.skin import write_skin
 from bids_refacer.surfaces.verdicts import brain_measures
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.registration import RegistrationError, fit_average_head
 
 
 class _TruthInput(BaseInterfaceInputSpec):
@@ -30,6 +35,17 @@ class _TruthOutput(TraitedSpec):
     face_files = OutputMultiObject(File(), desc="original.surf.gii, original.npz: the face, and its map")
     voxels = File(desc="original.npz: facial voxels")
     brain = File(desc="JSON: brain measures")
+    average_fit = File(desc="text: matrix of the average head's fit to the original; nothing where there is no fit")
+
+
+def _fit(image: Volume, alignment: Alignment, folder: Path) -> str:
+    """Fit the average head to an original; an empty file says that it could not be done."""
+    path = folder / "average_fit.txt"
+    try:
+        np.savetxt(path, fit_average_head(image, alignment))
+    except RegistrationError:
+        path.write_text("")
+    return str(path)
 
 
 class Truth(SimpleInterface):
@@ -41,20 +57,20 @@ class Truth(SimpleInterface):
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given, folder = self.inputs, Path(runtime.cwd)
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        alignment, values = Alignment.from_json(Path(given.alignment)), scan.values
-        skin = original_skin(values, scan.affine)
-        face = true_face(skin, scan.affine, alignment).patch
-        surface, face_map = folder / "original.surf.gii", folder / "original.npz"
+        alignment, image = Alignment.from_json(Path(given.alignment)), scan.volume
+        skin = original_skin(image)
+        face = true_face(skin, image.grid, alignment).patch
+        surface, face_map = folder / products.surface(ORIGINAL), folder / products.face_map(ORIGINAL)
         (folder / "voxels").mkdir(exist_ok=True)
-        voxels = folder / "voxels" / "original.npz"
+        voxels = folder / "voxels" / products.facial_voxels(ORIGINAL)
         write_skin(folder / "skin.npz", skin)
         write_surface(surface, face)
         files = [str(surface)]
         if len(face.faces):
             write_face_map(face_map, map_face(face, alignment))
             files.append(str(face_map))
-        write_voxels(voxels, sample_voxels(values, scan.affine, brain, alignment))
-        measures = write_report(folder / "brain.json", brain_measures(values, scan.affine, brain))
+        write_voxels(voxels, sample_voxels(image, brain, alignment))
+        measures = write_report(folder / "brain.json", asdict(brain_measures(image, brain)))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
-        self._results.update(voxels=str(voxels), brain=measures)
+        self._results.update(voxels=str(voxels), brain=measures, average_fit=_fit(image, alignment, folder))
         return runtime

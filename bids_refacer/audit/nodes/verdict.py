@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,25 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import FIGURES, DefaceDetails, DefacingFigures, Json, number
+from bids_refacer.dataset.details import (
+    FIGURES,
+    VERDICT,
+    BrainCut,
+    BrainMeasures,
+    DefaceDetails,
+    DefacingFigures,
+    number,
+)
 from bids_refacer.defacers import DefacerError
 from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
-from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, worst_part
+from bids_refacer.surfaces.skin_left import Defacing
+from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, verdict_json, worst_part
 from bids_refacer.volumes.brain import extract_brain
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import ImageError, Scan, read_mask, read_scan
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_mask, read_scan
+from bids_refacer.volumes.scan import Scan
 
 WHOLE_FACE = 75.0
 """Percent of nose, eyes, mouth and chin, of each, that is left where a tool did nothing; it is near 100 then."""
@@ -39,6 +50,9 @@ class _VerdictInput(BaseInterfaceInputSpec):
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     target = traits.Str(mandatory=True, desc="where the verdict goes, for images whose face is not painted back")
     version = traits.Str(mandatory=True, desc="of this app and its brain extractor; part of the hash")
+    limits = traits.List(
+        traits.List(traits.Float()), mandatory=True, desc="of the verdicts: face left, brain cut, hole"
+    )
     num_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
@@ -59,15 +73,16 @@ class Judge(SimpleInterface):
         started = time.perf_counter()
         given = self.inputs
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
-        removed, _ = read_mask(given.region)
+        removed = read_mask(given.region).values
         alignment = Alignment.from_json(Path(given.alignment))
-        original = OriginalMeasures(read_skin(Path(given.skin)), read_report(given.brain))
+        original = OriginalMeasures(read_skin(Path(given.skin)), BrainMeasures.from_json(read_report(given.brain)))
         defaced = _values(given.defaced, scan)
         figures = judge(scan, defaced, removed, brain, alignment, original, num_threads=given.num_threads)
         report = read_report(given.details)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
         path = Path(runtime.cwd) / "details.json"
-        write_report(path, {**report, FIGURES: figures, "RunTime": run_time_s})
+        verdict = verdict_json(figures.face_left, figures.brain_cut.percent, figures.brain_cut.hole_ml, given.limits)
+        write_report(path, {**report, FIGURES: figures.to_json(), VERDICT: verdict, "RunTime": run_time_s})
         details = DefaceDetails.from_json(read_report(path))
         write_json(Path(given.target), details.content)
         if sentence := refusal(details.figures, given.original, str(details.tool)):
@@ -78,10 +93,10 @@ class Judge(SimpleInterface):
 
 @dataclass(frozen=True)
 class OriginalMeasures:
-    """The original's skin, and ``volume_ml`` and ``contrast`` of its brain: measured once for all tools."""
+    """The original's skin, and what its brain is like: measured once for all tools."""
 
     skin: Skin
-    brain: Json
+    brain: BrainMeasures
 
 
 def judge(
@@ -93,8 +108,8 @@ def judge(
     measures: OriginalMeasures | None = None,
     *,
     num_threads: int | None = None,
-) -> Json:
-    """All figures of the verdicts: ``FaceLeft`` (percent per part), ``BrainCut``, ``Brain`` before and after.
+) -> DefacingFigures:
+    """All figures of the verdicts.
 
     Parameters
     ----------
@@ -103,28 +118,31 @@ def judge(
     removed, brain : (i, j, k) bool
     measures : of the original; found when omitted
     """
-    values = scan.values
-    measures = measures or OriginalMeasures(find_skin(values, scan.affine), brain_measures(values, scan.affine, brain))
-    after: Json = {"volume_ml": None, "contrast": None, "dice": None}
+    image, after_image = scan.volume, Volume(defaced, scan.affine)
+    measures = measures or measures_before(image, brain)
+    after = BrainMeasures()
     try:
-        found = extract_brain(defaced, scan.affine, num_threads=num_threads, name=scan.path)
-        after = measures_after(defaced, scan.affine, found, brain)
+        found = extract_brain(after_image, num_threads=num_threads, name=scan.path)
+        after = measures_after(after_image, found, brain)
     except ImageError:
         pass  # no brain in what is left: the missing figures say so, and BrainCut why
-    return {
-        "FaceLeft": face_left(values, defaced, removed, scan.affine, alignment, measures.skin),
-        "BrainCut": brain_cut(brain, removed, scan.affine),
-        "Brain": {"original": measures.brain, "defaced": after},
-    }
+    return DefacingFigures(
+        face_left=face_left(Defacing(image, defaced, removed), alignment, measures.skin),
+        brain_cut=BrainCut(**asdict(brain_cut(Volume(brain, scan.affine), removed))),
+        original=measures.brain,
+        defaced=after,
+    )
 
 
-def measures_after(
-    defaced: np.ndarray, affine: np.ndarray, found: np.ndarray, brain: np.ndarray
-) -> dict[str, float | None]:
+def measures_before(image: Volume, brain: np.ndarray) -> OriginalMeasures:
+    """What is measured of an original, by its brain mask, (i, j, k) bool."""
+    return OriginalMeasures(find_skin(image), BrainMeasures(**asdict(brain_measures(image, brain))))
+
+
+def measures_after(defaced: Volume, found: np.ndarray, brain: np.ndarray) -> BrainMeasures:
     """`brain_measures` of a defaced image by its own brain mask, and ``dice`` of that mask and the original's."""
-    after = brain_measures(defaced, affine, found)
-    after["dice"] = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
-    return after
+    dice = round(float(2 * (found & brain).sum() / (found.sum() + brain.sum())), 4)
+    return BrainMeasures(**asdict(brain_measures(defaced, found)), dice=dice)
 
 
 def refusal(figures: DefacingFigures, image: str, tool: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -15,14 +14,14 @@ from bids_refacer import __version__
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.names import (
     IDENTIFIABLE_BIDSIGNORE,
-    LOGS,
-    RECORDS,
     SHAREABLE_BIDSIGNORE,
-    identifiable_dir,
 )
 from bids_refacer.dataset.tables import write_dictionary
-from bids_refacer.files import one_writer, write_json, write_text
+from bids_refacer.files import write_json, write_text
+from bids_refacer.layout import Layout, pointer
 
+SHAREABLE_LINK = "shareable"
+"""Name of the shareable dataset in links of the identifiable one, and in its BIDS URIs."""
 _BIDS_VERSION = "1.10.0"
 _NAMELESS = "a dataset without a name"
 _ACKNOWLEDGE = (
@@ -45,9 +44,16 @@ removed, brain masks, and tables of how close a recovered face comes to the true
   another one of their session
 - CITATION.md: methods and references of what really ran
 
-The folder identifiable is NOT for sharing: it holds recovered faces, and records and logs, which have fingerprints of
-the originals and paths of the machine. Leave it out of every copy of this dataset.
+No face is in this folder. Recovered faces, records and logs are kept apart from it, in a dataset of their own.
 Voxels outside the masks are those of the originals: the originals' terms of use hold for them.
+"""
+_OUTPUT_README = """\
+Output of bids_refacer
+
+- {shareable}: a BIDS derivative without any face. It may be shared, once its owner has judged the audit: copy this
+  folder alone.
+- {private}: recovered faces, which are identifiable data; records and logs, which have fingerprints of the originals
+  and paths of the machine. NOT for sharing.
 """
 _IDENTIFIABLE_README = """\
 Recovered faces: identifiable data, not for sharing
@@ -72,7 +78,7 @@ Voxels in the painted region are synthetic; sidecars say so ("Synthetic": true).
 """
 
 
-def write_datasets(output_dir: Path, bids_dir: Path) -> None:
+def write_datasets(layout: Layout, bids_dir: Path) -> None:
     """Make the folders of the two derivative datasets and the files that describe them; unchanged files are left alone.
 
     The identifiable dataset's folder gets mode 0700 before anything is written into it.
@@ -83,65 +89,43 @@ def write_datasets(output_dir: Path, bids_dir: Path) -> None:
         When the input's dataset_description.json cannot be read.
     """
     source = read_description(bids_dir)
-    private = _make_private(output_dir)
+    shareable, private = layout.shareable, layout.identifiable
+    make_private(private)
+    write_text(layout.output_dir / "README", _output_readme(layout))
+    if elsewhere := pointer(layout):
+        write_text(*elsewhere)
     for folder, description, readme, ignored in (
-        (output_dir, shareable_description(source, bids_dir, output_dir), _SHAREABLE_README, SHAREABLE_BIDSIGNORE),
-        (private, identifiable_description(source, bids_dir, private), _IDENTIFIABLE_README, IDENTIFIABLE_BIDSIGNORE),
+        (shareable, shareable_description(source, bids_dir, shareable), _SHAREABLE_README, SHAREABLE_BIDSIGNORE),
+        (private, identifiable_description(source, bids_dir, layout), _IDENTIFIABLE_README, IDENTIFIABLE_BIDSIGNORE),
     ):
         write_json(folder / "dataset_description.json", description)
         write_text(folder / "README", readme)
         write_text(folder / ".bidsignore", "\n".join(ignored) + "\n")
     for table in ("surfacedistance", "defacing", "calibration", "status", "participants"):
-        write_dictionary(output_dir / f"{table}.json", table)
+        write_dictionary(shareable / f"{table}.json", table)
 
 
-def move_private_files(output_dir: Path) -> str | None:
-    """Move records and logs that earlier versions left in the shareable dataset to the identifiable one.
-
-    Returns
-    -------
-    str or None
-        A sentence for people when anything was moved.
-    """
-    if not _former_folders(output_dir):
-        return None
-    private = _make_private(output_dir)
-    with one_writer(private / RECORDS / "lock"):  # tasks of a cluster begin at the same time
-        former = _former_folders(output_dir)
-        for folder in former:
-            _move_files(folder, private / folder.name)
-    if not former:
-        return None
-    return (
-        f"Records and logs of an earlier version lay in the shareable part of {output_dir}; they were moved to "
-        f"{identifiable_dir(output_dir)}, as they hold fingerprints and paths of the originals."
+def _output_readme(layout: Layout) -> str:
+    """What is what in the folder that people name."""
+    private = layout.identifiable
+    return _OUTPUT_README.format(
+        shareable=layout.shareable.name, private=private.name if private.parent == layout.output_dir else private
     )
 
 
-def _former_folders(output_dir: Path) -> list[Path]:
-    """Folders of records and logs in the shareable dataset."""
-    return [folder for name in (RECORDS, LOGS) if (folder := output_dir / name).is_dir() and not folder.is_symlink()]
+def shareable_of(private: Path) -> Path | None:
+    """The shareable dataset that a folder of faces belongs to, as it says itself; None where it does not say."""
+    try:
+        link = read_description(private)["DatasetLinks"][SHAREABLE_LINK]
+    except (DatasetError, KeyError, TypeError):
+        return None
+    return Path(os.path.normpath(private / link)) if isinstance(link, str) else None
 
 
-def _make_private(output_dir: Path) -> Path:
-    """The identifiable dataset's folder, closed to others."""
-    private = identifiable_dir(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    private.mkdir(mode=0o700, exist_ok=True)
-    private.chmod(0o700)  # the umask restricts mkdir's mode, and a folder that exists keeps its own
-    return private
-
-
-def _move_files(former: Path, place: Path) -> None:
-    """Move every file of a folder into another one, where the newer of two stays, and remove the folder."""
-    for path in sorted(former.rglob("*")):
-        target = place / path.relative_to(former)
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if not target.exists() or target.stat().st_mtime_ns < path.lstat().st_mtime_ns:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-    shutil.rmtree(former, ignore_errors=True)
+def make_private(folder: Path) -> None:
+    """Make the identifiable dataset's folder, closed to others."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # the umask restricts mkdir's mode, and a folder that exists keeps its own
 
 
 def read_description(bids_dir: Path) -> dict[str, Any]:
@@ -158,23 +142,24 @@ def read_description(bids_dir: Path) -> dict[str, Any]:
     return content
 
 
-def shareable_description(source: Mapping[str, Any], bids_dir: Path, output_dir: Path) -> dict[str, Any]:
+def shareable_description(source: Mapping[str, Any], bids_dir: Path, shareable: Path) -> dict[str, Any]:
     """dataset_description.json of the shareable dataset; `source` is the input's own."""
     license_name = source.get("License")
     if license_name:
         terms = f"Defaced images: as the originals ({license_name})."
     else:
         terms = "Defaced images: under the terms of the originals, which name no license."
-    link = _shareable_link(bids_dir, output_dir)
+    link = _shareable_link(bids_dir, shareable)
     return {
         "Name": f"Audit of defacing: {source.get('Name', _NAMELESS)}",
         **_common(source, link, link),
-        "License": f"{terms} Not included: the folder identifiable, which is not for sharing.",
+        "License": terms,
     }
 
 
-def identifiable_description(source: Mapping[str, Any], bids_dir: Path, private: Path) -> dict[str, Any]:
+def identifiable_description(source: Mapping[str, Any], bids_dir: Path, layout: Layout) -> dict[str, Any]:
     """dataset_description.json of the identifiable dataset; `source` is the input's own."""
+    private = layout.identifiable
     content = {
         "Name": f"Recovered faces, identifiable: {source.get('Name', bids_dir.name)}",
         **_common(source, _link(bids_dir, private), bids_dir.resolve().as_uri()),
@@ -184,7 +169,7 @@ def identifiable_description(source: Mapping[str, Any], bids_dir: Path, private:
             "model: CC BY-SA 3.0."
         ),
     }
-    content["DatasetLinks"]["shareable"] = ".."
+    content["DatasetLinks"][SHAREABLE_LINK] = layout.from_identifiable()
     return content
 
 
@@ -192,14 +177,25 @@ def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
     return {
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [_generated_by()],
-        "SourceDatasets": [_doi(source) or {"URL": url}],
+        "Authors": _authors(source),
+        "GeneratedBy": [generated_by()],
+        "SourceDatasets": [source_of(source) or {"URL": url}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
 
 
-def _generated_by() -> dict[str, Any]:
+def _authors(source: Mapping[str, Any]) -> list[str]:
+    """Those of the originals, and of this app, which made the derivative of them."""
+    given = source.get("Authors")
+    names = [name for name in given if isinstance(name, str) and name.strip()] if isinstance(given, list) else []
+    return list(
+        dict.fromkeys([*(names or [f"Authors of {source.get('Name', _NAMELESS)}"]), "bids_refacer contributors"])
+    )
+
+
+def generated_by() -> dict[str, Any]:
+    """This app as an entry of ``GeneratedBy``."""
     made: dict[str, Any] = {"Name": "bids_refacer", "Version": __version__}
     url = _code_url()
     if url:
@@ -239,14 +235,15 @@ def _link(bids_dir: Path, folder: Path) -> str:
     return Path(os.path.relpath(bids_dir.resolve(), folder.resolve())).as_posix()
 
 
-def _shareable_link(bids_dir: Path, output_dir: Path) -> str:
-    """The same without names of other folders: where the two do not lie side by side, as if they did."""
-    link = _link(bids_dir, output_dir)
+def _shareable_link(bids_dir: Path, shareable: Path) -> str:
+    """The same without names of other folders: where dataset and output are not side by side, as if they were."""
+    link = _link(bids_dir, shareable)
     named = [part for part in link.split("/") if part != ".."]
-    return link if not named or link == f"../{named[0]}" else "../raw"
+    return link if not named or link == f"../../{named[0]}" else "../../raw"
 
 
-def _doi(source: Mapping[str, Any]) -> dict[str, str] | None:
+def source_of(source: Mapping[str, Any]) -> dict[str, str] | None:
+    """An entry of ``SourceDatasets`` for a dataset that has a DOI, by its description; None without one."""
     doi = source.get("DatasetDOI")
     if not doi:
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bids_refacer.dataset.rows.table import Row
+from bids_refacer.layout import Layout
 
 T = TypeVar("T", bound=Row)
 
@@ -37,7 +38,7 @@ class Places:
     """Folders of a run. Names in the two datasets become relative; paths of `hidden` places are not named at all."""
 
     bids_dir: Path | None = None
-    output_dir: Path | None = None
+    layout: Layout | None = None
     hidden: tuple[Path, ...] = ()
 
     def shareable(self, text: str) -> str:
@@ -59,7 +60,8 @@ class Places:
         """Each spelling of each folder, the longest first, and what stands for the folder itself (None: hidden)."""
         named = [(path, "the work folder") for path in self.hidden]
         hidden = {spelling: None for path, _ in named for spelling in _spellings(path)}
-        output = {one: "the output" for one in _spellings(self.output_dir)}
+        parts = (self.layout.output_dir, self.layout.identifiable, self.layout.shareable) if self.layout else ()
+        output = {one: "the output" for path in parts for one in _spellings(path)}
         source = {one: "the dataset" for one in _spellings(self.bids_dir)}
         roots: Mapping[str, str | None] = {**source, **output, **hidden}
         return sorted(roots.items(), key=lambda item: -len(item[0]))

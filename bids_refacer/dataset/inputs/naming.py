@@ -23,13 +23,16 @@ _MOVE = "or move it out of the dataset."
 
 
 def anatomical_files(root: Path, participants: Iterable[str]) -> Iterator[Path]:
-    """Files below the ``anat`` folders of participants (labels) that are NIfTI images by their extension, in any case.
+    """NIfTI images of participants (labels), by their extension in any case.
 
-    Hidden files, files of datasets inside this one, and masks and segmentations by their names are passed over.
+    They are all that lie below ``anat`` folders, and those elsewhere with an anatomical suffix. Hidden files, files of
+    datasets inside this one, and masks and segmentations by their names are passed over.
     """
     for label in participants:
         folder = root / f"sub-{label}"
-        for path in (*folder.glob("anat/**/*"), *folder.glob("*/anat/**/*")):
+        below_anat = {*folder.glob("anat/**/*"), *folder.glob("*/anat/**/*")}
+        elsewhere = {path for path in folder.rglob("*") if _extension(path.name)} - below_anat
+        for path in (*below_anat, *(path for path in elsewhere if suffix_in(path.name) in BIDS_SUFFIXES)):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             foreign = any(part in FOREIGN for part in path.relative_to(root).parts)
             if not hidden and not foreign and _extension(path.name) and _stem(path.name).split("_")[-1] not in NO_HEAD:

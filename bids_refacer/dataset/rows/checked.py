@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bids_refacer.dataset.errors import DatasetError
+from bids_refacer.layout import Layout
 
 _TOOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -24,18 +25,16 @@ def is_inside(name: str) -> bool:
     return name.isprintable() and not {"", ".", ".."} & set(parts)
 
 
-def output_of(output_dir: Path, name: str) -> Path | None:
-    """The path of an output by its name in a record; None where it would lie outside of the output folder.
+def output_of(layout: Layout, name: str) -> Path | None:
+    """The path of an output by its name in a record; None where it would lie outside of its dataset.
 
-    Folders may be links, as long as they lead to places inside; ``identifiable`` itself may lie on another disk.
+    Folders may be links, as long as they lead to places inside.
     """
     if not is_inside(name):
         return None
-    path = output_dir / name
-    roots = [output_dir.resolve(), (output_dir / PurePosixPath(name).parts[0]).resolve()]
-    folder = path.parent.resolve()
-    inside = folder.is_relative_to(roots[0]) or (name.startswith("identifiable/") and folder.is_relative_to(roots[1]))
-    return path if inside else None
+    root, rest = layout.root_of(name)
+    path = root / rest
+    return path if path.parent.resolve().is_relative_to(root.resolve()) else None
 
 
 def check_cells(where: str, cells: Mapping[str, object], remedy: str) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from bids_refacer import __version__
 from bids_refacer.defacers.installed import missing_package, package_version
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, replace_region
-from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.masks import voxel_sizes
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.seam import FADE_MM, seam_correction
 from bids_refacer.volumes.templates import asset
 
@@ -26,8 +26,8 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
     Nothing in the new face depends on voxels in the zone: position comes from the brain, intensity from the brain and
     from a ring of voxels around the zone.
     """
-    native = Grid(scan.stored.shape, scan.affine)
-    zone = alignment.average_to_native(asset("face_zone.nii.gz")[0].astype(np.float32), _ASSET_MM, native) > 0.5
+    native = scan.grid
+    zone = alignment.average_to_native(asset("face_zone.nii.gz").values.astype(np.float32), _ASSET_MM, native) > 0.5
     zone &= ~brain_mask
     if not zone.any():
         raise DefacerError(
@@ -35,7 +35,7 @@ def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path
             f"check the image, or leave the tool average out."
         )
     values = scan.values
-    average = alignment.average_to_native(asset("average_head.nii.gz")[0].astype(np.float32), _ASSET_MM, native)
+    average = alignment.average_to_native(asset("average_head.nii.gz").values.astype(np.float32), _ASSET_MM, native)
     painted = average * (brain_scale(values, brain_mask) / _ASSET_UNIT)
     painted = np.maximum(painted + seam_correction(values - painted, zone, voxel_sizes(scan.affine)), 0)
     details = {

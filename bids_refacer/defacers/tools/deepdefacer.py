@@ -20,7 +20,7 @@ from bids_refacer.defacers.installed import missing_package
 from bids_refacer.defacers.published_mask import with_published_mask
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.smoothing import interpolate_axes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bids_refacer.defacers.installed import missing_program, printed_version, wr
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 _ATLASES = ("talairach_mixed_with_skull.gca", "face.gca")
 _GET_ATLASES = (

@@ -11,7 +11,7 @@ from bids_refacer.defacers.installed import missing_program, written_version
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 
 def _version() -> str:

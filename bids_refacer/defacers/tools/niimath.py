@@ -13,8 +13,9 @@ from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.pydeface_template import load_mask, pydeface_files, register_to_template, sample_mask
 from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 _LEAST_AGREEMENT = 0.999
@@ -38,15 +39,14 @@ def run_deface(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_di
 
     template, mask_file = pydeface_files()
     source, output = work_dir / "source.nii", work_dir / "defaced.nii"
-    values = scan.values
-    write_volume(source, values, scan.affine, np.float32)
+    volume = scan.volume
+    write_volume(source, volume, np.float32)
     command = [niimath.bin, str(source), "-deface", str(template), str(mask_file), str(output)]
     run_program(command, work_dir=work_dir, image=scan.path)
     removed_by_tool = np.asarray(nib.Nifti1Image.from_filename(output).dataobj) == 0
     to_template = register_to_template(source, template, work_dir=work_dir, image=scan.path)
-    mask, mask_affine = load_mask(mask_file)
-    sampled = ~sample_mask(mask, mask_affine, to_template, values.shape, scan.affine, outside=False)
-    visible = values != 0
+    sampled = ~sample_mask(load_mask(mask_file), to_template, volume.grid, outside=False)
+    visible = volume.values != 0
     agreement = float((sampled == removed_by_tool)[visible].mean())
     if agreement < _LEAST_AGREEMENT:
         raise DefacerError(
@@ -86,12 +86,13 @@ def write_reface_template(folder: Path) -> None:
     The shell is the average head in its face zone, and says "zero" in the air there; the weight leaves the face zone
     out of the registration, so that the fit owes nothing to the face.
     """
-    head, affine = asset("average_head.nii.gz")
-    zone = asset("face_zone.nii.gz")[0] > 0
+    average = asset("average_head.nii.gz")
+    head = average.values
+    zone = asset("face_zone.nii.gz").values > 0
     shell = np.where(zone, np.where(head > _SKIN, head.astype(np.float32), np.float32(-1)), np.float32(0))
     weight = ndimage.gaussian_filter((~zone).astype(np.float32), _BLUR_MM / 2 / 2)
     for name, values in zip(_REFACE_FILES, (head, shell, np.where(zone, 0, weight)), strict=True):
-        write_volume(folder / name, values, affine, np.float32)
+        write_volume(folder / name, Volume(values, average.affine), np.float32)
 
 
 def run_reface(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:

@@ -15,7 +15,8 @@ from bids_refacer.defacers.run_program import run_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.processes import python_module
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan, write_volume
+from bids_refacer.volumes.nifti import write_volume
+from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import PADDING, pad_face_mask
 
 
@@ -42,11 +43,11 @@ def flirt_is_here() -> bool:
 
 def _with_flirt(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, object]]:
     """The unmodified program; with ``--nocleanup`` it leaves its warped mask behind."""
-    write_volume(work_dir / "source.nii.gz", scan.values, scan.affine, np.float32)
+    write_volume(work_dir / "source.nii.gz", scan.volume, np.float32)
     # Names relative to the work folder: pydeface derives others by replacing ".nii" anywhere in the path.
     arguments = ["source.nii.gz", "--outfile", "defaced.nii.gz", "--force", "--nocleanup"]
     run_program([*python_module("pydeface"), *arguments], work_dir=work_dir, image=scan.path)
-    mask, _ = load_mask(work_dir / "source_pydeface_mask.nii.gz")
+    mask = load_mask(work_dir / "source_pydeface_mask.nii.gz").values
     version_file = Path(os.environ["FSLDIR"]) / "etc" / "fslversion"
     fsl = version_file.read_text().strip() if version_file.is_file() else "of unknown version"
     registration = {
@@ -62,10 +63,9 @@ def _with_niimath(scan: Scan, work_dir: Path) -> tuple[np.ndarray, Mapping[str, 
     """pydeface's steps with niimath instead of FLIRT, and the head registered to the template, not the other way."""
     template, mask_file = pydeface_files()
     source = work_dir / "source.nii"
-    write_volume(source, scan.values, scan.affine, np.float32)
+    write_volume(source, scan.volume, np.float32)
     to_template = register_to_template(source, template, work_dir=work_dir, image=scan.path)
-    mask, mask_affine = pad_face_mask(*load_mask(mask_file))
-    kept = sample_mask(mask, mask_affine, to_template, scan.stored.shape, scan.affine, outside=True)
+    kept = sample_mask(pad_face_mask(load_mask(mask_file)), to_template, scan.grid, outside=True)
     registration = {
         "Command": "niimath ANAT -allineate mean_reg2mean.nii.gz -savemat MATRIX OUT; facemask.nii.gz applied",
         "Options": {"cost": "fast", "face_mask_padding_voxels": PADDING},

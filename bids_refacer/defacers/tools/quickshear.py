@@ -10,7 +10,7 @@ import numpy as np
 from bids_refacer.defacers.installed import missing_package, package_version
 from bids_refacer.defacers.tool import Defacer, DefacerError, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 BUFFER_VOXELS = 10
 """The tool's default. It counts voxels, not mm: the cut stays 10 mm off the brain at 1 mm, and 20 mm at 2 mm."""

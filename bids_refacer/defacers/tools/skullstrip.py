@@ -9,7 +9,7 @@ import numpy as np
 from bids_refacer.defacers.installed import missing_package, package_version
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
 from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.scan import Scan
 
 
 def run(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:

@@ -11,8 +11,8 @@ from bids_refacer import __version__
 from bids_refacer.defacers.installed import missing_package, package_version, printed_version
 from bids_refacer.defacers.program_tool import Program, deface_with_program
 from bids_refacer.defacers.tool import Defacer, DefaceResult, zero_region
-from bids_refacer.volumes.grid import Alignment
-from bids_refacer.volumes.nifti import Scan
+from bids_refacer.volumes.grid import Alignment, Grid
+from bids_refacer.volumes.scan import Scan
 
 PLANE = np.array([0.0, -1.1, 0.98, 100.0])
 """spm_deface removes where this, times (x, y, z, 1) in MNI mm, is below zero."""
@@ -34,18 +34,17 @@ _CITATION = (
 )
 
 
-def removed_by_rule(shape: tuple[int, ...], affine: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Voxels in front of and under the plane of ``spm_deface``: (shape) bool, whatever the image shows there.
+def removed_by_rule(native: Grid, alignment: Alignment) -> np.ndarray:
+    """Voxels in front of and under the plane of ``spm_deface``: (native.shape) bool, whatever the image shows there.
 
     Parameters
     ----------
-    shape : native grid
-    affine : (4, 4) float, voxel -> native RAS+ mm
+    native : the voxels of the image
     alignment : native -> average head
     """
-    a, b, c, d = PLANE @ AVERAGE_TO_MNI @ alignment.affine @ affine
-    i, j, k = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    return a * i + b * j + c * k + d < 0
+    a, b, c, d = PLANE @ AVERAGE_TO_MNI @ alignment.affine @ native.affine
+    i, j, k = np.ogrid[tuple(slice(side) for side in native.shape)]
+    return np.asarray(a * i + b * j + c * k + d < 0)
 
 
 def run_rule(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir: Path) -> DefaceResult:
@@ -60,7 +59,7 @@ def run_rule(scan: Scan, brain_mask: np.ndarray, alignment: Alignment, work_dir:
             f"SPM's affine registration to its tissue maps"
         ),
     }
-    return zero_region(scan, removed_by_rule(scan.stored.shape, scan.affine, alignment), brain_mask, details)
+    return zero_region(scan, removed_by_rule(scan.grid, alignment), brain_mask, details)
 
 
 SPM_RULE = Defacer(

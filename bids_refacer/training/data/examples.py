@@ -180,7 +180,8 @@ def fine_item(
     truth = to_torch(Fields(example.skin[box], example.tissue[box]))
     sample = (estimate if over_estimate else truth) + level * noise
     fields = torch.where(to_torch(found.unknown[box]) > 0, sample, estimate)
-    skin, tissue = upsample(fields).split(1, 1)
+    upsampled = upsample(fields)
+    skin, tissue = upsampled[:, :1], upsampled[:, 1:]
     base = render(skin, tissue, SPACING)
     scale = residual_scale(skin)
     target = (values - base) / scale * unknown

@@ -14,7 +14,7 @@ import numpy as np
 from bids_refacer.files import unfinished
 from bids_refacer.refacing.prior import FIELD_SPACING as FIELD_SPACING
 from bids_refacer.surfaces.skin_distance import skin_distance
-from bids_refacer.volumes.grid import CANONICAL, Alignment
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume
 from bids_refacer.volumes.intensity import brain_scale, to_model
 
 SPACING = 2
@@ -59,13 +59,14 @@ class Head:
         return self.stored.astype(np.float32) * (2 / 255) - 1
 
 
-def make_head(name: str, values: np.ndarray, affine: np.ndarray, brain_mask: np.ndarray, alignment: Alignment) -> Head:
-    """Bring a native image, (i, j, k) float with its affine and brain mask, into the canonical frame."""
+def make_head(name: str, image: Volume, brain_mask: np.ndarray, alignment: Alignment) -> Head:
+    """Bring a native image, float, with its brain mask (i, j, k) into the canonical frame."""
+    values, affine = image.values, image.affine
     model = to_model(values, brain_scale(values, brain_mask))
-    seen = alignment.to_canonical(np.ones(values.shape, np.float32), affine, SPACING) > 0.99
-    canonical = np.where(seen, alignment.to_canonical(model, affine, SPACING, cval=-1.0), -1)
+    seen = alignment.to_canonical(Volume(np.ones(values.shape, np.float32), affine), SPACING) > 0.99
+    canonical = np.where(seen, alignment.to_canonical(Volume(model, affine), SPACING, cval=-1.0), -1)
     stored = np.round((canonical + 1) * 127.5).astype(np.uint8)
-    brain = alignment.to_canonical(brain_mask.astype(np.float32), affine, SPACING) > 0.5
+    brain = alignment.to_canonical(Volume(brain_mask.astype(np.float32), affine), SPACING) > 0.5
     skin_mm = skin_distance(stored.astype(np.float32), SPACING, FIELD_SPACING).astype(np.float16)
     return Head(name, stored, seen, brain, skin_mm, alignment)
 

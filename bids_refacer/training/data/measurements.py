@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from bids_refacer.dataset.images import HeadImage
-from bids_refacer.environment import make_private
 from bids_refacer.files import unfinished
 from bids_refacer.training.data.heads import Head, head_file, make_head, save_head
 from bids_refacer.volumes.brain import extract_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
-from bids_refacer.volumes.nifti import ImageError, read_scan
+from bids_refacer.volumes.image_file import ImageError
+from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.templates import asset
+from bids_refacer.work_folder import make_private
 
 NOSE_LABEL = 2
 """Of the nose in face_parts.nii.gz; `surfaces.region.PARTS` names the labels."""
@@ -77,10 +78,10 @@ def _measure(image: SourceImage, path: Path, file_sha256: str, cache: Path) -> I
     try:
         scan = read_scan(path)
         require_sound(scan)
-        brain = extract_brain(scan.values, scan.affine, name=path)
-        alignment = align_brain(scan.values, scan.affine, brain)
-        require_face(scan.values, scan.affine, brain, alignment, name=path)
-        head = make_head(image.name, scan.values, scan.affine, brain, alignment)
+        brain = extract_brain(scan.volume, name=path)
+        alignment = align_brain(scan.volume, brain)
+        require_face(scan.volume, brain, alignment, name=path)
+        head = make_head(image.name, scan.volume, brain, alignment)
     except (ImageError, RegistrationError, ValueError) as error:
         return ImageFacts(image=image, file_sha256=file_sha256, problem=str(error))
     save_head(head, cache)
@@ -95,7 +96,7 @@ def nose_cut(head: Head) -> float:
     view; where the view has ended, nobody knows how long the nose is.
     """
     tissue = (head.values > TISSUE) & head.seen
-    skin = tissue & (asset("face_parts.nii.gz")[0] == NOSE_LABEL) & ~_voxel_ahead(tissue)
+    skin = tissue & (asset("face_parts.nii.gz").values == NOSE_LABEL) & ~_voxel_ahead(tissue)
     return float((skin & ~_voxel_ahead(head.seen)).sum() / max(1, skin.sum()))
 
 

@@ -51,9 +51,8 @@ def skullstrip_region(head: Head, margin: int = 0) -> np.ndarray:
 def template_region(head: Head, jitter: np.ndarray | None = None) -> np.ndarray:
     """What pydeface and niimath remove: pydeface's face mask carried by the head's affine, (4, 4) `jitter` after it."""
     to_average = head.alignment.affine @ np.linalg.inv(head.alignment.rigid)
-    keep, affine = pydeface_keep_mask()
     jitter = np.eye(4) if jitter is None else jitter
-    return resample(keep, affine, _GRID, jitter @ to_average, order=1, cval=1.0) < 0.5
+    return resample(pydeface_keep_mask(), _GRID, jitter @ to_average, order=1, cval=1.0) < 0.5
 
 
 def shear_region(brain: np.ndarray, buffer: float, tilt: float = 0.0) -> np.ndarray:
@@ -82,9 +81,8 @@ def shear_region(brain: np.ndarray, buffer: float, tilt: float = 0.0) -> np.ndar
 
 def zone_region(head: Head) -> np.ndarray:
     """The public face zone of replacing tools, carried by the head's affine."""
-    zone, affine = asset("face_zone.nii.gz")
     to_average = head.alignment.affine @ np.linalg.inv(head.alignment.rigid)
-    return resample(zone, affine, _GRID, to_average, order=1) > 0.5
+    return resample(asset("face_zone.nii.gz"), _GRID, to_average, order=1) > 0.5
 
 
 def _geometric(rng: np.random.Generator) -> np.ndarray:

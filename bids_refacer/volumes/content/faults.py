@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bids_refacer.volumes.grid import Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import SLICES, VOLUME, holes_filled, voxel_sizes
-from bids_refacer.volumes.nifti import ImageError, Scan
+from bids_refacer.volumes.scan import Scan
 
 _BLOCK = 4
 _ROUGH, _ROUGH_SHARE = 0.15, 0.15
@@ -54,7 +56,7 @@ def require_sound(scan: Scan) -> None:
             f"{scan.path} has values on both sides of zero and no level that is air: "
             f"give the magnitude image, or one whose air is its darkest part."
         )
-    if sentence := _in_pieces(values - low > _TISSUE * span, scan.affine):
+    if sentence := _in_pieces(Volume(values - low > _TISSUE * span, scan.affine)):
         raise ImageError(f"{scan.path}: {sentence}: get the image again from its source, or exclude it.")
 
 
@@ -90,23 +92,25 @@ def _noise_share(values: np.ndarray, span: float) -> float:
     return float(rough.mean())
 
 
-def _in_pieces(tissue: np.ndarray, affine: np.ndarray) -> str | None:
+def _in_pieces(tissue: Volume) -> str | None:
     """How a head is in pieces: empty slices within it, or parts apart from each other; None when it is in one."""
-    for axis, first, last in _gaps(tissue):
-        if not _below_the_head(tissue, affine, axis, first):
+    for axis, first, last in _gaps(tissue.values):
+        if not _below_the_head(tissue, axis, first):
             return (
                 f"slices {first} to {last} along its axis {'ijk'[axis]} (from 0) are empty, with parts of the head on "
                 f"both sides"
             )
-    spacing = voxel_sizes(affine)
+    spacing = voxel_sizes(tissue.affine)
     step = np.maximum(np.round(_PIECE_MM / spacing).astype(int), 1)
-    coarse = ndimage.uniform_filter(tissue.astype(np.float32), step)[tuple(slice(s // 2, None, s) for s in step)] > 0.5
+    means = ndimage.uniform_filter(tissue.values.astype(np.float32), step)
+    coarse = means[tuple(slice(s // 2, None, s) for s in step)] > 0.5
     labels, _ = ndimage.label(holes_filled(coarse, (VOLUME, *SLICES)))
     sizes = np.bincount(labels.ravel())[1:]
     if not sizes.size:
         return None
     pieces = 1 + np.nonzero(sizes > _PIECE_SHARE * sizes.max())[0]
-    extents = sorted((_extent(labels == piece, affine @ np.diag([*step, 1.0])) for piece in pieces), key=max)
+    frame = tissue.affine @ np.diag([*step, 1.0])
+    extents = sorted((_extent(Volume(labels == piece, frame)) for piece in pieces), key=max)
     bottom, top = extents[-1]
     if len(pieces) == 1 or (top - bottom > _HEAD_MM and all(other[1] < bottom + _PIECE_MM for other in extents[:-1])):
         return None
@@ -127,22 +131,22 @@ def _gaps(tissue: np.ndarray) -> Iterator[tuple[int, int, int]]:
                 yield axis, run.start, run.stop - 1
 
 
-def _below_the_head(tissue: np.ndarray, affine: np.ndarray, axis: int, first: int) -> bool:
+def _below_the_head(tissue: Volume, axis: int, first: int) -> bool:
     """Whether what lies above a gap is tall enough for a whole head."""
-    way = nib.orientations.io_orientation(affine)[axis]
+    way = nib.orientations.io_orientation(tissue.affine)[axis]
     if way[0] != 2:
         return False
-    above = np.moveaxis(tissue.copy(), axis, 0)
+    above = np.moveaxis(tissue.values.copy(), axis, 0)
     above[slice(0, first) if way[1] > 0 else slice(first, None)] = False
-    bottom, top = _extent(np.moveaxis(above, 0, axis), affine)
+    bottom, top = _extent(Volume(np.moveaxis(above, 0, axis), tissue.affine))
     return top - bottom > _HEAD_MM
 
 
-def _extent(mask: np.ndarray, affine: np.ndarray) -> tuple[float, float]:
+def _extent(mask: Volume) -> tuple[float, float]:
     """Lowest and highest place in mm of a mask along the axis from inferior to superior."""
-    axis, sign = next((n, way) for n, (to, way) in enumerate(nib.orientations.io_orientation(affine)) if to == 2)
-    where = np.nonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))[0]
+    axis, sign = next((n, way) for n, (to, way) in enumerate(nib.orientations.io_orientation(mask.affine)) if to == 2)
+    where = np.nonzero(mask.values.any(axis=tuple(other for other in range(3) if other != axis)))[0]
     if not where.size:
         return 0.0, 0.0
-    ends = sign * voxel_sizes(affine)[axis] * np.array([where[0], where[-1]])
+    ends = sign * voxel_sizes(mask.affine)[axis] * np.array([where[0], where[-1]])
     return float(ends.min()), float(ends.max())

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from nibabel.affines import apply_affine
 
-from bids_refacer.volumes.grid import Grid, resample
+from bids_refacer.volumes.grid import Grid, Volume, resample
 from bids_refacer.volumes.masks import voxel_volume
 from bids_refacer.volumes.registration import RegistrationError, align_brain
 from bids_refacer.volumes.templates import asset
@@ -22,37 +22,35 @@ have cut the brain, which leaves less; but no brain has much beside the average 
 _SPACING, _SIDE = 4.0, 56
 
 
-def overlaps_upright(mask: np.ndarray, affine: np.ndarray) -> bool:
+def overlaps_upright(mask: Volume) -> bool:
     """Whether a mask has the shape of a brain that stands about upright; takes no registration.
 
     Parameters
     ----------
-    mask : (i, j, k) bool, not empty
-    affine : (4, 4) float, voxel -> RAS+ mm
+    mask : bool, not empty
     """
     grid, brain, centre, volume = _average_brain()
-    size = (mask.sum() * voxel_volume(affine) / volume) ** (1 / 3)
+    size = (mask.values.sum() * voxel_volume(mask.affine) / volume) ** (1 / 3)
     to_mask = np.diag([size, size, size, 1.0])
-    to_mask[:3, 3] = apply_affine(affine, np.argwhere(mask).mean(axis=0)) - size * centre
-    moved = resample(mask.astype(np.float32), affine, grid, to_mask) > 0.5
+    to_mask[:3, 3] = apply_affine(mask.affine, np.argwhere(mask.values).mean(axis=0)) - size * centre
+    moved = resample(Volume(mask.values.astype(np.float32), mask.affine), grid, to_mask) > 0.5
     return bool(2 * (moved & brain).sum() >= LEAST_OVERLAP * (moved.sum() + brain.sum()))
 
 
-def turned_degrees(values: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> float | None:
+def turned_degrees(volume: Volume, mask: np.ndarray) -> float | None:
     """By how much a head is turned, from the alignment of its brain; None when the aligned mask is no brain.
 
     Parameters
     ----------
-    values : (i, j, k) float array
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : the head
     mask : (i, j, k) bool, not empty
     """
     try:
-        alignment = align_brain(values, affine, mask)
+        alignment = align_brain(volume, mask)
     except RegistrationError:
         return None
     grid, brain, _, _ = _average_brain()
-    moved = resample(mask.astype(np.float32), affine, grid, np.linalg.inv(alignment.affine)) > 0.5
+    moved = resample(Volume(mask.astype(np.float32), volume.affine), grid, np.linalg.inv(alignment.affine)) > 0.5
     shared = (moved & brain).sum()
     if shared < LEAST_INSIDE * moved.sum() or shared < LEAST_COVERED * brain.sum():
         return None
@@ -62,10 +60,11 @@ def turned_degrees(values: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> 
 @cache
 def _average_brain() -> tuple[Grid, np.ndarray, np.ndarray, float]:
     """A coarse grid around the average brain, its mask there (bool), its centre (3,) in mm, its volume in mm3."""
-    stored, affine = asset("average_brain_mask.nii.gz")
-    centre = apply_affine(affine, np.argwhere(stored > 0).mean(axis=0))
+    average = asset("average_brain_mask.nii.gz")
+    inside = average.values > 0
+    centre = apply_affine(average.affine, np.argwhere(inside).mean(axis=0))
     frame = np.diag([_SPACING, _SPACING, _SPACING, 1.0])
     frame[:3, 3] = centre - _SPACING * (_SIDE - 1) / 2
     grid = Grid((_SIDE, _SIDE, _SIDE), frame)
-    brain = resample((stored > 0).astype(np.float32), affine, grid) > 0.5
-    return grid, brain, centre, float((stored > 0).sum() * voxel_volume(affine))
+    brain = resample(Volume(inside.astype(np.float32), average.affine), grid) > 0.5
+    return grid, brain, centre, float(inside.sum() * voxel_volume(average.affine))

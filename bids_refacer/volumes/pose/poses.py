@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_refacer.volumes.grid import Grid, resample
+from bids_refacer.volumes.grid import Grid, Volume, resample
 from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.templates import asset
 
@@ -60,21 +60,21 @@ class Pose:
         return f"the top of the head points to the {found[0]} and the face to the {found[1]}"
 
 
-def likely_poses(values: np.ndarray, affine: np.ndarray, most: int) -> list[Pose]:
+def likely_poses(volume: Volume, most: int) -> list[Pose]:
     """The poses in which a head resembles the average head most, the best first, 40 degrees apart at least.
 
     Parameters
     ----------
-    values : (i, j, k) float array, above air; a head, its brain, or what a defacer left of it
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : intensities above air; a head, its brain, or what a defacer left of it
     most : how many poses
     """
+    values, affine = volume.values, volume.affine
     bright = np.clip(values, 0, max(float(np.quantile(values[::2, ::2, ::2], 0.99)), 1e-6)).astype(np.float32)
     smooth = ndimage.gaussian_filter(bright, _SPACING / 2.5 / voxel_sizes(affine))
     step = np.maximum((_SPACING / 2 / voxel_sizes(affine)).astype(int), 1)
-    smooth, affine = smooth[:: step[0], :: step[1], :: step[2]], affine @ np.diag([*step, 1.0])
-    centre = apply_affine(affine, ndimage.center_of_mass(smooth))
-    found = sorted(_compared(smooth, affine, centre), key=lambda pose: -pose.agreement)
+    coarse = Volume(smooth[:: step[0], :: step[1], :: step[2]], affine @ np.diag([*step, 1.0]))
+    centre = apply_affine(coarse.affine, ndimage.center_of_mass(coarse.values))
+    found = sorted(_compared(coarse, centre), key=lambda pose: -pose.agreement)
     chosen: list[Pose] = []
     for pose in found:
         if all(_degrees_between(pose, other) >= _APART for other in chosen):
@@ -82,39 +82,37 @@ def likely_poses(values: np.ndarray, affine: np.ndarray, most: int) -> list[Pose
     return chosen[:most]
 
 
-def upright(values: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def upright(volume: Volume, turn: np.ndarray) -> Volume:
     """A copy of a head on the axes of a pose, cut to the head: much empty space misleads brain extractors.
 
     Parameters
     ----------
-    values : (i, j, k) float array, above air
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : intensities above air
     turn : (4, 4) float, `Pose.turn`
 
     Returns
     -------
-    values : float32 array
-    affine : (4, 4) float64, its voxel -> the turned world; cubic voxels as fine as the image's, but not below 1 mm
+    float32, in the turned world; cubic voxels as fine as the image's, but not below 1 mm
     """
-    smooth = ndimage.gaussian_filter(values.astype(np.float32), 1.0)
+    smooth = ndimage.gaussian_filter(volume.values.astype(np.float32), 1.0)
     tissue = np.argwhere(smooth > _TISSUE * float(np.quantile(smooth[::2, ::2, ::2], 0.99)))
-    places = apply_affine(turn @ affine, tissue[:: max(len(tissue) // 100_000, 1)])
+    places = apply_affine(turn @ volume.affine, tissue[:: max(len(tissue) // 100_000, 1)])
     low, high = np.quantile(places, 0.002, axis=0) - _MARGIN_MM, np.quantile(places, 0.998, axis=0) + _MARGIN_MM
     low[2] = max(low[2], high[2] - _TALLEST_MM)
-    spacing = max(float(voxel_sizes(affine).min()), 1.0)
+    spacing = max(float(voxel_sizes(volume.affine).min()), 1.0)
     i, j, k = np.ceil((high - low) / spacing).astype(int)
     frame = np.diag([spacing] * 3 + [1.0])
     frame[:3, 3] = low + spacing / 2
-    return resample(values, affine, Grid((int(i), int(j), int(k)), frame), np.linalg.inv(turn)), frame
+    return Volume(resample(volume, Grid((int(i), int(j), int(k)), frame), np.linalg.inv(turn)), frame)
 
 
-def _compared(smooth: np.ndarray, affine: np.ndarray, centre: np.ndarray) -> Iterator[Pose]:
+def _compared(smooth: Volume, centre: np.ndarray) -> Iterator[Pose]:
     grid, template = _template()
     for rotation in _rotations():
         turn = np.eye(4)
         turn[:3, :3] = rotation
         turn[:3, 3] = -rotation @ centre
-        turned = resample(smooth, affine, grid, np.linalg.inv(turn))
+        turned = resample(smooth, grid, np.linalg.inv(turn))
         size = float(np.linalg.norm(turned))
         if size == 0:
             continue
@@ -128,11 +126,11 @@ def _template() -> tuple[Grid, np.ndarray]:
     frame = np.diag([_SPACING] * 3 + [1.0])
     frame[:3, 3] = -_SPACING * (_SIDE - 1) / 2
     grid = Grid((_SIDE, _SIDE, _SIDE), frame)
-    head, affine = asset("average_head.nii.gz")
-    smooth = ndimage.gaussian_filter(head.astype(np.float32), _SPACING / 2.5 / voxel_sizes(affine))
+    head = asset("average_head.nii.gz")
+    smooth = ndimage.gaussian_filter(head.values.astype(np.float32), _SPACING / 2.5 / voxel_sizes(head.affine))
     shift = np.eye(4)
-    shift[:3, 3] = apply_affine(affine, ndimage.center_of_mass(smooth))
-    moved = resample(smooth, affine, grid, shift)
+    shift[:3, 3] = apply_affine(head.affine, ndimage.center_of_mass(smooth))
+    moved = resample(Volume(smooth, head.affine), grid, shift)
     return grid, fft.rfftn(moved / np.linalg.norm(moved))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_refacer.volumes.grid import Grid, resample
+from bids_refacer.volumes.grid import Volume, resample
 from bids_refacer.volumes.pose.brain_agreement import overlaps_upright, turned_degrees
 from bids_refacer.volumes.pose.poses import Pose, likely_poses, upright
 
@@ -34,40 +34,37 @@ class TurnedBrain:
     pose: Pose
 
 
-def turned_brain(
-    values: np.ndarray, affine: np.ndarray, extract: Callable[[np.ndarray, np.ndarray], np.ndarray | None]
-) -> TurnedBrain | None:
+def turned_brain(volume: Volume, extract: Callable[[Volume], np.ndarray | None]) -> TurnedBrain | None:
     """Look for the brain in the poses in which the head resembles the average head; None when none shows a brain.
 
     Parameters
     ----------
-    values : (i, j, k) float array, above air
-    affine : (4, 4) float, voxel -> RAS+ mm
-    extract : image and affine -> (i, j, k) bool mask of a plausible size, or None
+    volume : intensities above air
+    extract : image -> (i, j, k) bool mask of a plausible size, or None
     """
-    i, j, k = values.shape
-    for pose in likely_poses(values, affine, _POSES):
+    for pose in likely_poses(volume, _POSES):
         if pose.agreement < _LEAST_AGREEMENT:
             return None
-        turned, frame = upright(values, affine, pose.turn)
-        found = extract(turned, frame)
-        if found is None or not (overlaps_upright(found, frame) or turned_degrees(turned, frame, found) is not None):
+        turned = upright(volume, pose.turn)
+        found = extract(turned)
+        if found is None:
             continue
-        mask = resample(found.astype(np.float32), frame, Grid((i, j, k), affine), pose.turn) > 0.5
+        if not overlaps_upright(Volume(found, turned.affine)) and turned_degrees(turned, found) is None:
+            continue
+        mask = resample(Volume(found.astype(np.float32), turned.affine), volume.grid, pose.turn) > 0.5
         if pose.degrees > MOST_DEGREES:
             return TurnedBrain(mask, pose.degrees, pose)
-        if mask.any() and (degrees := turned_degrees(values, affine, mask)) is not None:
+        if mask.any() and (degrees := turned_degrees(volume, mask)) is not None:
             return TurnedBrain(mask, degrees, pose)
     return None
 
 
-def misoriented(values: np.ndarray, affine: np.ndarray) -> Pose | None:
+def misoriented(volume: Volume) -> Pose | None:
     """The pose that a head has by its image, when its header says another; None when that may be right.
 
     Parameters
     ----------
-    values : (i, j, k) float array, above air
-    affine : (4, 4) float, voxel -> RAS+ mm
+    volume : intensities above air
     """
-    best = likely_poses(values, affine, 1)
+    best = likely_poses(volume, 1)
     return best[0] if best and best[0].degrees > MOST_DEGREES and best[0].agreement >= _LEAST_AGREEMENT else None
