@@ -25,10 +25,11 @@ from bids_refacer.defacers import DEFACERS
 from bids_refacer.refacing.attack import DefacedImage, Refaced, reface
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.surfaces.region import part_of
-from bids_refacer.surfaces.skin import find_skin, skin_surface
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.surfaces.skin import Skin, find_skin, skin_surface
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.masks import voxel_sizes, voxel_volume
-from bids_refacer.volumes.nifti import Scan, read_scan
+from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 PIT_MM = 1.0
 FLOOR_MM, RIM_MM = 3.0, 6.0
@@ -147,24 +148,17 @@ def step_mm(mesh: trimesh.Trimesh, depth: np.ndarray, wanted: np.ndarray) -> flo
     return float(np.mean(steps)) if steps else float("nan")
 
 
-def blemishes(
-    values: np.ndarray,
-    level: np.ndarray,
-    affine: np.ndarray,
-    painted: np.ndarray,
-    alignment: Alignment,
-    original: trimesh.Trimesh,
-) -> Blemishes:
+def blemishes(image: Volume, original: Skin, painted: np.ndarray, alignment: Alignment) -> Blemishes:
     """All figures of an image, at the skin level of the original; see `surfaces.quality.face_quality`."""
-    mesh = skin_surface(values, affine, level)
-    spacing = voxel_sizes(affine)
+    mesh = skin_surface(image, original.level)
+    spacing = voxel_sizes(image.affine)
     inside, outside = (ndimage.distance_transform_edt(mask, sampling=spacing) for mask in (painted, ~painted))
-    voxels = apply_affine(np.linalg.inv(affine), mesh.vertices)
+    voxels = apply_affine(np.linalg.inv(image.affine), mesh.vertices)
     depth = ndimage.map_coordinates((inside - outside).astype(np.float32), voxels.T, order=1)
     face = part_of(mesh.vertices, alignment) > 0
-    pits = foreign_pits(mesh, face & (depth > -1), original)
+    pits = foreign_pits(mesh, face & (depth > -1), original.mesh)
     return Blemishes(
-        loose_pieces(values > level, painted, voxel_volume(affine) / 1000),
+        loose_pieces(image.values > original.level, painted, voxel_volume(image.affine) / 1000),
         len(pits),
         float(pits.max(initial=0)),
         step_mm(mesh, depth, face),
@@ -192,7 +186,7 @@ def main() -> None:
     rows: dict[tuple[str, str], list[Blemishes]] = {}
     for name in chosen(options):
         original = read_scan(next((options.bids_dir / name).rglob("*_T1w.nii*")))
-        skin = find_skin(original.values, original.affine)
+        skin = find_skin(original.volume)
         truth = prepare(original, options.work_dir / name)[1]
         for tool in options.tools:
             scan = defaced(original, tool, options.work_dir / name)
@@ -201,7 +195,7 @@ def main() -> None:
                 images = {"original": original.values, model: refaced.mean * scan.slope + scan.inter}
                 images[f"average beside {model}"] = refaced.average * scan.slope + scan.inter
                 for kind, image in images.items():
-                    found = blemishes(image, skin.level, original.affine, refaced.unknown, truth, skin.mesh)
+                    found = blemishes(Volume(image, original.affine), skin, refaced.unknown, truth)
                     rows.setdefault((tool, kind), []).append(found)
                     print(name, tool, kind, json.dumps(asdict(found)), flush=True)
     print("| tool | face | images with loose pieces | images with pits | deepest pit mm | step mm |")

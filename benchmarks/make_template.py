@@ -35,7 +35,7 @@ from bids_refacer.refacing.fields import skin_field, tissue_field
 from bids_refacer.simulation.model import head_model
 from bids_refacer.surfaces.skin_distance import skin_distance
 from bids_refacer.training.data.heads import Head, load_head
-from bids_refacer.volumes.grid import CANONICAL, resample
+from bids_refacer.volumes.grid import CANONICAL, Volume, resample
 from bids_refacer.volumes.intensity import CLIP, brain_scale
 from bids_refacer.volumes.nifti import read_scan, write_volume
 
@@ -143,7 +143,7 @@ class Work:
         if not path.exists():
             scan, head = read_scan(next((self.bids_dir / name).rglob("*_T1w.nii*"))), self.head(name)
             rigid = head.alignment.rigid
-            brain = resample(head.brain.astype(np.float32), CANONICAL[2].affine, scan.grid, rigid) > 0.5
+            brain = resample(Volume(head.brain.astype(np.float32), CANONICAL[2].affine), scan.grid, rigid) > 0.5
             splines = ndimage.spline_filter(scan.values.astype(np.float32), order=3, output=np.float32)
             moved = points + at_world(finer(self.displacement(name, 2)), 2, points)
             voxels = apply_affine(np.linalg.inv(scan.affine) @ np.linalg.inv(rigid), moved.T).T
@@ -230,7 +230,7 @@ def main() -> None:
     names = whole_faces(options.bids_dir, options.heads)
     done = Finished(mean_image(Work(names, options.heads, options.work, options.bids_dir)))
     for (name, array), spacing in zip(stored(done.image, done.skin_mm).items(), (1, 4), strict=True):
-        write_volume(options.out / name, array, CANONICAL[spacing].affine, str(array.dtype))
+        write_volume(options.out / name, Volume(array, CANONICAL[spacing].affine), array.dtype)
         print(f"{name}: {nib.load(options.out / name).shape}, {(options.out / name).stat().st_size / 1e6:.1f} MB")
     print(f"{len(names)} heads and their mirror images")
 

@@ -56,7 +56,7 @@ def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> 
 
 def skin_distance_at(values: np.ndarray, spacing: int, wanted: np.ndarray, field_spacing: int) -> np.ndarray:
     """The same for the voxels `wanted` alone, bool on the grid of `field_spacing` mm; 0 for all others."""
-    return _distances(skin_surface(values, CANONICAL[spacing].affine), wanted, field_spacing)
+    return _distances(skin_surface(Volume(values, CANONICAL[spacing].affine)), wanted, field_spacing)
 
 
 def _distances(mesh: trimesh.Trimesh, wanted: np.ndarray, spacing: int) -> np.ndarray:

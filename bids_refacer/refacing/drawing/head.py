@@ -10,7 +10,7 @@ from scipy import ndimage
 from bids_refacer.refacing.defaced_head import DefacedHead
 from bids_refacer.refacing.drawing.paint import painted
 from bids_refacer.refacing.drawing.template import Template
-from bids_refacer.refacing.drawing.warp import fitted, met, target_of
+from bids_refacer.refacing.drawing.warp import AVERAGE_FADE_MM, fitted, met, target_of
 from bids_refacer.refacing.fields import Fields
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_sizes
@@ -48,7 +48,7 @@ class HeadDrawing:
         """
         wanted = target_of(self.head, self.head.fields)
         still = np.zeros((3, *wanted.skin.shape), np.float32)
-        return self._painted(met(still, self.template, wanted, self.head), self.template.fields)
+        return self._painted(met(still, self.template, wanted, self.head, AVERAGE_FADE_MM), self.template.fields)
 
     def _painted(self, displacement: np.ndarray, fields: Fields) -> np.ndarray:
         spacing = voxel_sizes(self.native.affine)

@@ -55,8 +55,8 @@ class Template:
 @cache
 def face_template() -> Template:
     """The template that is shipped with the package."""
-    image = asset(IMAGE)[0].astype(np.float32) / np.float32(_IMAGE_UNIT * CLIP)
-    return Template(image, asset(SKIN)[0].astype(np.float32) / np.float32(_SKIN_UNIT))
+    image = asset(IMAGE).values.astype(np.float32) / np.float32(_IMAGE_UNIT * CLIP)
+    return Template(image, asset(SKIN).values.astype(np.float32) / np.float32(_SKIN_UNIT))
 
 
 @cache

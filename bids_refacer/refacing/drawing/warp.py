@@ -31,7 +31,9 @@ ELASTIC, EVERY = 0.8, 4
 STEP_MM = 3.0
 _BAND = 0.85  # of the reach of the skin field: voxels farther from the skin than this have no part in the fit
 RING_MM, MOST_STEP_MM = 8.0, 8.0
-FADE_MM = 12.0
+FADE_MM, AVERAGE_FADE_MM = 12.0, 4.0
+"""A step at the cut fades with the depth below it. The average face must not learn more from the cut than that it is no
+ridge: its distance hardly changes (docs/model-card.md)."""
 CARRY_MM = 5.0
 
 
@@ -110,12 +112,15 @@ class _Force:
         return step if self.spacing == FIELD_SPACING else halved(step)
 
 
-def met(displacement: np.ndarray, template: Template, target: Target, head: DefacedHead) -> np.ndarray:
+def met(
+    displacement: np.ndarray, template: Template, target: Target, head: DefacedHead, fade_mm: float = FADE_MM
+) -> np.ndarray:
     """A displacement whose skin meets the known skin at the cut: what is wrong there is carried inwards and fades.
 
     Parameters
     ----------
     displacement : (3, 48, 64, 64) mm; zero for a template that is only moved with the head
+    fade_mm : depth below the cut at which 1/e of a step is left
 
     Returns
     -------
@@ -129,7 +134,7 @@ def met(displacement: np.ndarray, template: Template, target: Target, head: Defa
         return displacement.astype(np.float32)
     normal = np.stack(np.gradient(target.skin))
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-3)
-    fade = np.exp(-((depth / FADE_MM) ** 2)) * (reach <= RING_MM)
+    fade = np.exp(-((depth / fade_mm) ** 2)) * (reach <= RING_MM)
     for _ in range(2):
         places = np.indices(ring.shape).reshape(3, -1) + displacement.reshape(3, -1) / FIELD_SPACING
         found = sampled(template.fields.skin[None], places).reshape(ring.shape)
