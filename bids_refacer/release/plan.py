@@ -16,6 +16,7 @@ from bids_refacer.release.audit_results import (
     NOT_AUDITED,
     judge_images,
     mask_name,
+    private_dir,
     references_of,
     session_of,
 )
@@ -23,6 +24,7 @@ from bids_refacer.release.content.descriptions import MASKS
 from bids_refacer.release.images.judged import Acceptance, Judged, Reference
 from bids_refacer.release.images.making import ImageTask
 from bids_refacer.release.inventory import Found, Kind
+from bids_refacer.release.journal import journal_folder
 from bids_refacer.release.settings import ReleaseSettings
 
 _HELD, _OUT = "held back", "left out"
@@ -31,12 +33,21 @@ _NOT_RELEASED = {Kind.UNCHECKED: _HELD, Kind.UNREADABLE: _HELD, Kind.LEFT_OUT: _
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Images that are to be written, files that are not released, those that follow, and decisions on images."""
+    """Images that are to be written, files that are not released, those that follow, decisions on images.
+
+    `warned` are the audit's files of images whose verdict is a warning.
+    """
 
     tasks: tuple[ImageTask, ...]
     withheld: tuple[ReleaseRow, ...]
     rest: tuple[Found, ...]
     decisions: Mapping[str, ReviewRow]
+    warned: Mapping[str, Path]
+
+
+def review_dir(settings: ReleaseSettings) -> Path:
+    """Where images lie that a person has to look at and that the audit does not have; identifiable."""
+    return journal_folder(private_dir(settings.layout), settings.release_dir) / "images"
 
 
 def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
@@ -68,7 +79,8 @@ def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
         else:
             tasks.append(task)
     rest = tuple(one for one in every if one.kind not in (*_NOT_RELEASED, Kind.IMAGE))
-    return Plan(tasks=tuple(tasks), withheld=tuple(withheld), rest=rest, decisions=decisions)
+    warned = {path: one.defaced for path, one in judged.items() if one.verdict == "warn" and one.defaced}
+    return Plan(tasks=tuple(tasks), withheld=tuple(withheld), rest=rest, decisions=decisions, warned=warned)
 
 
 def needs_verdict(path: str, also: Sequence[str] = ()) -> bool:
@@ -110,7 +122,8 @@ def _task(
         if reference is None or (acceptance.review and acceptance.review.decision == "hold back"):
             return _withheld(found.path, judged, acceptance.decide(None, judged.said or NO_REFERENCE)[0], settings.tool)
         mask = Path(mask_name(found.path, settings))
-        return _with_mask(replace(task, reference=reference), mask, settings)
+        place = review_dir(settings) / found.path
+        return _with_mask(replace(task, reference=reference, review_target=place), mask, settings)
     refusal, accepted = acceptance.decide(judged.verdict, judged.reason)
     if refusal or judged.mask is None:
         return _withheld(found.path, judged, refusal, settings.tool)

@@ -66,9 +66,6 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
 @contextmanager
 def _place_to_look(plan: Plan, work_dir: Path) -> Iterator[None]:
     """A private folder for what shows faces while images are looked at; removed at the end."""
-    if not any(task.reference for task in plan.tasks):
-        yield
-        return
     with own_variables():
         prepare(work_dir, 1)
         try:
@@ -133,5 +130,7 @@ def _summary(rows: Sequence[ReleaseRow], settings: ReleaseSettings, folder: Path
     lines.append(f"{counted(defaced, 'image')} defaced; {where}.")
     to_review = sum(row.verdict == "warn" for row in rows)
     if to_review:
-        lines.append(f"{counted(to_review, 'image')} to look at: {folder / 'review.tsv'}")
+        lines.append(
+            f"{counted(to_review, 'image')} to look at: {folder / 'review.html'}, decide in review.tsv beside it"
+        )
     return lines

@@ -26,7 +26,7 @@ from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.images.making import in_parallel, make_image, place
 from bids_refacer.release.inventory import Kind
 from bids_refacer.release.journal import Journal, Made
-from bids_refacer.release.plan import Plan, sidecar_path
+from bids_refacer.release.plan import Plan, review_dir, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.wording import listed
 
@@ -198,11 +198,13 @@ class Work:
     def _remove_strays(self, rows: Sequence[ReleaseRow]) -> None:
         """Remove what an earlier run released and this one does not."""
         released = {row.path for row in rows if row.action not in _GONE}
-        for name in {*self.journal.entries, *self._planned()} - released:
-            (self.settings.release_dir / name).unlink(missing_ok=True)
-        for folder in sorted(self.settings.release_dir.rglob("*/"), reverse=True):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        root = self.settings.release_dir
+        strays = {*self.journal.entries, *self._planned()} - released
+        for name in strays:
+            (root / name).unlink(missing_ok=True)
+        for name in sorted(_folders(strays), reverse=True):  # the inner ones first
+            if (root / name).is_dir() and not any((root / name).iterdir()):
+                (root / name).rmdir()
 
     def _keep_private(self, documents: Documents, rows: Sequence[ReleaseRow]) -> None:
         """What was removed, checksums of originals, and the list of images to look at: for the releasers alone."""
@@ -213,6 +215,16 @@ class Work:
         to_review = [_to_review(row, self.plan.decisions.get(row.path)) for row in rows if row.verdict == "warn"]
         if to_review:
             write_rows(self.folder / "review.tsv", ReviewRow, to_review)
+            from bids_refacer.release.review import write_sheet  # loads matplotlib and Nipype
+
+            files = [self._file_of(row.image) for row in to_review]
+            write_sheet(self.folder / "review.html", to_review, files, self.settings.nprocs)
+
+    def _file_of(self, image: str) -> Path:
+        """The file of an image that a person has to look at, as it would be released."""
+        candidates = (self.plan.warned.get(image), review_dir(self.settings) / image)
+        there = [path for path in candidates if path is not None and path.is_file()]
+        return there[0] if there else self.settings.release_dir / image
 
 
 def _to_review(row: ReleaseRow, known: ReviewRow | None) -> ReviewRow:

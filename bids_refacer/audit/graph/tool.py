@@ -137,6 +137,7 @@ def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
     call = Judge(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
+        limits=list(map(list, tool.limits)),
         num_threads=attack.threads,
     )
     return Node(call, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)

@@ -20,7 +20,7 @@ NUMBERS = frozenset(
     "RepetitionTimePreparation InversionTime FlipAngle EchoTrainLength PixelBandwidth NumberOfAverages NumberShots "
     "SliceThickness SpacingBetweenSlices PercentPhaseFOV PercentSampling PhaseOversampling AcquisitionMatrixPE "
     "PartialFourier ParallelReductionFactorInPlane ParallelReductionFactorOutOfPlane "
-    "MultibandAccelerationFactor MTState MTFlipAngle MTOffsetFrequency MTPulseDuration "
+    "MultibandAccelerationFactor MTState MTOffsetFrequency MTPulseDuration "
     "SpoilingState SpoilingRFPhaseIncrement SpoilingGradientMoment NonlinearGradientCorrection".split()
 )
 """Fields that are numbers, true or false, or short lists of these."""

@@ -88,6 +88,7 @@ class ImageTask:
     accepted : who accepted a warning, as a sentence
     reference : an audited image of the session, for an image that has to be looked at
     acceptance, limits : for the verdict on such an image
+    review_target : where such an image goes when a person has to look at it first
     mask : where the mask goes, in the release
     mask_target : the same as a file
     """
@@ -102,6 +103,7 @@ class ImageTask:
     reference: Reference | None = None
     acceptance: Acceptance = Acceptance()
     limits: tuple[float, float] = (0.0, 0.0)
+    review_target: Path | None = None
     mask: str | None = None
     mask_target: Path | None = None
 
@@ -154,6 +156,8 @@ def _looked_at(task: ImageTask, reference: Reference) -> ReleaseRow:
     refusal, accepted = task.acceptance.decide(seen.verdict, seen.reason)
     if refusal:
         face = None if seen.removed is None else seen.verdict
+        if seen.verdict == "warn" and seen.removed is not None and task.review_target:
+            write_scan(task.review_target, seen.scan, masked(seen.scan, seen.removed))
         return ReleaseRow(**about, action="held back", face_verdict=face, tool=task.tool, reason=refusal)
     if seen.removed is None:
         return replace(_copied(task), looked_at="yes", verdict="pass", reason=seen.reason)
