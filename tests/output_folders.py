@@ -31,7 +31,7 @@ def as_earlier_version(output: Path, *, with_records: bool = False) -> Path:
     shareable(output).rmdir()
     for page in identifiable(output).glob("sub-*.html"):
         page.write_text(page.read_text().replace("../bids_refacer/", "../"))
-    (identifiable(output) / "work" / "bids_refacer-0").mkdir(parents=True, exist_ok=True)
+    (identifiable(output) / "work" / "bids_refacer-0.8.1").mkdir(parents=True, exist_ok=True)
     for name in (".bids_refacer", "logs") if with_records else ():
         if (identifiable(output) / name).is_dir():
             shutil.move(identifiable(output) / name, output / name)

@@ -100,8 +100,29 @@ def output(bids: Path, tmp_path: Path) -> Path:
 
 
 def test_both_datasets_are_valid(output: Path) -> None:
-    assert validation.validate(shareable(output)) == []
+    for folder in (shareable(output), identifiable(output)):
+        assert validation.validate(folder, warnings=True) == []
+
+
+def test_the_validator_would_warn(output: Path) -> None:
+    """The test above can fail: without authors, both are warned of."""
+    path = identifiable(output) / "dataset_description.json"
+    write_json(path, {name: value for name, value in json.loads(path.read_text()).items() if name != "Authors"})
+    assert any("AUTHORS" in warning for warning in validation.validate(identifiable(output), warnings=True))
     assert validation.validate(identifiable(output)) == []
+
+
+def test_authors_are_those_of_the_originals_and_of_the_app(bids: Path, tmp_path: Path) -> None:
+    ours = "bids_refacer contributors"
+    for given, wanted in (
+        (["A", "B"], ["A", "B", ours]),
+        (["A", ours], ["A", ours]),
+        ("A", ["Authors of x", ours]),
+        ([3, " "], ["Authors of x", ours]),
+        (None, ["Authors of x", ours]),
+    ):
+        made = derivatives.shareable_description({"Name": "x", "Authors": given}, bids, shareable(tmp_path / "out"))
+        assert made["Authors"] == wanted
 
 
 def test_the_validator_would_see_a_wrong_name(output: Path) -> None:

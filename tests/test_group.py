@@ -36,9 +36,7 @@ def output(bids: Path) -> Path:
     where = {"tool": "quickshear", "participant_id": "sub-03"}
     change(folder, "status", "message", "The brain is too small: see it.", **where)
     change(folder, "status", "status", "failed", **where)
-    with (shareable(folder) / "status.tsv").open(
-        "a"
-    ) as file:  # an image that was not to be audited is no audit that failed
+    with (shareable(folder) / "status.tsv").open("a") as file:  # not to be audited: no audit failed
         file.write("sub-04\tn/a\tsub-04/anat/sub-04_T2w.nii.gz\tn/a\tinput\tskipped\tIt may show the face.\tn/a\n")
     return folder
 

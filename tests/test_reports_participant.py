@@ -77,7 +77,7 @@ def test_the_shareable_page_shows_no_face(output: Path) -> None:
     for word in ("identifiable/", "-meshes", "<canvas", 'alt="true face', 'class="outline"', 'class="comparer"'):
         assert word not in text, word
     shown_here = pictures(shareable(output) / "sub-01.html")
-    assert len(shown_here) == 3 * len(TOOLS)
+    assert len(shown_here) == (3 + 3) * len(TOOLS), "on the card, and larger below"
     for picture in shown_here:
         # the skin of the average head lies on all four borders of the head; here it is black around the brain
         edge = np.concatenate([picture[:3].ravel(), picture[:, :3].ravel(), picture[:, -3:].ravel()])
@@ -92,7 +92,7 @@ def test_the_page_with_faces_says_what_it_is(output: Path) -> None:
     # the true face; for each tool defaced, mean, two samples, average, and maps of the mean, one sample, the average
     assert len(renders) == 3 * (1 + len(TOOLS) * (5 + 3))
     sliders = (identifiable(output) / "sub-01.html").read_text().count('<input type="range"')
-    assert sliders == 3 * len(TOOLS)
+    assert sliders == 3 * len(TOOLS) + 2, "and two that scroll through slices"
     assert re.search(
         r"2 samples: they lie \d\.\d\d to \d\.\d\d mm from the true face where the skin was removed", page.text
     )
@@ -130,6 +130,61 @@ def test_meshes_for_the_viewer(output: Path) -> None:
             if name == f"{row['tool']} {row['image_type']}" and row["part"] == "face" and row["sample"] in (None, "1")
         )
         assert np.abs(values).mean() == pytest.approx(whole, rel=0.25), name
+
+
+def test_cards_come_first(output: Path) -> None:
+    """Of each tool both marks, pictures and distances, before any table; a shareable one shows the brain alone."""
+    recovered = {
+        row["tool"]: shown(float(row["masd_mm"]))
+        for row in read_table(shareable(output) / "surfacedistance.tsv")
+        if row["image_type"] == "refaced_mean" and row["part"] == "removed"
+    }
+    for page, words in (
+        ("sub-01.html", ("sagittal", "axial", "coronal")),
+        ("../identifiable/sub-01.html", ("original", "defaced", "recovered", "distance")),
+    ):
+        text = (shareable(output) / page).read_text()
+        cards = re.findall(r"<article.*?</article>", text, re.DOTALL)
+        assert len(cards) == len(TOOLS) and text.rindex("</article>") < text.index("<table")
+        for card in cards:
+            tool = next(tool for tool in TOOLS if f">{tool}</a>" in card)
+            assert "Face removed: " in card and "Withstood this attack: " in card
+            assert tuple(re.findall(r"<figcaption>(.*?)</figcaption>", card)) == words
+            assert f"{recovered[tool]} mm from the true one" in card
+
+
+def test_distances_have_the_same_colours_on_every_page(output: Path) -> None:
+    text = (identifiable(output) / "sub-01.html").read_text()
+    assert '"limit":5.0' in text and "5 mm and more: outside" in text
+
+
+def test_columns_without_anything_are_left_out(output: Path) -> None:
+    text = (shareable(output) / "sub-01.html").read_text()
+    assert '<th scope="col">Notes</th>' not in text and '<th scope="col" class="n">hole, mL</th>' in text
+
+
+def test_pages_lead_to_those_beside_them(output: Path) -> None:
+    assert 'rel="next" href="sub-02.html"' in (shareable(output) / "sub-01.html").read_text()
+    assert 'rel="prev" href="sub-01.html"' in (shareable(output) / "sub-02.html").read_text()
+    assert "sub-02.html" not in (identifiable(output) / "sub-01.html").read_text(), "there is no face of sub-02"
+
+
+def test_distances_by_part_are_drawn(output: Path) -> None:
+    """A figure for each tool, on both pages and as a file."""
+    files = sorted((shareable(output) / "figures").glob("sub-01_*.svg"))
+    assert [path.name for path in files] == [f"sub-01_T1w_desc-{tool}_distances.svg" for tool in TOOLS]
+    rows = read_table(shareable(output) / "surfacedistance.tsv")
+    nose = {
+        (row["tool"], row["image_type"]): shown(float(row["masd_mm"]))
+        for row in rows
+        if row["part"] == "nose" and row["masd_mm"]
+    }
+    for tool, path in zip(TOOLS, files, strict=True):
+        average, recovered = re.search(r'aria-label="([^"]*)"', path.read_text()).group(1).split("; ")
+        assert f"nose {nose[tool, 'average']} mm" in average
+        assert f"nose {nose[tool, 'refaced_mean']} mm" in recovered
+        for page in ("sub-01.html", "../identifiable/sub-01.html"):
+            assert f'aria-label="{average}; {recovered}"' in (shareable(output) / page).read_text()
 
 
 def test_a_failure_is_a_sentence(output: Path) -> None:
@@ -173,6 +228,8 @@ def test_one_sample_and_one_tool(tmp_path: Path) -> None:
         assert "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)." in page.text
         assert "mean of the samples" not in page.text and not [n for n in page.numbers if n.table == "calibration"]
         assert len({n.row for n in page.numbers if n.table == "defacing"}) == 1
+        kinds = [n.row.split("|")[2] for n in page.numbers if n.part == "face"]
+        assert kinds == ["defaced", "average", "refaced"], "one sample is one row, not three with the same figures"
 
 
 def test_missing_files_are_sentences(output: Path, tmp_path: Path) -> None:
@@ -203,7 +260,7 @@ def test_forgotten_faces_leave_no_page(output: Path, tmp_path: Path) -> None:
     assert list((identifiable(copy)).glob("sub-*")) == []
     assert make_participant_pages(layout_of(copy), output.parent / "bids", ["01", "02"]) == []
     assert list((identifiable(copy)).rglob("*.html")) == []
-    assert len(pictures(shareable(copy) / "sub-01.html")) == 3 * len(TOOLS), "the shareable page stays"
+    assert len(pictures(shareable(copy) / "sub-01.html")) == (3 + 3) * len(TOOLS), "the shareable page stays"
 
 
 def test_a_page_that_cannot_be_made_costs_no_results(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

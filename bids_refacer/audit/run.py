@@ -38,6 +38,7 @@ from bids_refacer.audit.plan import (
     missing_tools,
     places_of,
     tool_warnings,
+    unit1_notes,
 )
 from bids_refacer.audit.progress import Progress, elapsed, outcome_of
 from bids_refacer.audit.status import next_lines, summary, tool_findings
@@ -176,8 +177,8 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Workplace:
-    """Where the nodes of a run work, and who is told: people, the log, tables and pages."""
+class Running:
+    """A run at work: where its nodes are, and who is told: people, the log, tables and pages."""
 
     settings: RunSettings
     machine: Machine
@@ -218,7 +219,7 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine, w
     make_private(settings.work_dir / _NODES)
     tables = PartialTables(settings.layout, writer, say)
     with PagesBeside(settings) as pages:
-        place = _Workplace(
+        running = Running(
             settings=settings,
             machine=machine,
             crash_dir=crash_dir,
@@ -228,9 +229,9 @@ def _work(plan: Plan, others: Others, settings: RunSettings, machine: Machine, w
             tables=tables,
             pages=pages,
         )
-        _run_audited(plan, others, place)
+        _run_audited(plan, others, running)
         if not (settings.stop_on_first_crash and read_crashes(crash_dir)):
-            _run_others(others, place)
+            _run_others(others, running)
         with_pages = pages.wait()
     say(f"Ended after {elapsed(time.monotonic() - began)}")
     log.info(f"Tables were written in {elapsed(tables.spent_s)} in all while the run went on")
@@ -241,42 +242,43 @@ def _say_what_is_done(plan: Plan, settings: RunSettings, machine: Machine, say: 
     count = sum(len(job.tools) for job in plan.jobs)
     device = f"{machine.gpus} GPU" if machine.gpus and settings.gpu != "none" else "CPU"
     say(f"bids_refacer {__version__}: {counted(len(plan.jobs), 'image')}, {count} image x tool to do, on {device}")
-    for warning in (*memory_warning(), *tool_warnings(plan)):
+    notes = unit1_notes([job.image for job in plan.jobs], settings)
+    for warning in (*memory_warning(), *notes, *tool_warnings(plan)):
         say(f"Warning: {warning}")
 
 
-def _run_others(others: Others, place: _Workplace) -> None:
+def _run_others(others: Others, running: Running) -> None:
     """Deface the other images by the masks that are there now."""
-    settings = place.settings
+    settings = running.settings
     left = plan_others(others, settings)
     withdraw(left.stale, settings.layout)
     if left.jobs:
-        place.say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
+        running.say(f"{counted(len(left.jobs), 'other image')} of the same sessions")
         from bids_refacer.audit.graph.other_images import build_others
 
-        workflow = build_others(jobs=left.jobs, work_dir=place.nodes_dir)
-        watcher = watch_others(left.jobs, others, settings, place.tables, place.pages, place.crash_dir)
-        progress = Progress(left.jobs, place.say, watcher=watcher)
-        run_workflows([workflow], settings, place.machine, progress, place.log)
+        workflow = build_others(jobs=left.jobs, work_dir=running.nodes_dir)
+        watcher = watch_others(left.jobs, others, settings, running.tables, running.pages, running.crash_dir)
+        progress = Progress(left.jobs, running.say, watcher=watcher)
+        run_workflows([workflow], settings, running.machine, progress, running.log)
         watcher.ended()
 
 
-def _run_audited(plan: Plan, others: Others, place: _Workplace) -> None:
+def _run_audited(plan: Plan, others: Others, running: Running) -> None:
     """Audit the images; before that, the tables say what waits."""
-    settings = place.settings
-    watcher = watch_audited(plan, others, settings, place.tables, place.pages, place.crash_dir)
+    settings = running.settings
+    watcher = watch_audited(plan, others, settings, running.tables, running.pages, running.crash_dir)
     if not plan.jobs:
         return
     from bids_refacer.audit.graph.run import build_run, draw
 
-    attack = make_attack(settings, place.machine)
+    attack = make_attack(settings, running.machine)
     if settings.write_graph:
-        graph = build_run(jobs=plan.jobs, attack=attack, work_dir=place.nodes_dir)
-        place.say(f"Graph of the workflow: {draw(graph, place.log_dir)}")
+        graph = build_run(jobs=plan.jobs, attack=attack, work_dir=running.nodes_dir)
+        running.say(f"Graph of the workflow: {draw(graph, running.log_dir)}")
     # one process does one image after the other; Nipype's order would do one stage after the other
     alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
     groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
-    workflows = (build_run(jobs=jobs, attack=attack, work_dir=place.nodes_dir) for jobs in groups)
-    progress = Progress(plan.jobs, place.say, outcome_of(plan.jobs, VerdictLimits.of(settings)), watcher)
-    run_workflows(workflows, settings, place.machine, progress, place.log)
+    workflows = (build_run(jobs=jobs, attack=attack, work_dir=running.nodes_dir) for jobs in groups)
+    progress = Progress(plan.jobs, running.say, outcome_of(plan.jobs, VerdictLimits.of(settings)), watcher)
+    run_workflows(workflows, settings, running.machine, progress, running.log)
     watcher.ended()

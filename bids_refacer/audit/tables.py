@@ -91,17 +91,26 @@ def tables_of(
 
 
 def most_alike(records: Sequence[Record]) -> dict[tuple[str, str], tuple[str, float]]:
-    """Image and tool -> the other tool on this image that removed most nearly the same facial skin, and their Dice."""
+    """Image and tool -> the other tool on this image that took most nearly the same facial skin, and their Dice.
+
+    Tools that remove are compared with each other, and so are tools that put another face there.
+    """
     of_image: dict[str, list[Record]] = {}
     for record in records:
         of_image.setdefault(record.image, []).append(record)
     found: dict[tuple[str, str], tuple[str, float]] = {}
     for own in of_image.values():
         for one, other in permutations(own, 2):
-            overlap = removed_dice(one.removed_skin or "", other.removed_skin or "")
+            alike = _replaces(one) == _replaces(other)
+            overlap = removed_dice(one.removed_skin or "", other.removed_skin or "") if alike else None
             if overlap is not None and overlap > found.get((one.image, one.tool), ("", -1.0))[1]:
                 found[one.image, one.tool] = other.tool, overlap
     return found
+
+
+def _replaces(record: Record) -> bool:
+    """Whether the tool put another face there: then the record says how hard that was attacked."""
+    return "Attack" in record.key
 
 
 def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: VerdictLimits) -> DefacingRow:

@@ -17,6 +17,7 @@ from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 from bids_refacer.problems import printable
 
+_OF_PARTICIPANTS = "Participants with results in this dataset; what else is known of them is in the source dataset."
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
 RELEASE_TABLES = ("release", "release_review")
 GROUP_TABLES = tuple(
@@ -71,8 +72,12 @@ def write_lines(path: Path, table: str, lines: Iterable[str]) -> None:
 
 
 def write_dictionary(path: Path, table: str) -> None:
-    """Write the data dictionary of `table` to `path` (JSON)."""
-    write_json(path, data_dictionary(table))
+    """Write the data dictionary of `table` to `path` (JSON).
+
+    The validator asks for a description of the table itself where it knows the table, which are the participants.
+    """
+    about = {"Description": _OF_PARTICIPANTS} if table == "participants" else {}
+    write_json(path, {**about, **data_dictionary(table)})
 
 
 def read_table(path: Path) -> list[dict[str, str | None]]:

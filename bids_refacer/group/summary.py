@@ -127,6 +127,7 @@ def _distance_rows(cohort: Cohort) -> Iterator[GroupParticipantRow]:
                 recovered_type=kind if "recovered_mm" in known else None,
                 recovered_mm=known.get("recovered_mm"),
                 average_mm=known.get("average_mm"),
+                average_fitted_mm=known.get("average_fitted_mm"),
                 face_defaced_mm=known.get("face_defaced_mm"),
                 face_recovered_mm=known.get("face_recovered_mm"),
                 face_average_mm=known.get("face_average_mm"),
@@ -138,6 +139,8 @@ def _distances_of(images: pd.DataFrame, kind: str | None, prefix: str) -> dict[s
     columns: dict[str, pd.Series] = {}
     if "defaced" in images:
         columns["defaced_mm"] = per_participant(images["defaced"].to_frame())["defaced"]
+    if "average-fitted" in images and not prefix:
+        columns["average_fitted_mm"] = per_participant(images["average-fitted"].to_frame())["average-fitted"]
     if kind and "average" in images:
         pairs = per_participant(images[[kind, "average"]].dropna())
         columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
@@ -197,6 +200,7 @@ def _with_distances(
         defaced_mm=_mean(person.defaced_mm for person in people),
         recovered_mm=_mean(person.recovered_mm for person in people),
         average_mm=_mean(person.average_mm for person in people),
+        average_fitted_mm=_mean(person.average_fitted_mm for person in people),
         face_defaced_mm=_mean(person.face_defaced_mm for person in people),
         face_recovered_mm=_mean(person.face_recovered_mm for person in people),
         face_average_mm=_mean(person.face_average_mm for person in people),

@@ -25,6 +25,9 @@ Key = tuple[str, int | None]
 """Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
 
 TOLD_APART_MM = 1e-3
+FITTED: Key = ("average-fitted", None)
+"""The average face fitted to the original: a baseline that knows the truth, of which distances alone are kept."""
+
 SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
 
 

@@ -21,7 +21,7 @@ class ToolJob:
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
     whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
-    original's header are kept.
+    original's header are kept; `limits` are those of the verdicts (`surfaces.verdicts.LimitPairs`).
     """
 
     tool: str
@@ -35,6 +35,7 @@ class ToolJob:
     timeout_s: float | None = None
     memory_gb: float = 1.0
     keep_header_text: bool = False
+    limits: tuple[tuple[float, ...], ...] = ()
 
     @property
     def node_name(self) -> str:

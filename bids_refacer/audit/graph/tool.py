@@ -26,7 +26,7 @@ from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
 from bids_refacer.audit.nodes.verdict import Judge
 
-TRUTH = ("skin", "face_files", "voxels", "brain")
+TRUTH = ("skin", "face_files", "voxels", "brain", "average_fit")
 """Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
 
 _OF_HEAD = ("original", "brain_mask", "alignment")
@@ -44,7 +44,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     Inputs (of ``inputnode``)
     ------
     original, brain_mask, alignment : files
-    skin, face_files, voxels, brain : what was measured of the original, by `audit.nodes.truth`
+    skin, face_files, voxels, brain, average_fit : what was measured of the original, by `audit.nodes.truth`
     brain_files : what was published of the image itself; the record lists it
     """
     workflow = Workflow(name=tool.node_name)
@@ -59,9 +59,9 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [(name, name) for name in ("original", "alignment", "skin", "face_files")]),
+            (inputs, score, [(name, name) for name in (*_OF_HEAD, "skin", "face_files", "average_fit")]),
             (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
-            (reface, score, [("samples", "samples"), ("average", "average")]),
+            (reface, score, [(name, name) for name in ("samples", "average", "unknown")]),
         ]
     )
     if attack.num_samples > 1:
@@ -137,6 +137,7 @@ def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
     call = Judge(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
+        limits=list(map(list, tool.limits)),
         num_threads=attack.threads,
     )
     return Node(call, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)

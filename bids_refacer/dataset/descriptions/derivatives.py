@@ -177,11 +177,21 @@ def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
     return {
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
+        "Authors": _authors(source),
         "GeneratedBy": [generated_by()],
         "SourceDatasets": [source_of(source) or {"URL": url}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
+
+
+def _authors(source: Mapping[str, Any]) -> list[str]:
+    """Those of the originals, and of this app, which made the derivative of them."""
+    given = source.get("Authors")
+    names = [name for name in given if isinstance(name, str) and name.strip()] if isinstance(given, list) else []
+    return list(
+        dict.fromkeys([*(names or [f"Authors of {source.get('Name', _NAMELESS)}"]), "bids_refacer contributors"])
+    )
 
 
 def generated_by() -> dict[str, Any]:

@@ -44,6 +44,7 @@ class SummaryRow(Row):
     defaced_mm: float | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
+    average_fitted_mm: float | None = None
     difference_mm: float | None = None
     difference_low_mm: float | None = None
     difference_high_mm: float | None = None
@@ -90,6 +91,7 @@ class GroupParticipantRow(Row):
     recovered_type: str | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
+    average_fitted_mm: float | None = None
     face_defaced_mm: float | None = None
     face_recovered_mm: float | None = None
     face_average_mm: float | None = None
