@@ -30,6 +30,9 @@ from bids_refacer.release.plan import sidecar_path
 BELONGS_TO = "It belongs to"
 """How the reason begins of a file that is held back for no fault of its own."""
 
+_RECORDED_WITH = {"events": ("bold",), "physio": ("bold",), "stim": ("bold",), "aslcontext": ("asl",)}
+"""Suffixes of tables, and of the images whose entities they share."""
+
 _CODE = {
     "CodeValue": "113102",
     "CodeMeaning": "Clean Recognizable Visual Features Option",
@@ -147,10 +150,12 @@ class Documents:
         return self._row(found.path, "scrubbed", reason=_named(removed) or "Rows about what is not released.")
 
     def _held_back_with(self, path: str) -> str | None:
-        """The image that is held back, where a file has its name but for the extension."""
+        """The image that is held back, where a file has its name but for the extension, or is its table."""
         stem = PurePosixPath(path).name.split(".")[0]
-        for extension in (".nii.gz", ".nii"):
-            image = (PurePosixPath(path).parent / f"{stem}{extension}").as_posix()
+        start, _, suffix = stem.rpartition("_")
+        stems = (stem, *(f"{start}_{image}" for image in _RECORDED_WITH.get(suffix, ())))
+        for name in (f"{one}{extension}" for one in stems for extension in (".nii.gz", ".nii")):
+            image = (PurePosixPath(path).parent / name).as_posix()
             row = self.images.get(image)
             if row is not None and row.action in ("held back", "left out"):
                 return image
