@@ -69,6 +69,16 @@ def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Ph
     return Phantom(values=values.astype(np.float32), affine=affine, head=head, brain=brain)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work folders of runs that fail or are killed are kept: not in the machine's temporary place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
+        patch.delenv("SLURM_TMPDIR", raising=False)
+        patch.setattr("tempfile.tempdir", None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def phantom_head() -> Phantom:
     return make_phantom()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.citation import write_citation
-from bids_refacer.audit.cleaning import clear_stale, forget_faces, sole_worker, tidy, withdraw
+from bids_refacer.audit.cleaning import DoneImages, clear_stale, forget_faces, sole_worker, tidy, withdraw
 from bids_refacer.audit.crash_files import Crash, read_crashes
 from bids_refacer.audit.execution import run_workflows
 from bids_refacer.audit.machine import Machine, RunError, ask
@@ -279,6 +279,7 @@ def _run_audited(plan: Plan, others: Others, running: Running) -> None:
     alone = settings.nprocs == 1 and settings.nipype_plugin_file is None
     groups = [[job] for job in plan.jobs] if alone else [plan.jobs]
     workflows = (build_run(jobs=jobs, attack=attack, work_dir=running.nodes_dir) for jobs in groups)
-    progress = Progress(plan.jobs, running.say, outcome_of(plan.jobs, VerdictLimits.of(settings)), watcher)
+    emptying = DoneImages(plan.jobs, running.nodes_dir, watcher)
+    progress = Progress(plan.jobs, running.say, outcome_of(plan.jobs, VerdictLimits.of(settings)), emptying)
     run_workflows(workflows, settings, running.machine, progress, running.log)
     watcher.ended()

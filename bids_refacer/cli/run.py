@@ -25,6 +25,8 @@ from bids_refacer.problems import AuditProblem, remedy_for
 from bids_refacer.processes import kill_workers, workers_end_with_us
 from bids_refacer.settings import RunSettings
 
+_INTERRUPTED, _TERMINATED = 130, 143  # exit codes, as shells have them
+
 
 def run(settings: RunSettings) -> int:
     """Do what the settings ask for.
@@ -35,7 +37,10 @@ def run(settings: RunSettings) -> int:
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted, 143
         when terminated.
     """
-    return guarded(lambda: _level(settings), settings.output_dir)
+    code = guarded(lambda: _level(settings), settings.output_dir)
+    if code in (_INTERRUPTED, _TERMINATED) and settings.work_dir.is_dir():
+        print(f"Until then, intermediate images, which show faces, are kept in {settings.work_dir}.", file=sys.stderr)
+    return code
 
 
 def guarded(work: Callable[[], int], output: Path) -> int:
@@ -61,7 +66,7 @@ def guarded(work: Callable[[], int], output: Path) -> int:
     except KeyboardInterrupt as error:
         kill_workers()
         print("Interrupted. Run the same command again to go on: what is finished is not done again.", file=sys.stderr)
-        return 143 if isinstance(error, Terminated) else 130
+        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
     finally:
         stop_log()
     return 1
