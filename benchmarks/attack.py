@@ -27,8 +27,8 @@ import torch
 
 from benchmarks.attack_tables import print_calibration, print_looks, print_tables
 from bids_refacer.defacers import DEFACERS
+from bids_refacer.refacing import compose
 from bids_refacer.refacing.attack import DefacedImage, reface
-from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.surfaces.quality import face_quality
@@ -37,7 +37,6 @@ from bids_refacer.surfaces.score import SAMPLE, Key, original_skin, score_candid
 from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.intensity import brain_scale
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
 from bids_refacer.volumes.registration import align_brain, fit_average_head
 from bids_refacer.volumes.scan import Scan
@@ -105,10 +104,7 @@ def fitted_average(original: Scan, scan: Scan, target: np.ndarray, folder: Path)
     kept = folder / "average_fitted.npy"
     if not kept.exists():
         np.save(kept, fit_average_head(original.volume, alignment))
-    fitted = Alignment(np.load(kept), np.load(kept))
-    scale = brain_scale(original.values, brain)
-    average = average_in_native(original.grid, fitted, scale)
-    return compose(scan, average, target, ~target) * scan.slope + scan.inter
+    return compose.fitted_average(original.volume, brain, np.load(kept), scan, target)
 
 
 def attack_rows(

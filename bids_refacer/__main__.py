@@ -9,7 +9,7 @@ forget_current_folder()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the app, or what the first word names (``train``, ``simulate``); returns the exit code.
+    """Run the app, or what the first word names (``train``, ``simulate``, ``release``, ...); returns the exit code.
 
     The parser comes first and alone: ``--help`` and a mistyped option must not wait for torch and nipype to load.
     """
@@ -22,6 +22,18 @@ def main(argv: list[str] | None = None) -> int:
         from bids_refacer.cli.simulate import main as simulate
 
         return simulate(argv[1:])
+    if argv[:1] == ["release"]:
+        from bids_refacer.cli.release import main as release
+
+        return release(argv[1:])
+    if argv[:1] == ["deface"]:
+        from bids_refacer.cli.deface import main as deface
+
+        return deface(argv[1:])
+    if argv[:1] == ["verify"]:
+        from bids_refacer.cli.verify import main as verify
+
+        return verify(argv[1:])
     from bids_refacer.cli.parser import parse_args
 
     settings = parse_args(argv)

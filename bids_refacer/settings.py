@@ -17,7 +17,7 @@ from bids_refacer.limits import usable_cpus
 from bids_refacer.settings_file import SettingsError
 
 ANALYSIS_LEVELS = ("participant", "group")
-SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
+SUFFIXES = ("T1w", "UNIT1", "T2w", "FLAIR", "PDw")
 DEFACE_TOOLS = tuple(
     "quickshear pydeface niimath deepdefacer spm-rule skullstrip average niimath-reface fsl_deface mri_deface mideface "
     "afni_deface afni_reface afni_reface_plus mri_reface spm_deface".split()
@@ -58,7 +58,7 @@ class RunSettings:
     nprocs: int = field(default_factory=usable_cpus)
     omp_nthreads: int = field(default_factory=lambda: min(usable_cpus(), 8))
     mem_gb: float | None = None  # None: what the machine has
-    deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "niimath")
+    deface_tools: tuple[str, ...] = ("quickshear", "pydeface", "spm-rule")
     apply_to_others: bool = False
     keep_header_text: bool = False  # of the originals' NIfTI headers, which may name a person
     tools_file: Path | None = None  # TOML that defines more tools
@@ -112,8 +112,8 @@ class RunSettings:
         if not self.tool_timeout > 0:
             raise SettingsError(f"tool_timeout is {self.tool_timeout}, but it must be more than 0: give seconds.")
         for name in ("face_left_limits", "brain_cut_limits"):
-            _check_limits(name, getattr(self, name), 100, "percentages")
-        _check_limits("brain_hole_limits", self.brain_hole_limits, 10_000, "volumes in mL")
+            check_limits(name, getattr(self, name), 100, "percentages")
+        check_limits("brain_hole_limits", self.brain_hole_limits, 10_000, "volumes in mL")
         for name in ("max_brain_removed", "min_face_change"):
             _check_at_least(name, getattr(self, name), 0)
         if not self.model:
@@ -278,7 +278,8 @@ def _check_at_least(name: str, value: float | None, least: int) -> None:
         raise SettingsError(f"{name} is {value}, but it must be at least {least}: give a larger number.")
 
 
-def _check_limits(name: str, values: tuple[float, ...], most: float, what: str) -> None:
+def check_limits(name: str, values: tuple[float, ...], most: float, what: str) -> None:
+    """Raise SettingsError unless there are two limits from 0 to `most`, the second not smaller."""
     if len(values) != 2 or not 0 <= values[0] <= values[1] <= most:
         raise SettingsError(
             f"{name} is {' '.join(map(str, values))}: give two {what}, the first to warn above and the second, "

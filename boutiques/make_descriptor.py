@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bids_refacer import __version__
+from bids_refacer.cli import deface, release, verify
 from bids_refacer.cli.parser import build_parser
 from bids_refacer.settings import RunSettings
 
@@ -23,7 +24,13 @@ DESCRIPTOR = Path(__file__).with_name("bids_refacer.json")
 _NO_RUN = {"help", "version", "list_tools"}
 _POSITIONAL = {"bids_dir", "output_dir", "analysis_level"}
 # given by their name, as they need not exist before; every other path is an input file or folder
-_MADE_BY_THE_RUN = {"output_dir", "identifiable_dir", "work_dir", "bids_database_dir"}
+_MADE_BY_THE_RUN = {"output_dir", "identifiable_dir", "work_dir", "bids_database_dir", "audit_dir"}
+# the other commands, each with the positional argument that it makes
+_COMMANDS = {
+    "release": (release.build_parser, "release_dir"),
+    "deface": (deface.build_parser, "release_dir"),
+    "verify": (verify.build_parser, None),
+}
 _DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 # the first in the list comes first in the command line that the BIDS check of bosh wants
 _FIRST = ("participant_label", "session_label")
@@ -74,6 +81,43 @@ def descriptor() -> dict[str, Any]:
         "suggested-resources": {"cpu-cores": 2, "ram": 6, "disk-space": 5, "nodes": 1, "walltime-estimate": 3600},
         "tags": {"domain": ["neuroinformatics", "bids", "mri", "defacing"]},
         "custom": _for_cbrain(),
+    }
+
+
+def command_descriptor(command: str) -> dict[str, Any]:
+    """The descriptor of `bids_refacer release`, `deface` or `verify`."""
+    build, made = _COMMANDS[command]
+    parser = build()
+    actions = [action for action in parser._actions if action.dest != "help"]
+    inputs = [_input(action) if action.option_strings else _place(action, made) for action in actions]
+    results = {"id": "release", "name": "Release", "description": "A raw BIDS dataset.", "optional": False}
+    return {
+        "name": f"bids_refacer {command}",
+        "tool-version": __version__,
+        "description": f"{parser.description} {parser.epilog}",
+        "schema-version": "0.5",
+        "command-line": " ".join([f"bids_refacer {command}", *(entry["value-key"] for entry in inputs)]),
+        "container-image": {"type": "docker", "image": f"bids_refacer:{__version__}"},
+        "inputs": inputs,
+        "output-files": [{**results, "path-template": f"[{made.upper()}]"}] if made else [],
+        "error-codes": [
+            {"code": 1, "description": "Something was held back, a fault was found, or it could not start."},
+            {"code": 2, "description": "The command line is wrong: the message says what to change."},
+            {"code": 130, "description": "Interrupted; the same command goes on."},
+        ],
+        "tags": {"domain": ["neuroinformatics", "bids", "mri", "defacing"]},
+    }
+
+
+def _place(action: argparse.Action, made: str | None) -> dict[str, Any]:
+    """A folder that the command line names without a flag; one that the command makes is given by its name."""
+    return {
+        "id": action.dest,
+        "name": action.dest.replace("_", " ").capitalize(),
+        "type": "String" if action.dest == made else "File",
+        "description": str(action.help),
+        "value-key": f"[{action.dest.upper()}]",
+        "optional": False,
     }
 
 
@@ -133,7 +177,7 @@ def _input(action: argparse.Action) -> dict[str, Any]:
         "description": _text(action),
         "value-key": f"[{action.dest.upper()}]",
         "command-line-flag": _flag(action),
-        "optional": True,
+        "optional": not action.required,
     }
     if action.type is int:
         entry["integer"] = True
@@ -188,3 +232,6 @@ def _for_cbrain() -> dict[str, Any]:
 
 if __name__ == "__main__":
     DESCRIPTOR.write_text(json.dumps(descriptor(), indent=2) + "\n", encoding="utf-8")
+    for command in _COMMANDS:
+        place = DESCRIPTOR.with_name(f"bids_refacer_{command}.json")
+        place.write_text(json.dumps(command_descriptor(command), indent=2) + "\n", encoding="utf-8")

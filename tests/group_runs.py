@@ -59,3 +59,8 @@ def change(output: Path, name: str, column: str, value: str, **wanted: str) -> N
             row[column] = value
     lines = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
     path.write_text("\n".join(lines) + "\n")
+
+
+def values(output: Path, tool: str, image_type: str, part: str = "face") -> dict[str, float]:
+    rows = table(output, "surfacedistance", tool=tool, image_type=image_type, part=part)
+    return {row["participant_id"]: float(row["masd_mm"]) for row in rows}

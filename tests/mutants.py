@@ -83,9 +83,11 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
 
 
 def _not_changed(node: ast.AST) -> Iterator[ast.AST]:
-    """Annotations, messages, imports for types, and errors' texts."""
+    """Annotations, messages, imports for types, errors' texts, and how a class is declared (frozen, by keyword)."""
     if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
         yield node.annotation
+    elif isinstance(node, ast.ClassDef):
+        yield from node.decorator_list
     elif isinstance(node, ast.FunctionDef) and node.returns:
         yield node.returns
     elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -23,10 +24,11 @@ import signal
 import sys
 import tempfile
 from collections.abc import Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -49,10 +51,11 @@ MODULES = (
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["pytest", "torch", "scipy.stats", "scipy.ndimage", "nibabel", "nipype.pipeline.engine", "trimesh", "igl"]
-    + ["skimage.measure", "pandas", "matplotlib.pyplot", "safetensors.torch", "bids", "deepbet", "statsmodels.api"]
+    + ["skimage.measure", "pandas", "safetensors.torch"]
 )
 _SCANS = {"test_import_rules.py"}  # names modules without running them
 _WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
+_LONG_S = 20.0  # files that take longer come last
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
 
 
@@ -76,8 +79,8 @@ class Only:
         items[:] = [item for item in items if item.nodeid in self._chosen]
 
 
-def _pytest(copy: Path, tests: list[str], chosen: set[str] | None, traced: tuple[list[str], Path] | None) -> None:
-    """The tests of these files: all of them traced, or the chosen ones until one fails."""
+def _pytest(copy: Path, test: str, chosen: set[str] | None, traced: tuple[list[str], Path] | None) -> None:
+    """The tests of a file: all of them traced, or the chosen ones until one fails."""
     os.setsid()
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -88,7 +91,7 @@ def _pytest(copy: Path, tests: list[str], chosen: set[str] | None, traced: tuple
         os.dup2(silence, stream)
     lines = TracedLines(copy, traced[0]) if traced else None
     plugins = [lines or Only(chosen or set())]
-    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests], plugins=plugins))
+    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", test], plugins=plugins))
     if lines and traced:
         traced[1].write_text(json.dumps(lines.content()))
     os._exit(code)
@@ -112,54 +115,61 @@ class Bench:
     def __init__(self, folder: Path, workers: int, kept: Path) -> None:
         self._copies: Queue[Path] = Queue()
         self._kept = kept
-        self._ran: dict[str, dict[str, Any]] = {}
+        self._locks: dict[str, Lock] = {}
+        package = sorted((ROOT / "bids_refacer").rglob("*.py"))
+        self._modules = [path.relative_to(ROOT).as_posix() for path in package]
+        self._package = b"".join(path.read_bytes() for path in package)
         ignored = shutil.ignore_patterns(".git", ".venv", ".cache", "demo", "__pycache__")
         for number in range(workers):
             self._copies.put(Path(shutil.copytree(ROOT, folder / f"copy-{number}", ignore=ignored)))
 
-    def trace(self, name: str) -> None:
-        """Learn what the tests of a file run; kept for later calls with the same package and test file."""
-        package = sorted((ROOT / "bids_refacer").rglob("*.py"))
-        content = b"".join(path.read_bytes() for path in [*package, ROOT / name])
-        kept = self._kept / f"{Path(name).stem}-{hashlib.sha256(content).hexdigest()[:12]}.json"
-        if not kept.is_file():
-            copy = self._copies.get()
-            modules = [path.relative_to(ROOT).as_posix() for path in package]
-            try:
-                outcome = _run(copy, [name], None, (modules, kept.with_suffix(".part")), limit=3600)
-            finally:
-                self._copies.put(copy)
-            if outcome != "passed":
-                raise SystemExit(f"{name} fails without any change: {outcome}")
-            kept.with_suffix(".part").rename(kept)
-        self._ran[name] = json.loads(kept.read_text())
-
-    def chosen(self, mutant: Mutant) -> dict[str, set[str]]:
-        """Tests that run the statement, by file, the quickest file first."""
-        found = {}
-        for name in sorted(tests_of(mutant.path), key=lambda name: sum(self._ran[name]["seconds"].values())):
-            ran = self._ran[name]
-            shared = _meets(ran["lines"][SHARED], mutant)
-            if tests := {test for test in ran["seconds"] if shared or _meets(ran["lines"][test], mutant)}:
-                found[name] = tests
-        return found
-
     def outcome(self, mutant: Mutant) -> str:
         """``killed``, ``survived`` or ``timeout``."""
-        chosen = self.chosen(mutant)
-        if not chosen:
-            return "survived"
-        limit = _SLOWER * sum(sum(self._ran[name]["seconds"].values()) for name in chosen) + 30
         copy = self._copies.get()
+        try:
+            return self._outcome(mutant, copy)
+        finally:
+            self._copies.put(copy)
+
+    def _outcome(self, mutant: Mutant, copy: Path) -> str:
         file = copy / mutant.path
         whole = file.read_bytes()
-        file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
-        try:
-            outcome = _run(copy, list(chosen), set.union(*chosen.values()), None, limit=limit)
-        finally:
-            file.write_bytes(whole)
-            self._copies.put(copy)
-        return {"passed": "survived", "failed": "killed"}.get(outcome, outcome)
+        for name in sorted(tests_of(mutant.path), key=lambda name: self._order(name, mutant)):
+            ran = self._traced(name, copy)
+            shared = _meets(ran["lines"][SHARED], mutant)
+            chosen = {test for test in ran["seconds"] if shared or _meets(ran["lines"][test], mutant)}
+            if not chosen:
+                continue
+            file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
+            try:
+                outcome = _run(copy, name, chosen, None, limit=_SLOWER * sum(ran["seconds"].values()) + 60)
+            finally:
+                file.write_bytes(whole)
+            if outcome != "passed":
+                return {"failed": "killed"}.get(outcome, outcome)
+        return "survived"
+
+    def _order(self, name: str, mutant: Mutant) -> tuple[bool, bool, float]:
+        """Quick files first; of those that were not traced yet, the one that is called after the module."""
+        kept = self._kept_at(name)
+        seconds = sum(json.loads(kept.read_text())["seconds"].values()) if kept.is_file() else math.inf
+        return seconds > _LONG_S, Path(mutant.path).stem not in name, seconds
+
+    def _kept_at(self, name: str) -> Path:
+        digest = hashlib.sha256(self._package + (ROOT / name).read_bytes()).hexdigest()[:12]
+        return self._kept / f"{Path(name).stem}-{digest}.json"
+
+    def _traced(self, name: str, copy: Path) -> dict[str, Any]:
+        """What the tests of a file run; kept for later calls with the same package and test file."""
+        kept = self._kept_at(name)
+        with self._locks.setdefault(name, Lock()):
+            if not kept.is_file():
+                part = kept.with_suffix(".part")
+                outcome = _run(copy, name, None, (self._modules, part), limit=3600)
+                if outcome != "passed":
+                    raise SystemExit(f"{name} fails without any change: {outcome}")
+                part.rename(kept)
+        return dict(json.loads(kept.read_text()))
 
 
 def _meets(lines: dict[str, list[int]], mutant: Mutant) -> bool:
@@ -180,14 +190,15 @@ def main() -> int:
     chosen = _choose(options.modules, options.count, options.seed, left_out)
     known = {_key(one) for one in _read(options.out)} if options.out.is_file() else set()
     left = [one for one in chosen if _key(asdict(one)) not in known]
+    left.sort(key=lambda one: len(tests_of(one.path)))  # those that take less time first
     kept = options.out.parent / "traced"
     kept.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.workers) as pool:
         bench = Bench(Path(folder), options.workers, kept)
-        list(pool.map(bench.trace, sorted({name for one in left for name in tests_of(one.path)})))
         with options.out.open("a") as file:
-            for mutant, outcome in zip(left, pool.map(bench.outcome, left), strict=True):
-                file.write(json.dumps({**asdict(mutant), "outcome": outcome}) + "\n")
+            tried = {pool.submit(bench.outcome, mutant): mutant for mutant in left}
+            for done in as_completed(tried):
+                file.write(json.dumps({**asdict(tried[done]), "outcome": done.result()}) + "\n")
                 file.flush()
     return _report(options.out)
 
@@ -203,15 +214,14 @@ def _key(mutant: dict[str, Any]) -> tuple[str, int, int, str]:
 def _choose(
     modules: Sequence[str], count: int, seed: int, left_out: Container[tuple[str, int, int, str]] = ()
 ) -> list[Mutant]:
-    """Mutants drawn evenly over the modules."""
+    """Mutants drawn evenly over the modules, of each the same whatever the others are."""
     package = ROOT / "bids_refacer"
     paths: list[Path] = []
     for name in modules:
         paths += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
-    drawn = random.Random(seed)
     pools = []
     for path in paths:
-        found = mutants_of(path)
+        found, drawn = mutants_of(path), random.Random(f"{seed} {path.relative_to(package)}")
         pools.append([one for one in drawn.sample(found, len(found)) if _key(asdict(one)) not in left_out])
     chosen: list[Mutant] = []
     while len(chosen) < count and any(pools):

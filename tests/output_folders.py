@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from bids_refacer.layout import Layout
+
+Folder = Callable[[Path], Path]
 
 
 def layout_of(output: Path) -> Layout:

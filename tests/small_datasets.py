@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +61,20 @@ def bare_brain() -> np.ndarray:
     return np.where(mask, average_head(), 0).astype(np.uint8)
 
 
+DAMAGED = {
+    "sub-trunc": "is truncated or damaged: copy or download it again from its source.",
+    "sub-zero": "has the same value in every voxel (0): it holds no head, exclude it.",
+    "sub-nan": "holds 1 voxels that are NaN or infinite",
+    "sub-flat": "is a 2-D image (96, 128)",
+    "sub-series": "is a 4-D series (24, 32, 32, 3)",
+    "sub-noface": "has no face (there is no tissue where the nose should be)",
+    "sub-brain": "is already skull-stripped",
+    "sub-annex": "run 'git annex get' or 'datalad get' on it.",
+    "sub-other": "has no T1w image",
+}
+"""What is said of the image that `add_damaged_images` makes of each participant."""
+
+
 def add_damaged_images(root: Path) -> None:
     """One of every kind of input that cannot be used."""
     small = (40, 40, 40)
@@ -102,9 +117,27 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
     return RunSettings(**{**values, **changes})
 
 
+@contextlib.contextmanager
+def known_brain() -> Iterator[None]:
+    """The brain of the average head is known; in other images the extractor, which takes its time, looks for it."""
+    from bids_refacer.volumes import brain
+
+    known, extract = nib.load(DATA / "average_brain_mask.nii.gz"), brain._deepbet
+
+    def find(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:
+        if values.shape == known.shape and np.allclose(affine, known.affine):
+            return np.asarray(known.dataobj) > 0
+        return extract(values, affine, num_threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brain, "_deepbet", find)
+        yield
+
+
 def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | None = None) -> Done:
     """Run the app with the stand-in in the place of the model."""
     from bids_refacer.audit import run as run_module
+    from bids_refacer.audit.nodes import truth
     from bids_refacer.audit.nodes.reface import Reface
     from bids_refacer.cli.run import run
 
@@ -116,6 +149,7 @@ def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | N
         patch.setattr("tempfile.tempdir", None)
         patch.setattr(run_module, "ask", lambda model, gpu: STAND_IN)
         patch.setattr(Reface, "_cmd", command)
+        patch.setattr(truth, "fit_average_head", lambda volume, alignment: alignment.rigid)  # the head is the average
         patch.setenv("STAND_IN_FAILS", fails)
         if calls:
             patch.setenv("STAND_IN_CALLS", str(calls))

@@ -119,3 +119,18 @@ def test_cbrain_knows_what_to_do_with_inputs_and_outputs() -> None:
     assert modules["BoutiquesBidsSingleSubjectMaker"] in INPUTS
     assert set(modules["BoutiquesFileTypeVerifier"]) <= set(INPUTS)
     assert set(modules["BoutiquesOutputFileTypeSetter"]) == {entry["id"] for entry in DESCRIPTOR["output-files"]}
+
+
+@pytest.mark.parametrize("command", ["release", "deface", "verify"])
+def test_other_commands_have_descriptors_of_their_own(command: str) -> None:
+    make = runpy.run_path(str(BOUTIQUES / "make_descriptor.py"))["command_descriptor"]
+    described = json.loads((BOUTIQUES / f"bids_refacer_{command}.json").read_text())
+    assert make(command) == described, "run python boutiques/make_descriptor.py"
+    inputs = {entry["id"]: entry for entry in described["inputs"]}
+    assert not inputs["release_dir"]["optional"] and inputs["release_dir"]["type"] == (
+        "File" if command == "verify" else "String"
+    )
+    assert all(entry["value-key"] in described["command-line"].split() for entry in described["inputs"])
+    if command != "verify":
+        assert inputs["tool"]["command-line-flag"] == "--tool" and not inputs["tool"]["optional"]
+        assert inputs["accept_risk"]["type"] == "Flag" and inputs["keep_field"]["list"]

@@ -6,6 +6,7 @@ folder that gets pictures of the pages at two widths, in light and dark.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None and not REQUIRED, reason="Chromium is not installed: apt-get install chromium"),
 ]
 WIDTHS = (1280, 390)
+AXE = importlib.util.find_spec("axe_playwright_python")  # only for its axe.min.js (axe-core): see the Makefile
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
 CHOOSE = "void ((s) => { s.selectedIndex = %d; s.dispatchEvent(new Event('change')); })(document.querySelector('%s'))"
 
@@ -41,7 +44,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "identifiable/sub-01.html"])
+@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "sub-02.html", "../identifiable/sub-01.html"])
 def test_pages_open(page: str, output: Path, tab: Browser) -> None:
     for dark in (False, True):
         for width in WIDTHS:
@@ -55,6 +58,28 @@ def test_pages_open(page: str, output: Path, tab: Browser) -> None:
             if folder:
                 name = page.replace("/", "-").removesuffix(".html")
                 tab.screenshot(Path(folder) / f"{name}-{width}{'-dark' if dark else ''}.png")
+
+
+@pytest.mark.skipif(AXE is None and not REQUIRED, reason="axe-core is not installed: see AXE in the Makefile")
+@pytest.mark.parametrize("page", ["group.html", "sub-01.html", "../identifiable/sub-01.html"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_everybody_can_use_the_pages(page: str, width: int, output: Path, tab: Browser) -> None:
+    assert AXE and AXE.origin
+    tab.open(shareable(output) / page, width=width, dark=width == WIDTHS[1])
+    tab.run("void 0; " + Path(AXE.origin).with_name("axe.min.js").read_text() + "; void 0")
+    found = tab.run(
+        f"axe.run(document, {{runOnly: {RULES}, resultTypes: ['violations']}}).then((result) => "
+        "[result.passes.map((rule) => rule.id), "
+        "result.violations.map((rule) => [rule.help, rule.nodes.map((node) => node.html.slice(0, 200))])])"
+    )
+    assert found[1] == []
+    assert {"color-contrast", "target-size", "region", "heading-order"} <= set(found[0]), "the rules were at work"
+    small = tab.run(
+        "[...document.querySelectorAll('button, input, select, summary, nav a, h3 a')].filter((one) => "
+        "one.getClientRects().length && (one.getBoundingClientRect().width < 24 || "
+        "one.getBoundingClientRect().height < 24)).map((one) => one.outerHTML.slice(0, 200))"
+    )
+    assert small == [], "fingers hit nothing that is smaller than 24 pixels"
 
 
 def test_the_network_is_shut(output: Path, tab: Browser) -> None:
@@ -79,6 +104,8 @@ def test_participants_are_sorted_and_found(output: Path, tab: Browser) -> None:
     assert tab.run("document.querySelector('[data-count]').textContent") == f"1 of {whole} rows"
     tab.run(f"void ({search}.value = '', document.getElementById('state').value = 'look', {search}.{event})")
     assert 0 < tab.run(visible) < whole
+    tab.run(f"void (document.getElementById('state').value = '', {search}.{event})")
+    assert tab.run(visible) == whole
     button = "document.querySelectorAll('#people th button')[4]"
     tab.run(f"void {button}.focus()")
     tab.key("Enter")
@@ -87,6 +114,30 @@ def test_participants_are_sorted_and_found(output: Path, tab: Browser) -> None:
     assert values == sorted(values) and len(values) == 2
     assert tab.run(f"{button}.parentElement.getAttribute('aria-sort')") == "ascending"
     assert tab.errors == []
+
+
+def test_slices_scroll_together(output: Path, tab: Browser) -> None:
+    tab.open(identifiable(output) / "sub-01.html")
+    shifts = (
+        "[...document.querySelectorAll('.stacks')[0].querySelectorAll('.window img')].map((i) => i.style.transform)"
+    )
+    before = tab.run(shifts)
+    tab.run("void document.querySelector('.stacks input').focus()")
+    tab.key("ArrowRight")
+    after = tab.run(shifts)
+    assert len(set(after)) == 1 and after != before, "one slider moves the original and all images of the tools"
+    words = tab.run("document.querySelector('.stacks output').textContent")
+    assert words.endswith(" mm") and words == tab.run("document.querySelector('.stacks input').ariaValueText")
+    tab.run("void document.querySelector('.stacks .window').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y = tab.run("(r => [r.x + 50, r.y + 50])(document.querySelector('.stacks .window').getBoundingClientRect())")
+    tab.drag((x, y), (x + 40, y))
+    assert tab.run(shifts) != after, "and so does the mouse over an image"
+    there = (
+        "[...document.querySelectorAll('.stacks')[0].querySelectorAll('figure')].filter((f) => f.offsetWidth).length"
+    )
+    assert tab.run(there) == 1 + 3
+    tab.run(CHOOSE % (1, ".stacks select"))
+    assert tab.run(there) == 1 + 3 and tab.errors == []
 
 
 def test_the_slider_compares(output: Path, tab: Browser) -> None:
@@ -113,7 +164,7 @@ def test_the_slider_compares(output: Path, tab: Browser) -> None:
 
 
 def test_the_face_turns(output: Path, tab: Browser) -> None:
-    tab.open(identifiable(output) / "sub-01.html", height=1400)
+    tab.open(identifiable(output) / "sub-01.html", height=2000)
     pixels = """(() => { const c = document.querySelectorAll('.viewer canvas')[%d];
         const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
         let skin = 0, sum = 0; for (let i = 0; i < d.length; i += 4) { skin += d[i] > 60; sum += d[i] * (i %% 9973); }
@@ -133,6 +184,16 @@ def test_the_face_turns(output: Path, tab: Browser) -> None:
     tab.drag((x, y), (x + 60, y + 10))
     tab.run(FRAME)
     assert tab.run(pixels % 0)[1] != turned
+    for key, zoom in (("+", "1.250"), ("-", "1.000")):
+        tab.run("void document.querySelector('.viewer canvas').focus()")
+        tab.key(key)
+        tab.run(FRAME)
+        assert tab.run("document.querySelector('.viewer').dataset.view").endswith(f" {zoom}")
+    tab.run("void document.querySelector('button[data-zoom=\"1.25\"]').click()")
+    tab.run("void document.querySelector('button[data-reset]').click()")
+    tab.run(FRAME)
+    assert tab.run("document.querySelector('.viewer').dataset.view").endswith(" 1.000")
+    assert tab.run("getComputedStyle(document.querySelector('.viewer canvas')).touchAction") == "pan-y", "no trap"
     tab.run("void document.querySelector('button[data-yaw=\"0\"]').click()")
     tab.run(FRAME)
     assert tab.run("document.querySelector('.viewer').dataset.view").startswith("0.000 0.000")

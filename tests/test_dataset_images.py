@@ -187,3 +187,18 @@ def test_nothing_is_written_to_the_input(bids: Path) -> None:
     before = listing()
     find_images(bids)
     assert listing() == before
+
+
+def test_unit1_in_the_place_of_t1w(bids: Path) -> None:
+    """MP2RAGE has no T1w image; a session with one keeps it, and who filters gets what was filtered."""
+    for name in ("sub-01/anat/sub-01_UNIT1", "sub-02/ses-c/anat/sub-02_ses-c_UNIT1", "sub-03/anat/sub-03_UNIT1"):
+        (bids / name).parent.mkdir(parents=True, exist_ok=True)
+        (bids / f"{name}.nii.gz").write_text("{}")
+    taken = ["sub-02/ses-c/anat/sub-02_ses-c_UNIT1.nii.gz", "sub-03/anat/sub-03_UNIT1.nii.gz"]
+    assert [name for name in found(bids) if "UNIT1" in name] == taken
+    assert found(bids, participants=("03",)) == taken[1:]
+    assert found(bids, participants=("03",), suffixes=("T2w",)) == []
+    assert len(found(bids, suffixes=("UNIT1",))) == 3
+    filters = bids.parent / "filters.json"
+    filters.write_text(json.dumps({"T1w": {"run": None}}))
+    assert not any("UNIT1" in name for name in found(bids, filter_file=filters))

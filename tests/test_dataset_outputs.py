@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+import subprocess
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from bids import BIDSLayout
 from output_folders import identifiable, layout_of, shareable
 
 from bids_refacer import __version__
@@ -100,8 +104,48 @@ def output(bids: Path, tmp_path: Path) -> Path:
 
 
 def test_both_datasets_are_valid(output: Path) -> None:
-    assert validation.validate(shareable(output)) == []
+    for folder in (shareable(output), identifiable(output)):
+        assert validation.validate(folder, warnings=True) == []
+
+
+def test_what_is_copied_added_or_indexed_has_no_face(bids: Path, output: Path, tmp_path: Path) -> None:
+    """As `rsync`, `datalad save` (which is git) and pybids take the shareable folder along."""
+    faces = {path.name for path in identifiable(output).rglob("*") if path.name.startswith("sub-0") and path.is_file()}
+    copy = shutil.copytree(shareable(output), tmp_path / "copy")
+    assert not any(path.is_symlink() for path in shareable(output).rglob("*"))
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=shareable(output), check=True)
+    added = subprocess.run(["git", "ls-files"], cwd=shareable(output), check=True, capture_output=True, text=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layout = BIDSLayout(bids, derivatives=[shareable(output)])
+    indexed = [Path(file) for file in layout.get(scope="all", return_type="filename")]
+    assert any("Defaced" in path.name for path in indexed)
+    copied = {path.name for path in copy.rglob("*") if path.is_file()}
+    assert len(faces) > 10 and len(copied) > 10
+    for names in (copied, {Path(name).name for name in added.stdout.splitlines()}, {path.name for path in indexed}):
+        assert not faces & names and not any("efaced1" in name or "_face." in name for name in names)
+
+
+def test_the_validator_would_warn(output: Path) -> None:
+    """The test above can fail: without authors, both are warned of."""
+    path = identifiable(output) / "dataset_description.json"
+    write_json(path, {name: value for name, value in json.loads(path.read_text()).items() if name != "Authors"})
+    assert any("AUTHORS" in warning for warning in validation.validate(identifiable(output), warnings=True))
     assert validation.validate(identifiable(output)) == []
+
+
+def test_authors_are_those_of_the_originals_and_of_the_app(bids: Path, tmp_path: Path) -> None:
+    ours = "bids_refacer contributors"
+    for given, wanted in (
+        (["A", "B"], ["A", "B", ours]),
+        (["A", ours], ["A", ours]),
+        ("A", ["Authors of x", ours]),
+        ([3, " "], ["Authors of x", ours]),
+        (None, ["Authors of x", ours]),
+    ):
+        made = derivatives.shareable_description({"Name": "x", "Authors": given}, bids, shareable(tmp_path / "out"))
+        assert made["Authors"] == wanted
 
 
 def test_the_validator_would_see_a_wrong_name(output: Path) -> None:

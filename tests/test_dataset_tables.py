@@ -53,8 +53,9 @@ def test_columns_of_the_contract() -> None:
     parts = list(data_dictionary("surfacedistance")["part"]["Levels"])
     assert parts == ["removed", "face", "nose", "eyes", "mouth", "chin", "cheeks", "forehead"]
     types = set(data_dictionary("surfacedistance")["image_type"]["Levels"])
-    assert types == {"defaced", "refaced", "refaced_mean", "refaced_best", "refaced_sample_mean", "average"}
-    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped"}
+    recovered = {"refaced", "refaced_mean", "refaced_best", "refaced_sample_mean"}
+    assert types == {"defaced", *recovered, "average", "average-fitted"}
+    assert set(data_dictionary("status")["status"]["Levels"]) == {"ok", "failed", "skipped", "running", "waiting"}
 
 
 def test_defacing_columns_are_what_is_measured() -> None:

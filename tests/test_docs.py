@@ -12,9 +12,12 @@ import pytest
 from markdown_it import MarkdownIt
 from prose import sentences
 
+from bids_refacer.cli.deface import build_parser as build_deface_parser
 from bids_refacer.cli.options import build_parser
+from bids_refacer.cli.release import build_parser as build_release_parser
 from bids_refacer.cli.simulate import build_parser as build_simulate_parser
 from bids_refacer.cli.train import build_parser as build_train_parser
+from bids_refacer.cli.verify import build_parser as build_verify_parser
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "site"))
@@ -27,7 +30,7 @@ FOR_USERS = [
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("outputs", "validation", "hpc", "containers", "simulate", "phenotype", "group", "tools")
+        for name in ("outputs", "release", "validation", "hpc", "containers", "simulate", "phenotype", "group", "tools")
     ),
 ]
 
@@ -81,7 +84,9 @@ def test_links_lead_to_what_is_there(page: str) -> None:
 
 def test_the_reference_has_every_option_and_every_column() -> None:
     options, columns = make_pages.options_page(), make_pages.columns_page()
-    for build in (build_parser, build_simulate_parser, build_train_parser):
+    of_release = (build_release_parser, build_verify_parser, build_deface_parser)
+    others = (*of_release, build_simulate_parser, build_train_parser)
+    for build in (build_parser, *others):
         for action in build()._actions:
             assert all(f"`{name}`" in options for name in action.option_strings) or action.help == "==SUPPRESS=="
     for path in (ROOT / "bids_refacer" / "data" / "columns").glob("*.json"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM
 from group_runs import run
-from output_folders import identifiable, layout_of
+from output_folders import identifiable, layout_of, shareable
 from PIL import Image
 
 from benchmarks import docs_gallery
@@ -104,12 +104,14 @@ def test_outputs_that_are_not_there_yet(
     monkeypatch.setattr(docs_gallery, "CHROMIUM", None)
     assert "Chromium is not installed" in refusal(folders, tmp_path / "docs", capsys)
     monkeypatch.setattr(docs_gallery, "CHROMIUM", "chromium")
-    docs_gallery.group_page(folders[1]).unlink(missing_ok=True)  # other tests of the same outputs may have made it
+    docs_gallery.group_page(layout_of(folders[1])).unlink(
+        missing_ok=True
+    )  # other tests of the same outputs may have made it
     assert "group.html is missing: run the level 'group' first" in refusal(folders, tmp_path / "docs", capsys)
     run(*folders)
     (identifiable(folders[1]) / "sub-01.html").unlink()
     assert "has no page with a recovered face" in refusal(folders, tmp_path / "docs", capsys)
-    (folders[1] / "status.tsv").unlink()
+    (shareable(folders[1]) / "status.tsv").unlink()
     assert "has no participants: run the level 'participant' first" in refusal(folders, tmp_path / "docs", capsys)
 
 
@@ -137,10 +139,11 @@ def test_the_gallery_is_made(
     assert "2 of 3 image x tool done" in text
     capsys.readouterr()
     monkeypatch.setattr(docs_gallery, "MOST_BYTES", 1000)
-    monkeypatch.setattr(docs_gallery, "shots", lambda label, tool: [docs_gallery.Shot("a", "group.html", "#tools", "")])
+    page = f"{docs_gallery.SHAREABLE}/group.html"
+    monkeypatch.setattr(docs_gallery, "shots", lambda label, tool: [docs_gallery.Shot("a", page, "#tools", "")])
     assert docs_gallery.main([str(folders[0]), str(folders[1]), "--docs", str(docs)]) == 1
     assert "more than 0.001: show less" in capsys.readouterr().err
-    monkeypatch.setattr(docs_gallery, "shots", lambda label, tool: [docs_gallery.Shot("a", "group.html", "#no", "")])
+    monkeypatch.setattr(docs_gallery, "shots", lambda label, tool: [docs_gallery.Shot("a", page, "#no", "")])
     assert docs_gallery.main([str(folders[0]), str(folders[1]), "--docs", str(docs)]) == 1
     assert "group.html has no #no" in capsys.readouterr().err
     assert sorted((docs / "gallery").iterdir()) == pictures, "pictures of before stay when new ones cannot be made"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from group_runs import LABELS, TOOLS, change, make_bids, one, run, table
+from group_runs import LABELS, TOOLS, change, make_bids, one, run, table, values
 from output_folders import identifiable, shareable
 from scipy import stats
 
@@ -30,13 +30,13 @@ def output(bids: Path) -> Path:
     folder = write_output(bids.parent / "out", LABELS, TOOLS, noise_mm=1.0)
     change(folder, "surfacedistance", "masd_mm", "0.2", tool="niimath", participant_id="sub-01", image_type="defaced")
     change(folder, "defacing", "brain_removed_percent", "12", tool="quickshear", participant_id="sub-02")
-    rows = [line for line in (folder / "surfacedistance.tsv").read_text().splitlines(True)]
+    rows = [line for line in (shareable(folder) / "surfacedistance.tsv").read_text().splitlines(True)]
     gone = [line for line in rows if not (line.startswith("sub-03\t") and "\tquickshear\t" in line)]
-    (folder / "surfacedistance.tsv").write_text("".join(gone))
+    (shareable(folder) / "surfacedistance.tsv").write_text("".join(gone))
     where = {"tool": "quickshear", "participant_id": "sub-03"}
     change(folder, "status", "message", "The brain is too small: see it.", **where)
     change(folder, "status", "status", "failed", **where)
-    with (folder / "status.tsv").open("a") as file:  # an image that was not to be audited is no audit that failed
+    with (shareable(folder) / "status.tsv").open("a") as file:  # not to be audited: no audit failed
         file.write("sub-04\tn/a\tsub-04/anat/sub-04_T2w.nii.gz\tn/a\tinput\tskipped\tIt may show the face.\tn/a\n")
     return folder
 
@@ -44,11 +44,6 @@ def output(bids: Path) -> Path:
 @pytest.fixture(scope="module")
 def said(bids: Path, output: Path) -> list[str]:
     return run(bids, output)
-
-
-def values(output: Path, tool: str, image_type: str, part: str = "face") -> dict[str, float]:
-    rows = table(output, "surfacedistance", tool=tool, image_type=image_type, part=part)
-    return {row["participant_id"]: float(row["masd_mm"]) for row in rows}
 
 
 def test_descriptions_agree_with_numpy(said: list[str], output: Path) -> None:
@@ -159,6 +154,28 @@ def test_partial_results_name_what_was_not_run(bids: Path, output: Path, tmp_pat
     assert one(copy, "group_images", participant_id="sub-07", tool="pydeface")["state"] == "missing"
 
 
+def test_a_run_that_has_not_ended_is_said_to_be_unfinished(bids: Path, output: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(output, tmp_path / "out")
+    for name in ("surfacedistance", "defacing"):
+        path = shareable(copy) / f"{name}.tsv"
+        lines = path.read_text().splitlines(True)
+        path.write_text("".join(line for line in lines if not line.startswith(("sub-07", "sub-08"))))
+    change(copy, "status", "status", "running", participant_id="sub-07")
+    change(copy, "status", "status", "waiting", participant_id="sub-08")
+    said = run(bids, copy, rerank=0)
+    text = "\n".join(said)
+    assert "6 image x tool are not done yet, and these figures are without them (group_images.tsv names all): " in text
+    assert "sub-07/anat/sub-07_T1w.nii.gz niimath" in text and "have no result with a tool" not in text
+    assert any(line.endswith(" participant --participant-label 07 08 99") for line in said)
+    row = one(copy, "group_images", participant_id="sub-07", tool="pydeface")
+    assert row["state"] == "unfinished" and str(row["reason"]).startswith("not done yet")
+    summary = one(copy, "group_summary", tool="pydeface")
+    assert (summary["n_unfinished"], summary["n_missing"], summary["n_images"]) == ("2", "0", "12")
+    page = (shareable(copy) / "group.html").read_text()
+    assert "The participant level has not ended: 6 of 36 image x tool are not done yet" in page
+    assert "Not done yet: 2 participants." in page and "sub-07" not in page.split("Not done yet: 2")[0][-60:]
+
+
 def test_subgroups(said: list[str], output: Path) -> None:
     rows = table(output, "group_surfacedistance", tool="pydeface", image_type="average", part="face", gate="all")
     found = {(row["subgroup_column"], row["subgroup"]): row for row in rows}
@@ -173,7 +190,7 @@ def test_subgroups(said: list[str], output: Path) -> None:
 
 
 def digests(output: Path) -> dict[str, tuple[int, str]]:
-    files = sorted(output.glob("group*"))
+    files = sorted(shareable(output).glob("group*"))
     return {path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
 
 
@@ -197,24 +214,6 @@ def test_the_outputs_are_valid(said: list[str], output: Path) -> None:
     assert validate(identifiable(output)) == []
 
 
-def test_array_jobs_are_merged(bids: Path, tmp_path: Path) -> None:
-    """Two halves, with one participant done twice by both, are the whole."""
-    whole = write_output(tmp_path / "whole", LABELS, TOOLS)
-    halves = [shutil.copytree(whole, tmp_path / name) for name in ("a", "b")]
-    for half, labels in zip(halves, (LABELS[:7], LABELS[6:]), strict=True):
-        for name in ("surfacedistance", "defacing", "status"):
-            header, *lines = (half / f"{name}.tsv").read_text().splitlines(True)
-            kept = [line for line in lines if line[4:6] in labels]
-            (half / f"{name}.tsv").write_text("".join([header, *kept]))
-    run(bids, whole)
-    run(bids, tmp_path / "group", merge_output=tuple(halves))
-    run(bids, halves[0], merge_output=(halves[1], halves[0]))
-    for name in ("group_surfacedistance", "group_comparison", "group_tools", "group_images"):
-        text = (whole / f"{name}.tsv").read_text()
-        assert (tmp_path / "group" / f"{name}.tsv").read_text() == text
-        assert (halves[0] / f"{name}.tsv").read_text() == text
-
-
 def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path: Path) -> None:
     whole = write_output(tmp_path / "whole", LABELS, TOOLS[:1])
     filler = write_output(tmp_path / "filler", [f"9{label}" for label in LABELS[:3]], TOOLS[:1], noise_mm=1.0)
@@ -225,7 +224,7 @@ def test_texts_that_are_shared_do_not_say_where_folders_lie(bids: Path, tmp_path
     ):
         said = run(bids, output, **changes)
         assert any(str(tmp_path) in line for line in said), "the terminal says it in full"
-        for path in [shareable(output) / "group.md", shareable(output) / "group.html", *output.glob("group*.tsv")]:
+        for path in shareable(output).glob("group*.*"):
             assert str(tmp_path) not in path.read_text(), path
         for sentence in words:
             assert sentence in (shareable(output) / "group.md").read_text()
@@ -259,24 +258,6 @@ def test_pairs_come_from_the_same_images(bids: Path, tmp_path: Path) -> None:
     run(bids, output)
     row = one(output, "group_comparison", image_type="refaced_mean", compared_with="average", **WHOLE)
     assert row["n_pairs"] == "4" and float(row["mean_difference_mm"]) == pytest.approx(-0.55, abs=0.15)
-
-
-def test_two_datasets_side_by_side(bids: Path, tmp_path: Path) -> None:
-    here = write_output(tmp_path / "here", LABELS, TOOLS[:2], gain_mm=0.5)
-    there = write_output(tmp_path / "there", [f"9{label}" for label in LABELS], TOOLS, gain_mm=0.0, seed=1)
-    run(bids, here, reference_dataset=there)
-    place = {"part": "face", "gate": "passed"}
-    rows = table(here, "group_reference", image_type="refaced_mean", **place)
-    assert [row["tool"] for row in rows] == ["niimath", "pydeface"]
-    for row in rows:
-        ours, theirs = (
-            np.array(list(values(folder, row["tool"], "refaced_mean").values())) for folder in (here, there)
-        )
-        assert float(row["difference_mm"]) == pytest.approx(ours.mean() - theirs.mean(), rel=1e-4)
-        assert float(row["ci_low_mm"]) < float(row["difference_mm"]) < float(row["ci_high_mm"]) < 0
-        assert float(row["p_value"]) == pytest.approx(stats.mannwhitneyu(ours, theirs).pvalue, rel=1e-5)
-    run(bids, here)
-    assert not (here / "group_reference.tsv").exists(), "a table that was not asked for must not outlive the run"
 
 
 def test_calibration(bids: Path, tmp_path: Path) -> None:

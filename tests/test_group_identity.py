@@ -120,7 +120,7 @@ def test_a_filler_of_the_same_dataset_is_no_second_person(bids: Path, tmp_path: 
     output = write_output(tmp_path / "out", LABELS, ("niimath",), noise_mm=1.0)
     more = write_output(tmp_path / "more", [*LABELS, "50", "51"], (), noise_mm=0.0)
     for folder in (output, more):
-        (folder / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
+        (shareable(folder) / "dataset_description.json").write_text('{"SourceDatasets": [{"URL": "file:///data"}]}')
     people = [member.person for member in find_gallery(read_outputs([output]), [more], "T1w")]
     assert people == [f"sub-{label}" for label in LABELS] + ["0:sub-50", "0:sub-51"]
 

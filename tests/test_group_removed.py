@@ -35,7 +35,7 @@ def output(bids: Path) -> Path:
 def without_removed(output: Path, copy: Path, participant: str = "") -> Path:
     """A copy as an older version wrote it: no rows of removed skin (of one participant, or of all)."""
     shutil.copytree(output, copy)
-    for path in copy.glob("group*"):
+    for path in shareable(copy).glob("group*"):
         path.unlink()
     lines = (shareable(copy) / "surfacedistance.tsv").read_text().splitlines(True)
     kept = [line for line in lines if not (line.startswith(participant) and "\tremoved\t" in line)]
@@ -93,13 +93,13 @@ def test_outputs_of_an_older_version_fall_back_to_the_whole_face(bids: Path, out
     old = without_removed(output, tmp_path / "old")
     said = run(bids, old, rerank=0)
     assert any(f"36 image x tool (sub-01/anat/sub-01_T1w.nii.gz niimath and others) {NOTE}" in line for line in said)
-    text = (old / "group.md").read_text()
+    text = (shareable(old) / "group.md").read_text()
     assert NOTE in text and "mm over the whole face (95 % CI" in text
     for tool in TOOLS:
         row, new = one(old, "group_summary", tool=tool), one(output, "group_summary", tool=tool)
         assert row["headline_part"] == "face"
         assert [row[name] for name in HEADLINE] == [new[f"face_{name}"] for name in HEADLINE]
-    assert "in mm, over the whole face, over participants" in read_page(old / "group.html").text
+    assert "in mm, over the whole face, over participants" in read_page(shareable(old) / "group.html").text
 
 
 def test_one_older_result_makes_the_whole_face_the_headline_of_all(bids: Path, output: Path, tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_an_image_of_which_nothing_was_removed_is_no_older_one(bids: Path, outpu
 def test_a_participant_page_of_an_older_output_is_of_the_whole_face(page_output: Path, tmp_path: Path) -> None:
     old = without_removed(page_output, tmp_path / "out")
     make_participant_pages(layout_of(old), page_output.parent / "bids", ["01"])
-    page = read_page(old / "sub-01.html")
+    page = read_page(shareable(old) / "sub-01.html")
     assert "mm from the true one over the whole face, an average face" in page.text
     assert "An older version of bids_refacer scored this image" in page.text
-    new = read_page(page_output / "sub-01.html")
+    new = read_page(shareable(page_output) / "sub-01.html")
     assert "mm from the true one where the skin was removed, an average face" in new.text
     assert "Removed: the skin that the tool took" in new.text

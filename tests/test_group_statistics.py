@@ -55,6 +55,14 @@ def test_gaps_add_nothing() -> None:
     assert percentile_interval(np.array([1.0, np.nan, 3.0]))[0] == pytest.approx(1.05)
 
 
+def test_two_values_have_an_interval() -> None:
+    """Means of two draws of two values are 1, 2 or 3, at one half 2: the bounds are the values themselves."""
+    low, high = bootstrap_means(np.array([[1.0], [3.0]]), seed=0)
+    assert (low.tolist(), high.tolist()) == ([1.0], [3.0])
+    low, high = bootstrap_means(np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, np.nan]]), seed=0)
+    assert (low[0], high[0]) == (1.0, 3.0) and np.isnan([low[1], high[1]]).all()
+
+
 def test_rank_biserial_by_hand_and_by_scipy() -> None:
     # differences 1, -2, 3, 4: ranks 1..4, R+ = 8, R- = 2
     assert rank_biserial(np.array([2.0, 0.0, 4.0, 5.0]), np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(0.6)
@@ -138,6 +146,35 @@ def test_two_groups() -> None:
     assert np.isnan(two_groups(first, np.array([1.0]), seed=0).p_value)
 
 
+def test_two_groups_are_drawn_each_by_itself() -> None:
+    """The first with the seed, the second with the next one; two values are enough."""
+    first, second = np.array([1.0, 4.0]), np.array([2.0, 3.0, 7.0])
+    found = two_groups(first, second, seed=8, resamples=200)
+    means = [
+        group[np.random.default_rng(seed).integers(0, len(group), (200, len(group)))].mean(axis=1)
+        for seed, group in ((8, first), (9, second))
+    ]
+    expected = np.quantile(means[0] - means[1], [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
+    assert (found.difference, found.n_first, found.n_second) == (-1.5, 2, 3)
+
+
+def test_ten_thousand_draws_are_the_default() -> None:
+    first, second = np.random.default_rng(0).normal(size=(2, 20))
+    assert two_groups(first, second, seed=0) == two_groups(first, second, seed=0, resamples=10_000)
+    assert two_groups(first, second, seed=0) != two_groups(first, second, seed=0, resamples=9_999)
+
+
+def test_two_participants_are_enough_to_compare_tools() -> None:
+    """All three tools in the same order for both: chi-squared is 2 * 2, and they agree."""
+    found = friedman(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    assert (found.statistic, found.kendall_w, found.n) == (4.0, 1.0, 2)
+    assert found.p_value == pytest.approx(np.exp(-2.0), abs=1e-12)  # of two degrees of freedom
+    nan = np.nan
+    pairs = post_hoc(np.array([[1.0, 2.0, nan], [3.0, 5.0, 1.0], [nan, nan, 4.0]]))
+    assert [(first, second, test.n_pairs) for first, second, test, _ in pairs] == [(0, 1, 2)]
+
+
 # calibration ----------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +238,17 @@ def test_bins_agree_with_a_loop() -> None:
         for level in range(2):
             share = np.average(inside[here, level], weights=weights[here])
             assert bins.covered[number, level] == pytest.approx(share, abs=1e-9)
+
+
+def test_places_lie_in_the_bins_of_their_predicted_error() -> None:
+    """Of a mirrored pair at d and -d it is d: a place or two in each bin, those on a border in the upper one."""
+    wanted = np.array([0.1, 0.25, 0.6, 0.9, 1.2, 1.7, 2.5, 3.5, 5.0, 60.0, 0.75, 5.999])
+    deviation = wanted * (1 + 1e-12)
+    bins = calibration_bins(np.stack([deviation, -deviation]), np.zeros(12), np.arange(1.0, 13))
+    np.testing.assert_allclose(bins.weight, [1, 2, 3, 4 + 11, 5, 6, 7, 8, 9 + 12, 10])
+    np.testing.assert_allclose(bins.predicted[[0, 4, 9]], [0.1, 1.2, 60.0])
+    np.testing.assert_array_equal(bins.error, np.zeros(10))
+    np.testing.assert_array_equal(bins.covered, np.ones((10, 2)))
 
 
 def test_calibration_refusals() -> None:

@@ -72,6 +72,34 @@ def test_functions_are_short_and_ask_for_little() -> None:
     assert [f"{path}: {one.name}" for path, one in found if parameters_of(one) > MOST_PARAMETERS] == []
 
 
+def test_an_image_and_its_affine_go_together() -> None:
+    """As a Volume. Points and vertices are no image."""
+    found = {one.name for path in PACKAGE.rglob("*.py") for one in functions(path) if takes_them_apart(one)}
+    assert found == {"rigid_part", "_outer_mesh"}
+
+
+def takes_them_apart(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function takes an affine and, beside it, an array."""
+    taken = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    arrays = [one.arg for one in taken if one.annotation and ast.unparse(one.annotation).startswith("np.ndarray")]
+    affines = [name for name in arrays if name.endswith("affine")]
+    return bool(affines) and len(arrays) > len(affines)
+
+
+@pytest.mark.parametrize(
+    ("code", "apart"),
+    [
+        ("def f(values: np.ndarray, affine: np.ndarray): ...", True),
+        ("def f(mask_affine: np.ndarray, *, mask: np.ndarray | None = None): ...", True),
+        ("def f(affine: np.ndarray, grid: Grid): ...", False),
+        ("def f(volume: Volume, mask: np.ndarray): ...", False),
+    ],
+)
+def test_an_affine_apart_is_found(code: str, apart: bool) -> None:
+    (function,) = ast.parse(code).body
+    assert isinstance(function, ast.FunctionDef) and takes_them_apart(function) is apart
+
+
 def test_imports_make_no_circle() -> None:
     assert import_circle(PACKAGE) == []
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bids_refacer.statistics.identification import SLOTS, Identification, Probes, ScoreCounter, identify
+from bids_refacer.statistics.identification import (
+    FALSE_ACCEPT,
+    SLOTS,
+    Identification,
+    Probes,
+    ScoreCounter,
+    identify,
+    roc_curve,
+)
 
 
 def slow_auc(genuine: np.ndarray, impostors: np.ndarray) -> float:
@@ -159,3 +167,35 @@ def test_the_seed_alone_decides() -> None:
     first, again, other = (run(distances, np.arange(30), seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.cmc_low, again.cmc_low)
     assert first.auc == again.auc and first.auc != other.auc and first.auc.estimate == other.auc.estimate
+
+
+def test_counts_between_and_on_thresholds() -> None:
+    """Thresholds 1 and 3: slots are below, on 1, between, on 3, above. The own member is no impostor."""
+    distances = np.array([[1.0, 0.5, 2.0, 9.0], [3.0, 3.0, 1.0, 2.5]], dtype=np.float32)
+    counter = ScoreCounter(np.array([1.0, 3.0]))
+    counter.add(0, distances, np.array([0, 1]))
+    np.testing.assert_array_equal(counter.slots(distances), [[1, 0, 2, 4], [3, 3, 1, 2]])
+    np.testing.assert_array_equal(counter.impostors, [[1, 0, 1, 0, 1], [0, 1, 1, 1, 0]])
+    part = counter.of(np.array([False, True]))
+    np.testing.assert_array_equal(part.impostors, [[0, 1, 1, 1, 0]])
+    np.testing.assert_array_equal(part.thresholds, [1.0, 3.0])
+
+
+def test_the_roc_curve_is_given_at_even_shares() -> None:
+    assert FALSE_ACCEPT.tolist() == [0, 0.001, 0.002, 0.005, 0.01, 0.02, *(number / 20 for number in range(1, 21))]
+    # genuine 1 and 3, impostors 2 and 4: accepted are 1/2 up to an impostor share of 1/2 - and there all
+    curve = roc_curve(np.array([1.0, 0, 1, 0]), np.array([0, 1.0, 0, 1]))
+    np.testing.assert_allclose(curve[FALSE_ACCEPT < 0.5], 0.5)
+    np.testing.assert_allclose(curve[FALSE_ACCEPT >= 0.5], 1.0)
+    assert np.isnan(roc_curve(np.zeros(3), np.ones(3))).all() and np.isnan(roc_curve(np.ones(3), np.zeros(3))).all()
+
+
+def test_ranks_are_given_down_to_the_fiftieth() -> None:
+    own = np.arange(60)
+    distances = np.random.default_rng(7).uniform(size=(60, 60))
+    found = run(distances, own)
+    assert len(found.cmc) == 50 and len(run(distances[:20, :20], own[:20]).cmc) == 20
+    again = run(distances, own, resamples=1000)
+    assert (found.auc, found.eer) == (again.auc, again.eer), "as many resamples as are the default"
+    np.testing.assert_array_equal(found.cmc_high, again.cmc_high)
+    assert found.auc != run(distances, own, resamples=999).auc

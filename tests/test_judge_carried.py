@@ -38,6 +38,7 @@ class Folder:
         files = [self.save("defaced", np.where(mask, 0, image)), self.save("mask", mask.astype(np.uint8))]
         in_file = self.save("sub-1_T2w", image)
         given = {"in_file": in_file, "head_file": in_file, "files": files, "most_left": 20.0, "version": "1"}
+        given["limits"] = [[5.0, 20.0], [0.1, 5.0], [1.0, 10.0]]
         places = {name: str(self.root / f"{name}.json") for name in ("matrix", "alignment", "details")}
         audited = {"reference": str(self.root / "t1w.nii.gz"), "brain_mask": str(self.root / "brain.nii.gz")}
         found = JudgeCarried(**{**given, **places, **audited, **changes}).run().outputs

@@ -127,3 +127,4 @@ def test_a_run_that_is_killed_leaves_nothing_running(number: int, code: int, bid
     assert left_after(mark, 5) == {}
     assert child.returncode == code and "Traceback" not in out + err
     assert err.startswith("Interrupted. Run the same command again") == (number == signal.SIGTERM)
+    assert ("which show faces, are kept in" in err) == (number == signal.SIGTERM)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
 from output_folders import identifiable, shareable
-from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
+from small_datasets import Done, add_image, average_head, known_brain, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.dataset.tables import read_table
 from bids_refacer.dataset.validation import validate
@@ -68,7 +68,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Done:
         tools_file=base / "tools.toml",
         apply_to_others=True,
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, known_brain():
         patch.setenv("STAND_IN_WARNS", f"Weights in {base}/models are old.")
         return run_with_stand_in(settings)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from other_contrast import TO_T2W, other_contrast
 from output_folders import shareable
-from small_datasets import Done, add_image, average_head, run_with_stand_in, settings_for, start_dataset
+from small_datasets import Done, add_image, average_head, known_brain, run_with_stand_in, settings_for, start_dataset
 
 from bids_refacer.audit.nodes.carry import CarryHead
 from bids_refacer.audit.nodes.deface import Deface
@@ -57,7 +57,9 @@ def bids(tmp_path_factory: pytest.TempPathFactory, average_head_path: Path) -> P
 
 @pytest.fixture(scope="module")
 def done(bids: Path) -> Done:
-    return run_with_stand_in(settings_for(bids, bids.parent / "out", deface_tools=(TOOL,), apply_to_others=True))
+    settings = settings_for(bids, bids.parent / "out", deface_tools=(TOOL,), apply_to_others=True)
+    with known_brain():
+        return run_with_stand_in(settings)
 
 
 def outputs(done: Done, name: str) -> tuple[Path, Path]:
@@ -156,7 +158,8 @@ def test_again_nothing_is_done_and_one_missing_is_put_back(done: Done) -> None:
     other = outputs(done, "sub-01_echo-1_T2w")[0]
     before = other.stat().st_mtime_ns
     defaced.unlink()
-    again = run_with_stand_in(done.settings)
+    with known_brain():
+        again = run_with_stand_in(done.settings)
     assert defaced.read_bytes() == first and other.stat().st_mtime_ns == before
     assert "sub-01 echo-2 T2w quickshear: defaced by the mask of its session" in again.out
     left = plan_others(choose(find_images(done.settings.bids_dir), done.settings)[1], done.settings)
@@ -213,7 +216,8 @@ def test_an_audited_image_that_failed_leaves_a_sentence(bids: Path, tmp_path: Pa
     broken = start_dataset(tmp_path / "in")
     add_image(broken, "sub-01_T1w", np.zeros((5, 5, 5), np.uint8))
     add_image(broken, "sub-01_T2w")
-    failed = run_with_stand_in(settings_for(broken, tmp_path / "out", apply_to_others=True))
+    with known_brain():
+        failed = run_with_stand_in(settings_for(broken, tmp_path / "out", apply_to_others=True))
     found = row(failed, "sub-01_T2w")
     assert failed.code == 1 and (found["stage"], found["status"]) == ("deface", "skipped")
     assert "there is no mask of sub-01/anat/sub-01_T1w.nii.gz to carry" in str(found["message"])

@@ -39,7 +39,7 @@ def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     expected = RunSettings(bids_dir=bids, output_dir=out, work_dir=default_work_dir(layout_of(out)))
     assert parse() == expected
-    assert (expected.suffix, expected.deface_tools) == (("T1w",), ("quickshear", "pydeface", "niimath"))
+    assert (expected.suffix, expected.deface_tools) == (("T1w",), ("quickshear", "pydeface", "spm-rule"))
     assert (expected.num_samples, expected.sampler, expected.steps) == (1, "dpmpp2m", None)
     assert (expected.model, expected.seed, expected.gpu, expected.keep_refaced) == ("default", 0, "try", True)
 

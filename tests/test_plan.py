@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from records_by_hand import add_other_record, add_record, image_of, selection_of
@@ -14,7 +15,7 @@ from small_datasets import STAND_IN, settings_for
 from bids_refacer.audit.cleaning import clear_stale, withdraw
 from bids_refacer.audit.machine import Machine
 from bids_refacer.audit.other_images import OtherPlan, Others, plan_others
-from bids_refacer.audit.plan import make_plan, sample_seeds, tasks_of
+from bids_refacer.audit.plan import describe, make_plan, sample_seeds, tasks_of, tool_warnings, unit1_notes
 from bids_refacer.audit.run import _is_work_left, _run_others
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames
@@ -185,5 +186,15 @@ def test_a_run_withdraws_what_it_cannot_put_right(others: Others, settings: RunS
     if when == "nothing is left to audit":
         assert not _is_work_left(plan, others, settings)
     else:
-        _run_others(others, settings, STAND_IN, print, logging.getLogger("test"))
+        _run_others(others, cast(Any, SimpleNamespace(settings=settings)))  # no job is left that needs more
     assert not any(file.exists() for file in files)
+
+
+def test_unit1_images_that_nobody_asked_for_are_said(tmp_path: Path) -> None:
+    images = [image_of(tmp_path / "in", name) for name in ("sub-01_UNIT1", "sub-02_T1w")]
+    settings = settings_for(tmp_path / "in", tmp_path / "out")
+    plan = make_plan(selection_of(*images), settings, STAND_IN)
+    (line,) = unit1_notes(images, settings)
+    assert line.startswith("1 session without a T1w image: the UNIT1 image is audited in its place (sub-01/anat/")
+    assert line in describe(plan, settings) and not tool_warnings(plan)
+    assert unit1_notes(images, replace(settings, suffix=("T1w", "UNIT1"))) == []

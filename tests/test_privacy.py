@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import Phantom
 from nifti_files import raw_image
-from output_folders import shareable
+from output_folders import layout_of, shareable
 from scipy import ndimage
 from test_published_mask import AFFINE, STILL, brain, head_with
 
@@ -83,7 +83,7 @@ def test_defaced_images_owe_nothing_to_what_was_removed(tool: str, tmp_path: Pat
 
 
 def test_the_brain_mask_stays_away_from_the_skin(page_output: Path, phantom_head: Phantom) -> None:
-    (path,) = page_output.glob("sub-01/anat/*_desc-brain_mask.nii.gz")
+    (path,) = shareable(page_output).glob("sub-01/anat/*_desc-brain_mask.nii.gz")
     mask = read_mask(path)
     head = head_mask(read_scan(next((page_output.parent / "bids").rglob("*_T1w.nii.gz"))).volume)
     depth = ndimage.distance_transform_edt(head, sampling=voxel_sizes(mask.affine))
@@ -92,9 +92,7 @@ def test_the_brain_mask_stays_away_from_the_skin(page_output: Path, phantom_head
 
 def test_tables_hold_summaries_alone(page_output: Path) -> None:
     for name in TABLES:
-        path = page_output / f"{name}.tsv"
-        if not path.is_file():
-            continue
+        path = shareable(page_output) / f"{name}.tsv"
         rows = read_table(path)
         images = {(row.get("image"), row.get("tool")) for row in rows}
         assert all(set(row) == set(data_dictionary(name)) for row in rows)
@@ -114,7 +112,7 @@ def lists_in(content: object) -> Iterator[list]:
 
 
 def test_sidecars_hold_no_arrays(page_output: Path) -> None:
-    sidecars = [*page_output.glob("sub-*/**/*.json"), *page_output.glob("*.json")]
+    sidecars = [*shareable(page_output).glob("sub-*/**/*.json"), *shareable(page_output).glob("*.json")]
     assert len(sidecars) > 5
     for path in sidecars:
         assert all(len(found) <= 16 for found in lists_in(json.loads(path.read_text()))), path
@@ -127,8 +125,9 @@ def test_texts_do_not_depend_on_who_was_scanned(tmp_path: Path) -> None:
         bids = tmp_path / name / "in"
         (bids / f"sub-{name}").mkdir(parents=True)
         (bids / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
-        write_datasets(tmp_path / name / "out", bids)
+        layout = layout_of(tmp_path / name / "out")
+        write_datasets(layout, bids)
         tool = ToolUse(name="t", version="1", citation="c")
-        texts.append([(tmp_path / name / "out" / file).read_text() for file in ("README", ".bidsignore")])
+        texts.append([(layout.shareable / file).read_text() for file in ("README", ".bidsignore")])
         texts[-1].append(citation_text([tool], None, {}))
     assert texts[0] == texts[1]

@@ -37,7 +37,7 @@ def dependencies() -> list[str]:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("demo", "participant --deface-tools quickshear pydeface niimath"),
+        ("demo", "participant --deface-tools quickshear pydeface spm-rule"),
         ("test", 'pytest -m "not slow"'),
         ("test-slow", "-m pytest"),
         ("gallery", "-m benchmarks.docs_gallery .cache/gallery-10/heads .cache/gallery-10/out"),
@@ -141,8 +141,9 @@ def test_the_readme_names_what_there_is() -> None:
 
 ONE_PLACE = "bids_refacer/__init__.py"
 GENERATED = {
-    "boutiques/bids_refacer.json"
-}  # platforms read it as a file; tests/test_boutiques.py holds it to the package
+    "boutiques/bids_refacer.json",
+    *(f"boutiques/bids_refacer_{command}.json" for command in ("release", "deface", "verify")),
+}  # platforms read them as files; tests/test_boutiques.py holds them to the package
 TYPED_BY_HAND = ("*", ".ci/*", ".github/**/*", "bids_refacer/**/*.py", "boutiques/*", "containers/**/*")
 PROSE = {"CHANGELOG.md", "README.md", "NOTICE", "PKG-INFO"}  # the last is written into an sdist
 ADDRESS = "https://github.com/bids-refacer/bids_refacer"

@@ -184,7 +184,7 @@ def test_questions_have_answers(output: Path) -> None:
     ):
         assert words in text, words
     links = {target for _, target in read_page(shareable(output) / "group.html").links}
-    assert {path.name for path in output.glob("*.tsv")} <= links
+    assert {path.name for path in shareable(output).glob("*.tsv")} <= links
 
 
 def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_pages_again_change_nothing(output: Path, tmp_path: Path) -> None:
     for level, name in (("group", "group_images"), ("participant", "status")):
         with pytest.raises(DatasetError, match=f"{name}.tsv is missing.*run the level '{level}' first"):
             rebuild_pages(RunSettings(analysis_level=level, **empty))
-    write_table(tmp_path / "group_images.tsv", "group_images", [])
+    write_table(shareable(tmp_path) / "group_images.tsv", "group_images", [])
     with pytest.raises(DatasetError, match="group_images.tsv has no rows: run the level 'group' first"):
         make_group_page(layout_of(tmp_path))
 
@@ -244,7 +244,7 @@ def test_failures_only(output: Path, tmp_path: Path) -> None:
     """Every image is kept out: there is a page, and it recommends nothing."""
     copy = tmp_path / "out"
     shutil.copytree(output, copy)
-    for path in copy.glob("group*"):
+    for path in shareable(copy).glob("group*"):
         path.unlink()
     with (shareable(copy) / "defacing.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))

@@ -131,7 +131,7 @@ def test_dry_run(bids: Path, tmp_path: Path) -> None:
     for words in (
         "sub-01/anat/sub-01_T1w.nii.gz: would be defaced and refaced with quickshear, niimath",
         "sub-02/anat/sub-02_run-1_T1w.nii.gz: would be defaced",
-        "  sub-02/anat/sub-02_run-1_desc-niimathDefaced_T1w.nii.gz\n",
+        "  bids_refacer/sub-02/anat/sub-02_run-1_desc-niimathDefaced_T1w.nii.gz\n",
         "  identifiable/sub-01/anat/sub-01_desc-quickshearRefaced1_T1w.nii.gz\n",
         "4 image x tool to do, 0 finished. Nothing was written.",
     ):

@@ -31,7 +31,7 @@ def dataset(tmp_path_factory) -> Path:
 
 
 def test_the_dataset_is_valid_bids_with_its_truth(dataset: Path) -> None:
-    assert validate(dataset) == []
+    assert validate(dataset, warnings=True) == []
     assert sorted(p.name for p in dataset.glob("sub-*/anat/*")) == [
         f"sub-{label}_{suffix}.nii.gz" for label in ("001", "002") for suffix in ("FLAIR", "T1w", "T2w")
     ]

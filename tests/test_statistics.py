@@ -86,3 +86,11 @@ def test_refusals():
         wilcoxon_paired(np.array([np.nan]), np.array([1.0]))
     with pytest.raises(ValueError, match="A p value lies outside 0 to 1"):
         holm(np.array([0.1, 1.2]))
+
+
+def test_holm_takes_certain_values():
+    np.testing.assert_array_equal(holm(np.array([1.0, 0.0])), [1.0, 0.0])
+    with pytest.raises(ValueError, match="A p value lies outside 0 to 1"):
+        holm(np.array([0.1, -0.01]))
+    with pytest.raises(ValueError, match="give two lists of equal length"):
+        wilcoxon_paired(np.ones((2, 2)), np.ones((2, 2)))

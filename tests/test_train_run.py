@@ -80,6 +80,7 @@ def test_called_again_it_does_nothing_again_not_even_where_the_dataset_is_gone(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.usefixtures("steps_alone")
 def test_a_lost_checkpoint_is_made_again_with_the_settings_of_the_file(out: Path) -> None:
     last = checkpoints(out / "coarse")[-1]
     whole = read(last)
@@ -89,6 +90,7 @@ def test_a_lost_checkpoint_is_made_again_with_the_settings_of_the_file(out: Path
         assert torch.equal(read(last)["ema"][name], value), name
 
 
+@pytest.mark.usefixtures("steps_alone")
 def test_shipped_weights_are_where_a_fine_tuning_starts(out: Path, bids: Path, tmp_path: Path) -> None:
     for stage in ("coarse", "fine"):
         shutil.rmtree(out / stage)
@@ -137,9 +139,11 @@ def test_an_image_that_was_replaced_is_measured_again(
     assert "heads_sha256 is " in capsys.readouterr().err, "other heads are another training"
 
 
-def test_kept_examples_are_found_again_by_what_they_depend_on(bids: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+@pytest.mark.usefixtures("steps_alone")
+def test_kept_examples_are_found_again_by_what_they_depend_on(out: Path, bids: Path) -> None:
     options = [*OPTIONS, "--examples", "2"]
+    for stage in ("coarse", "fine"):
+        shutil.rmtree(out / stage)
     assert main(["train", str(bids), str(out), *options]) == 0
     folders = sorted((out / "examples").iterdir())
     assert len(folders) == 2, "one for each stage"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from output_folders import identifiable
+from output_folders import identifiable, shareable
 from small_datasets import add_image, run_with_stand_in, settings_for, start_dataset
 from tiny_models import prior_around, tiny_stage
 from training_heads import average_heads, small_prior
@@ -134,7 +134,7 @@ def test_the_warning_stands_in_status_and_at_the_end(tmp_path: Path, monkeypatch
     monkeypatch.setenv("STAND_IN_WARNS", "Too large a head.")
     settings = settings_for(bids, tmp_path / "out", deface_tools=("quickshear", "skullstrip"))
     done = run_with_stand_in(settings)
-    rows = read_table(tmp_path / "out" / "status.tsv")
+    rows = read_table(shareable(tmp_path / "out") / "status.tsv")
     assert done.code == 0 and [(row["status"], row["message"]) for row in rows] == [("ok", "Too large a head.")] * 2
     said = "Warning: sub-01/anat/sub-01_T1w.nii.gz quickshear, skullstrip: Too large a head."
     assert sum(said in line for line in done.out.splitlines()) == 1

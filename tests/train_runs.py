@@ -27,10 +27,12 @@ OPTIONS = (
 
 @contextmanager
 def small_trainings() -> Iterator[None]:
-    """Tiny networks, few heads, and brains that need no network to be found."""
+    """Tiny networks, few heads and regions, one face to validate on, and brains that need no network to be found."""
     with pytest.MonkeyPatch.context() as patch:
         brain = asset("average_brain_mask.nii.gz").values > 0
         patch.setattr(train_run, "STAGES", {"coarse": TINY_COARSE, "fine": TINY_FINE})
+        patch.setattr(train_run, "REGIONS", {"template": train_run.REGIONS["template"]})
+        patch.setattr(train_run, "_VALIDATION_FACES", 1)
         patch.setattr(cache, "LEAST_HEADS", 6)
         patch.setattr(measurements, "extract_brain", lambda volume, name: brain)
         patch.setattr(measurements, "align_brain", lambda *_: Alignment(np.eye(4), np.eye(4)))
@@ -44,6 +46,13 @@ def small() -> Iterator[None]:
     """Trainings of a module are `small_trainings`."""
     with small_trainings():
         yield
+
+
+@pytest.fixture
+def steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings are steps alone: what is measured on held-out and training heads, which `done` has, takes longer."""
+    monkeypatch.setattr(train_run, "_validation", lambda *_: None)
+    monkeypatch.setattr(train_run, "training_ranges", lambda *_: {})
 
 
 def dimmed(percent: int) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""CITATION.md of the output: every tool that has results in the dataset, and the attack of the last run."""
+"""CITATION.md and CITATION.bib: every tool that has results in the dataset, and the attack of the last run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bids_refacer.dataset.descriptions.bibtex import bibtex
 from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.records import Record, all_records, any_other
@@ -27,7 +28,9 @@ def write_citation(settings: RunSettings, card: str) -> None:
         )
     others = any_other(settings.layout)
     text = citation_text(tools_of(records), attack, software_versions(), others=others)
-    write_text(settings.layout.shareable / "CITATION.md", Places().shareable(text))
+    text = Places().shareable(text)
+    write_text(settings.layout.shareable / "CITATION.md", text)
+    write_text(settings.layout.shareable / "CITATION.bib", bibtex(text))
 
 
 def tools_of(records: Sequence[Record]) -> list[ToolUse]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_refacer.audit.graph.jobs import node_name, node_name_of
+from bids_refacer.audit.graph.jobs import ImageJob, node_name, node_name_of
+from bids_refacer.audit.graph.stages import Stage
 from bids_refacer.audit.plan import Plan, tasks_of
+from bids_refacer.audit.progress import Watcher
 from bids_refacer.dataset.image_key import without_extension
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import OutputNames, faces_page, records_dir, running_dir
@@ -117,6 +119,33 @@ def forget_faces(plan: Plan, settings: RunSettings) -> None:
         page.unlink(missing_ok=True)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class DoneImages:
+    """Removes the intermediate images of an image when it is done with all tools, so that they never pile up.
+
+    It stands before another watcher of a run (`progress.Watcher`), which is told everything first.
+    """
+
+    def __init__(self, jobs: Sequence[ImageJob], nodes_dir: Path, then: Watcher) -> None:
+        self._jobs = {job.node_name: job for job in jobs}
+        self._left = {job.node_name: {tool.node_name for tool in job.tools} for job in jobs}
+        self._nodes_dir, self._then = nodes_dir, then
+
+    def started(self, image: str, tool: str | None, stage: Stage) -> None:
+        """A node starts."""
+        self._then.started(image, tool, stage)
+
+    def ended(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Images and tools are done, or never will be: those without record failed, and keep what was computed."""
+        self._then.ended(pairs)
+        for image, tool in pairs:
+            self._left[image].discard(tool)
+        for image in {image for image, _ in pairs if not self._left[image]}:
+            job = self._jobs[image]
+            if all(job.names.record(tool.tool).is_file() for tool in job.tools):
+                for folder in self._nodes_dir.glob(f"*/{image}"):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def tidy(rows: Sequence[StatusRow], settings: RunSettings) -> list[str]:

@@ -11,7 +11,7 @@ from bids_refacer import __version__
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import OtherJob, ToolJob, node_name, tool_node_name
 from bids_refacer.audit.plan import all_tools, header_key, set_apart, tool_job
-from bids_refacer.audit.status import done_row, failed_row, not_done_row, problem_row
+from bids_refacer.audit.status import NOTHING, InWork, done_row, failed_row, in_work_row, not_done_row, problem_row
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
 from bids_refacer.dataset.details import DefaceDetails, Json
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection
@@ -160,7 +160,7 @@ def _plan_image(other: OtherImage, reference: HeadImage, settings: RunSettings) 
 
 
 def other_rows(
-    others: Others, crashes: Sequence[Crash], settings: RunSettings
+    others: Others, crashes: Sequence[Crash], settings: RunSettings, in_work: InWork = NOTHING
 ) -> tuple[list[StatusRow], list[DefacingRow]]:
     """Rows of the tables of status and of defacing: one for each image and tool, whatever became of it."""
     status, defacing = [problem_row(problem) for problem in others.problems], []
@@ -168,6 +168,9 @@ def other_rows(
     for other in others.images:
         for tool in settings.deface_tools:
             record = read_defaced_record(_names(other.image, settings).other_record(tool))
+            if row := in_work_row(other.image, tool, in_work):
+                status.append(row)
+                continue
             if record is None:
                 status.append(_not_done(other, tool, crashes, settings))
                 continue

@@ -31,20 +31,20 @@ def make_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str]
     with matplotlib_at_home(layout):
         tasks = [(layout, bids_dir, label) for label in labels]
         if nprocs == 1 or len(tasks) < 2:
-            outcomes = [_make_one(task) for task in tasks]
+            outcomes = [make_pages_of_one(task) for task in tasks]
         else:  # spawned: a process that Nipype and torch have run threads in must not be forked
             context = multiprocessing.get_context("spawn")
             count, start = min(nprocs, len(tasks)), (end_with_parent, (os.getpid(),))
             with ProcessPoolExecutor(count, mp_context=context, initializer=start[0], initargs=start[1]) as pool:
                 try:
-                    outcomes = list(pool.map(_make_one, tasks))
+                    outcomes = list(pool.map(make_pages_of_one, tasks))
                 except KeyboardInterrupt:
                     kill_workers()
                     raise
     return [outcome for outcome in outcomes if outcome]
 
 
-def _make_one(task: tuple[Layout, Path, str]) -> str | None:
+def make_pages_of_one(task: tuple[Layout, Path, str]) -> str | None:
     """The pages of one participant; what went wrong, as a sentence: results must not be lost for want of a page."""
     from bids_refacer.reports.participant_page import write_participant_pages
 
@@ -57,13 +57,17 @@ def _make_one(task: tuple[Layout, Path, str]) -> str | None:
     return None
 
 
-def pages_of_run(plan: Plan, settings: RunSettings, say: Say) -> bool:
-    """Make the pages that a run made out of date, and those that are missing; whether all could be made."""
+def pages_of_run(plan: Plan, settings: RunSettings, say: Say, made: frozenset[str] = frozenset()) -> bool:
+    """Make the pages that a run made out of date, and those that are missing; whether all could be made.
+
+    Those of the participants `made` were made when their last image ended.
+    """
     touched = {job.image.participant for job in plan.jobs} | {problem.participant for problem in plan.problems}
     known = touched | {image.participant for image, _ in plan.finished}
     kept = settings.keep_refaced
-    labels = [label for label in sorted(known) if label in touched or not _has_pages(settings.layout, label, kept)]
-    return _make_and_say(settings, labels, say)
+    old = touched - made
+    labels = [label for label in sorted(known) if label in old or not _has_pages(settings.layout, label, kept)]
+    return _make_and_say(settings, labels, say, more=bool(made))
 
 
 def rebuild_participant_pages(settings: RunSettings, say: Say = print) -> bool:
@@ -73,11 +77,12 @@ def rebuild_participant_pages(settings: RunSettings, say: Say = print) -> bool:
     return _make_and_say(settings, labels, say)
 
 
-def _make_and_say(settings: RunSettings, labels: Sequence[str], say: Say) -> bool:
+def _make_and_say(settings: RunSettings, labels: Sequence[str], say: Say, *, more: bool = False) -> bool:
+    """Make pages, and say where all are; `more` is whether others were made before."""
     failed = make_participant_pages(settings.layout, settings.bids_dir, labels, settings.nprocs)
     for sentence in failed:
         say(sentence)
-    if len(labels) > len(failed):
+    if more or len(labels) > len(failed):
         layout = settings.layout
         faces = f"; with faces, not for sharing: {layout.identifiable}/sub-*.html" if settings.keep_refaced else ""
         say(f"Pages: {layout.shareable}/sub-*.html{faces}")

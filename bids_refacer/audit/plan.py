@@ -83,6 +83,17 @@ def tool_warnings(plan: Plan) -> list[str]:
     return list(dict.fromkeys(said for job in plan.jobs for tool in job.tools for said in tool.warnings))
 
 
+def unit1_notes(images: Sequence[HeadImage], settings: RunSettings) -> list[str]:
+    """A sentence about UNIT1 images that are taken although T1w ones were asked for."""
+    taken = [image.bids_path for image in images if image.suffix == "UNIT1" and "UNIT1" not in settings.suffix]
+    if not taken:
+        return []
+    return [
+        f"{counted(len(taken), 'session')} without a T1w image: the UNIT1 image is audited in its place "
+        f"({listed(taken, 3)}). Look at these results: attack and most tools are made for T1w."
+    ]
+
+
 def memory_warning() -> list[str]:
     """A sentence where the memory limit of a container or a batch job is too low; a killed process cannot tell."""
     limit = memory_limit_gb()
@@ -178,6 +189,7 @@ def describe(plan: Plan, settings: RunSettings) -> list[str]:
     """What a run would do, for ``--dry-run``: a line for each participant, and with ``-v`` every output."""
     labels = {job.image.participant for job in plan.jobs} | {image.participant for image, _ in plan.finished}
     lines = [_participant_line(label, plan) for label in sorted(labels)]
+    lines += unit1_notes(list(dict.fromkeys(task.image for task in tasks_of(plan))), settings)
     if settings.verbose:
         lines += [line for job in plan.jobs for line in _job_lines(job, settings)]
     lines += [problem.message for problem in plan.problems]
@@ -279,4 +291,5 @@ def tool_job(
         timeout_s=settings.tool_timeout,
         memory_gb=tool.memory_gb,
         keep_header_text=settings.keep_header_text,
+        limits=(settings.face_left_limits, settings.brain_cut_limits, settings.brain_hole_limits),
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from bids_refacer.audit.graph.jobs import ImageJob, ToolJob
-from bids_refacer.audit.graph.stages import DEFACE, RECORD, VERDICT, Stage, stage_of
+from bids_refacer.audit.graph.stages import DEFACE, RECORD, STAGES, VERDICT, Stage, stage_of
 from bids_refacer.audit.tables import VerdictLimits, defacing_row
 from bids_refacer.dataset.records import read_details, read_record
 from bids_refacer.dataset.rows.audit import DistanceRow, subject_columns
@@ -37,6 +37,16 @@ class Job(Protocol):
         """What is to be run on it."""
 
 
+class Watcher(Protocol):
+    """Who is told of what happens, besides people."""
+
+    def started(self, image: str, tool: str | None, stage: Stage) -> None:
+        """A node starts: of an image, or of one tool on it."""
+
+    def ended(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Images and tools are done, or never will be; none when something else happened."""
+
+
 class Progress:
     """Says what happens to nodes; `callback` is Nipype's ``status_callback``, called in the main process.
 
@@ -45,33 +55,48 @@ class Progress:
     jobs : what the run is about
     say : gets each line
     outcome : what came of a stage; None where only the time is said
+    watcher : is told when nodes start, and when images and tools end
     """
 
-    def __init__(self, jobs: Sequence[Job], say: Callable[[str], None], outcome: Outcome | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        say: Callable[[str], None],
+        outcome: Outcome | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._labels = {job.node_name: job.label for job in jobs}
         self._tools = {tool.node_name: tool.tool for job in jobs for tool in job.tools}
         self._left = {(job.node_name, tool.node_name) for job in jobs for tool in job.tools}
         self._total = len(self._left)
         self._started: dict[str, float] = {}
         self._defaced: dict[tuple[str, str], str] = {}
-        self._say, self._outcome = say, outcome
+        self._say, self._outcome, self._watcher = say, outcome, watcher
         self._began = time.monotonic()
 
     def callback(self, node: Any, status: str) -> None:
         """Nipype's report: ``start``, ``end`` or ``exception``; it also reports the end of nodes that never ran."""
         name = node.fullname
+        image, *tool, node_name = name.split(".")[1:]
         if status == "start":
             self._started[name] = time.monotonic()
+            if self._watcher and node_name in STAGES:  # files are published while other nodes work
+                self._watcher.started(image, tool[0] if tool else None, STAGES[node_name])
             return
         began = self._started.pop(name, None)
         if began is None:
             return
-        image, *tool, node_name = name.split(".")[1:]
+        before = set(self._left)
+        self._tell(image, tool, node_name, status, time.monotonic() - began)
+        if self._watcher:
+            self._watcher.ended(before - self._left)
+
+    def _tell(self, image: str, tool: list[str], node_name: str, status: str, took: float) -> None:
+        """Say what became of a node that has ended."""
         if status == "exception":
             self._end({(image, part) for part in tool} if tool else {pair for pair in self._left if pair[0] == image})
             self._line(image, tool, f"failed while {stage_of(node_name).doing}{self._time_left()}")
             return
-        took = time.monotonic() - began
         when = f"in {elapsed(took)}" if took > _CACHED_S else "by an earlier run"
         said = self._words(image, tool, node_name, when)
         if said:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.graph.jobs import node_name, tool_node_name
+from bids_refacer.audit.graph.stages import Stage
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
 from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import headline
 from bids_refacer.wording import counted
@@ -21,6 +23,15 @@ _NO_REASON = (
     "The run ended before this image and tool were done, or the disk of the work folder is so full that it could not "
     "be written why they failed: free some if it is, and run it again."
 )
+
+
+Pair = tuple[str, str]
+"""Image and tool, by their names in the graph."""
+
+InWork = Mapping[Pair, Stage | None]
+"""What has not ended, and the stage that it is in: None where nothing of it has started."""
+
+NOTHING: InWork = {}
 
 
 def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float) -> StatusRow:
@@ -33,6 +44,18 @@ def done_row(image: HeadImage, tool: str, message: str | None, run_time_s: float
 def not_done_row(image: HeadImage, tool: str | None, stage: str, message: str) -> StatusRow:
     """The row of an image that a tool was not run on, though nothing failed."""
     return StatusRow(**subject_columns(image, tool), stage=stage, status="skipped", message=message)
+
+
+def unfinished_row(image: HeadImage, tool: str, stage: Stage | None) -> StatusRow:
+    """The row of an image and tool in work, or of one that waits for its turn (`stage` is None)."""
+    reached = stage.status if stage else None
+    return StatusRow(**subject_columns(image, tool), stage=reached, status="running" if stage else "waiting")
+
+
+def in_work_row(image: HeadImage, tool: str, in_work: InWork) -> StatusRow | None:
+    """The same, where image and tool are in work."""
+    pair = node_name(image), tool_node_name(tool)
+    return unfinished_row(image, tool, in_work[pair]) if pair in in_work else None
 
 
 def failed_row(image: HeadImage, tool: str, crash: Crash) -> StatusRow:
@@ -52,20 +75,25 @@ def problem_row(problem: ImageProblem) -> StatusRow:
     )
 
 
-def status_rows(plan: Plan, results: Sequence[Result], crashes: Sequence[Crash]) -> list[StatusRow]:
-    """One row for each image and tool that the run was about, and one for each image that could not be used."""
+def status_rows(
+    plan: Plan, results: Sequence[Result], crashes: Sequence[Crash], in_work: InWork = NOTHING
+) -> list[StatusRow]:
+    """One row for each image and tool that the run is about, and one for each image that could not be used."""
     to_do = {(job.image, tool.tool) for job in plan.jobs for tool in job.tools}
     rows = [problem_row(problem) for problem in plan.problems]
     for result in results:
-        if result.record:
+        if row := in_work_row(result.image, result.tool, in_work):
+            rows.append(row)
+        elif result.record:
             warnings = " ".join(result.record.reface.warnings) or None
             rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
         elif (result.image, result.tool) in to_do:
-            rows.append(_without_record(result, crashes))
+            rows.append(without_record(result, crashes))
     return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
 
 
-def _without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+def without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:
+    """The row of an image and tool that were not done, and why."""
     node, tools = node_name(result.image), (None, tool_node_name(result.tool))
     for crash in crashes:
         if crash.image == node and crash.tool in tools:
@@ -94,7 +122,8 @@ def tool_findings(defacing: Sequence[DefacingRow], distances: Sequence[DistanceR
     """What the run found of each tool, those that failed first: is the face gone, and was that enough?"""
     tools = list(dict.fromkeys(row.tool for row in defacing if row.tool and row.face_verdict))
     failed = {tool: sum(row.face_verdict == "fail" for row in defacing if row.tool == tool) for tool in tools}
-    return [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    lines = [_tool_finding(tool, defacing, distances) for tool in sorted(tools, key=lambda name: -failed[name])]
+    return [*lines, *same_cut_lines(same_cut_counts(defacing))]
 
 
 def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequence[DistanceRow]) -> str:
@@ -102,13 +131,13 @@ def _tool_finding(tool: str, defacing: Sequence[DefacingRow], distances: Sequenc
     judged = counted(len(verdicts), "image")
     parts = [f"the face is still there in {verdicts.count('fail')} of {judged}"] if "fail" in verdicts else []
     parts += [f"skin is left, to look at, in {verdicts.count('warn')} of {judged}"] if "warn" in verdicts else []
-    pairs = _recovered_and_average([row for row in distances if row.tool == tool])
+    pairs = recovered_and_average([row for row in distances if row.tool == tool])
     beaten = sum(image_marks(None, *pair).withstood == "no" for pair in pairs)
     attack = "" if not pairs else f"; the attack came nearer than an average face in {beaten} of {len(pairs)}"
     return f"{tool}: {', '.join(parts) or f'face removed from {judged}'}{attack}."
 
 
-def _recovered_and_average(rows: Sequence[DistanceRow]) -> list[tuple[float, float]]:
+def recovered_and_average(rows: Sequence[DistanceRow]) -> list[tuple[float, float]]:
     """Distances (mm) of recovered and average face, of the images that have both."""
     part = headline(row.part for row in rows)
     found: dict[str | None, dict[str | None, float]] = {}

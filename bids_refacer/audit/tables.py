@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
 
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.names import OutputNames, dataset_table, sidecar_of
+from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.rows.audit import (
     CalibrationRow,
     DefacingRow,
@@ -17,13 +19,14 @@ from bids_refacer.dataset.rows.audit import (
     ParticipantRow,
     StatusRow,
     SubjectColumns,
-    merge_rows,
     subject_columns,
 )
-from bids_refacer.dataset.rows.table import rows_of, write_rows
+from bids_refacer.dataset.rows.growing import GrowingTable
+from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
+from bids_refacer.surfaces.skin_left import removed_dice
 from bids_refacer.surfaces.verdicts import MEASURED, grade, worse, worst_part
 
 
@@ -72,17 +75,42 @@ def tables_of(
 ) -> Tables:
     """All rows of a run; `others` are about images that were not audited."""
     records = [result.record for result in results if result.record]
-    defacing = [
-        defacing_row(subject_columns(result.image, result.tool), result.deface, limits)
-        for result in results
-        if result.deface
-    ]
+    alike = most_alike(records)
+    defacing = []
+    for result in results:
+        if result.deface:
+            row = defacing_row(subject_columns(result.image, result.tool), result.deface, limits)
+            tool, overlap = alike.get((result.image.bids_path, result.tool), (None, None))
+            defacing.append(replace(row, most_alike=tool, most_alike_dice=overlap))
     return Tables(
         status=status,
         defacing=[*others, *defacing],
         distances=[row for record in records for row in record.distances],
         calibration=[row for record in records for row in record.calibration],
     )
+
+
+def most_alike(records: Sequence[Record]) -> dict[tuple[str, str], tuple[str, float]]:
+    """Image and tool -> the other tool on this image that took most nearly the same facial skin, and their Dice.
+
+    Tools that remove are compared with each other, and so are tools that put another face there.
+    """
+    of_image: dict[str, list[Record]] = {}
+    for record in records:
+        of_image.setdefault(record.image, []).append(record)
+    found: dict[tuple[str, str], tuple[str, float]] = {}
+    for own in of_image.values():
+        for one, other in permutations(own, 2):
+            alike = _replaces(one) == _replaces(other)
+            overlap = removed_dice(one.removed_skin or "", other.removed_skin or "") if alike else None
+            if overlap is not None and overlap > found.get((one.image, one.tool), ("", -1.0))[1]:
+                found[one.image, one.tool] = other.tool, overlap
+    return found
+
+
+def _replaces(record: Record) -> bool:
+    """Whether the tool put another face there: then the record says how hard that was attacked."""
+    return "Attack" in record.key
 
 
 def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: VerdictLimits) -> DefacingRow:
@@ -98,6 +126,7 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
             limits.brain_cut.grade(quality.brain_removed_percent),
             limits.brain_hole.grade(hole),
         ),
+        most_alike=None,
         **asdict(quality),
         brain_hole_ml=hole,
         worst_part=part,
@@ -112,20 +141,49 @@ def defacing_row(subject: SubjectColumns, details: DefaceDetails, limits: Verdic
     )
 
 
-def write_tables(tables: Tables, layout: Layout, places: Places) -> None:
-    """Merge the rows of a run into the tables of the dataset, and list its participants.
+class TableWriter:
+    """Writes rows of a run into the tables of the dataset, again and again as images end.
 
-    `places` are the folders of the run, whose paths no message shows.
+    Parameters
+    ----------
+    layout : the output
+    places : folders of the run, whose paths no message shows
     """
-    about = {row.subject for row in tables.status}
-    _merge(layout, StatusRow, tables.status, about, places)
-    _merge(layout, DistanceRow, tables.distances, about, places)
-    _merge(layout, DefacingRow, tables.defacing, about, places)
-    _merge(layout, CalibrationRow, tables.calibration, about, places)
-    folders = [folder for folder in sorted(layout.shareable.glob("sub-*")) if folder.is_dir()]
-    people = [ParticipantRow(participant_id=folder.name) for folder in folders]
-    if people:
-        write_rows(dataset_table(layout, ParticipantRow.table), ParticipantRow, people)
+
+    def __init__(self, layout: Layout, places: Places) -> None:
+        self._layout = layout
+        self._status = self._table(StatusRow, places)
+        self._distances = self._table(DistanceRow, places)
+        self._defacing = self._table(DefacingRow, places)
+        self._calibration = self._table(CalibrationRow, places)
+
+    def write(self, tables: Tables, *, whole: bool = True) -> None:
+        """Merge rows into the tables, and list the participants; who calls it holds the lock of the output.
+
+        `whole` is whether the rows are all that the run has to say of its participants.
+        """
+        # rows of an image that was done before and failed now must not outlive its files
+        about = {row.subject for row in tables.status}
+        self._status.merge(tables.status, about, whole=whole)
+        self._distances.merge(tables.distances, about, whole=whole)
+        self._defacing.merge(tables.defacing, about, whole=whole)
+        self._calibration.merge(tables.calibration, about, whole=whole)
+        folders = [folder for folder in sorted(self._layout.shareable.glob("sub-*")) if folder.is_dir()]
+        people = [ParticipantRow(participant_id=folder.name) for folder in folders]
+        if people:
+            write_rows(dataset_table(self._layout, ParticipantRow.table), ParticipantRow, people)
+
+    def write_status(self, rows: Sequence[StatusRow]) -> None:
+        """Merge rows of some images and tools into the table of status alone."""
+        self._status.merge(rows, {row.subject for row in rows}, whole=False)
+
+    def _table(self, kind: type[Kind], places: Places) -> GrowingTable[Kind]:
+        return GrowingTable(dataset_table(self._layout, kind.table), kind, places.shareable_row)
+
+
+def write_tables(tables: Tables, layout: Layout, places: Places) -> None:
+    """Write the rows of a run once; see `TableWriter`."""
+    TableWriter(layout, places).write(tables)
 
 
 def write_image_tables(results: Sequence[Result], layout: Layout) -> None:
@@ -135,12 +193,3 @@ def write_image_tables(results: Sequence[Result], layout: Layout) -> None:
             path = OutputNames.of(layout, result.image).surfacedistance(result.tool)
             write_rows(path, DistanceRow, result.record.distances)
             write_dictionary(sidecar_of(path), DistanceRow.table)
-
-
-def _merge(
-    layout: Layout, kind: type[Kind], new: Sequence[Kind], about: set[tuple[str, str, str]], places: Places
-) -> None:
-    # rows of an image that was done before and failed now must not outlive its files
-    old = [row for row in rows_of(layout, kind) if row.subject not in about]
-    rows = [places.shareable_row(row) for row in merge_rows(old, new)]
-    write_rows(dataset_table(layout, kind.table), kind, rows)

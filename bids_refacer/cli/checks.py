@@ -31,16 +31,21 @@ def first_problem(settings: RunSettings) -> str | None:
 
 def check_input(settings: RunSettings) -> str | None:
     """The input is a BIDS dataset."""
-    if not settings.bids_dir.is_dir():
-        advice = bind_advice(settings.bids_dir, ":ro")
-        return f"The input {settings.bids_dir} is not a folder: give the root of a BIDS dataset.{advice}"
-    if not (settings.bids_dir / "dataset_description.json").is_file():
+    return input_problem(settings.bids_dir)
+
+
+def input_problem(bids_dir: Path) -> str | None:
+    """A sentence where a folder is no BIDS dataset that can be read."""
+    if not bids_dir.is_dir():
+        advice = bind_advice(bids_dir, ":ro")
+        return f"The input {bids_dir} is not a folder: give the root of a BIDS dataset.{advice}"
+    if not (bids_dir / "dataset_description.json").is_file():
         return (
-            f"The input {settings.bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
+            f"The input {bids_dir} has no dataset_description.json: give the root of a BIDS dataset, "
             'or add the file with at least {"Name": "...", "BIDSVersion": "1.10.0"}.'
         )
     try:
-        read_description(settings.bids_dir)  # pybids reads it too, and fails with a traceback
+        read_description(bids_dir)  # pybids reads it too, and fails with a traceback
     except DatasetError as error:
         return str(error)
     return None

@@ -30,8 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Audit of MRI defacing: deface each head with several tools, paint the face back with a "
         "diffusion model, and measure (mm) how close the recovered face comes to the true one.",
         epilog="output_dir/bids_refacer is a BIDS derivative that may be shared. Recovered faces are identifiable "
-        "data: they go to output_dir/identifiable, which is not for sharing. "
-        "To train an attack model of your own, see bids_refacer train --help, for synthetic heads simulate --help.",
+        "data: they go to output_dir/identifiable, which is not for sharing. Other commands, each with its own --help: "
+        "release and deface make the dataset to publish, verify checks it, train and simulate.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("bids_dir", type=Path, help="root of the input BIDS dataset; never written to")

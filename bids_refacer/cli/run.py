@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 from bids_refacer.audit.cleaning import beside_workers
 from bids_refacer.audit.run import run_participants
@@ -24,6 +25,8 @@ from bids_refacer.problems import AuditProblem, remedy_for
 from bids_refacer.processes import kill_workers, workers_end_with_us
 from bids_refacer.settings import RunSettings
 
+_INTERRUPTED, _TERMINATED = 130, 143  # exit codes, as shells have them
+
 
 def run(settings: RunSettings) -> int:
     """Do what the settings ask for.
@@ -34,14 +37,28 @@ def run(settings: RunSettings) -> int:
         0 when every image and tool is done, 1 when any failed or the run could not start, 130 when interrupted, 143
         when terminated.
     """
+    code = guarded(lambda: _level(settings), settings.output_dir)
+    if code in (_INTERRUPTED, _TERMINATED) and settings.work_dir.is_dir():
+        print(f"Until then, intermediate images, which show faces, are kept in {settings.work_dir}.", file=sys.stderr)
+    return code
+
+
+def guarded(work: Callable[[], int], output: Path) -> int:
+    """Do some work so that whatever stops it is said in a sentence; `output` is where it writes.
+
+    Returns
+    -------
+    int
+        What the work returns; 1 when it cannot be done, 130 when interrupted, 143 when terminated.
+    """
     leave_closed_home()
     try:
         with terminable(), away_from_current_folder(), own_variables(), workers_end_with_us():
-            return _level(settings)
+            return work()
     except AuditProblem as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        where = error.filename or settings.output_dir
+        where = error.filename or output
         remedy = remedy_for(error.errno) or "check the disk and its permissions, then run again."
         print(f"{where}: {error.strerror or error}; {remedy}", file=sys.stderr)
     except MemoryError:
@@ -49,7 +66,7 @@ def run(settings: RunSettings) -> int:
     except KeyboardInterrupt as error:
         kill_workers()
         print("Interrupted. Run the same command again to go on: what is finished is not done again.", file=sys.stderr)
-        return 143 if isinstance(error, Terminated) else 130
+        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
     finally:
         stop_log()
     return 1

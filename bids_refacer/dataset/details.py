@@ -13,7 +13,10 @@ Json = Mapping[str, object]
 """A JSON object, as `json.loads` gives it."""
 
 FIGURES = "DefacingFigures"
-"""Member with what a defaced image is judged by, but no verdict. Older outputs call it ``Verdict``."""
+"""Member with what a defaced image is judged by, but no verdict. Outputs before 0.9 call it ``Verdict``."""
+
+VERDICT = "Verdict"
+"""Member with the verdicts and the limits that they hold by (`surfaces.verdicts.verdict_json`)."""
 
 T = TypeVar("T")
 
@@ -116,7 +119,7 @@ class DefaceDetails:
             quirks=texts(content, "Quirks"),
             run_time_s=optional_number(content, "RunTime"),
             quality=_figures(QualityControl, content, "QualityControl"),
-            figures=DefacingFigures.from_json(member(content, FIGURES, dict, member(content, "Verdict", dict, {}))),
+            figures=DefacingFigures.from_json(member(content, FIGURES, dict, member(content, VERDICT, dict, {}))),
             content=content,
         )
 

@@ -73,6 +73,8 @@ def find_images(
 ) -> Selection:
     """Find the images of the given participants and sessions (all when empty) with the given suffixes.
 
+    Where T1w images are asked for, a session that has none gives its UNIT1 image (MP2RAGE), unless there are filters.
+
     Labels are without ``sub-`` and ``ses-``. The dataset is never written to; `database_dir` keeps pybids' index
     (made when it is missing) for the next run.
 
@@ -88,6 +90,8 @@ def find_images(
     root = Path(layout.root)
     asked = set(participants or participant_labels(bids_dir))
     paths = {path for suffix in suffixes for path in _query(layout, suffix, filters[suffix], filter_file)}
+    if "T1w" in suffixes and "UNIT1" not in suffixes and not filter_file:
+        paths |= _in_place_of_t1w(layout, paths, root)
     paths |= {path for path in _misnamed(root, asked) if filters.get(suffix_in(path.name)) == {}}
     images, problems = sort_out((path for path in paths if folder_label(path, root, "sub") in asked), root, sessions)
     found = {image.participant for image in images} | {problem.participant for problem in problems}
@@ -188,6 +192,16 @@ def _query(layout: BIDSLayout, suffix: str, filters: Filters, filter_file: Path 
         ) from error
 
 
+def _in_place_of_t1w(layout: BIDSLayout, paths: Iterable[Path], root: Path) -> set[Path]:
+    """UNIT1 images of sessions without a T1w image."""
+
+    def session(path: Path) -> tuple[str | None, str | None]:
+        return folder_label(path, root, "sub"), folder_label(path, root, "ses")
+
+    have = {session(path) for path in paths if suffix_in(path.name) == "T1w"}
+    return {path for path in _query(layout, "UNIT1", {}, None) if session(path) not in have}
+
+
 def head_image(path: Path, root: Path) -> HeadImage | None:
     """The image of a path below `root`; None for a file of a nested dataset and for a name without a participant."""
     relative = path.relative_to(root)
@@ -210,7 +224,7 @@ def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]
     problems: list[ImageProblem] = []
     taken: dict[str, HeadImage] = {}
     for image in images:
-        message = _missing_content(image.path)
+        message = missing_content(image.path)
         name = without_extension(image.bids_path)
         if message is None and name in taken:
             message = (
@@ -225,7 +239,8 @@ def usable(images: list[HeadImage]) -> tuple[list[HeadImage], list[ImageProblem]
     return good, problems
 
 
-def _missing_content(path: Path) -> str | None:
+def missing_content(path: Path) -> str | None:
+    """A sentence where a path leads to no file: a broken link, or a name that is listed and not there."""
     if path.exists():
         return None
     if path.is_symlink():

@@ -31,6 +31,8 @@ SHAREABLE_BIDSIGNORE = (
     "/status.tsv",
     "/status.json",
     "/CITATION.md",
+    "/CITATION.bib",
+    "/figures",
     "/calibration.tsv",
     "/calibration.json",
     "/group_*.tsv",
@@ -235,6 +237,11 @@ def dataset_table(layout: Layout, table: str) -> Path:
 def group_page(layout: Layout) -> Path:
     """The page of a group; shareable."""
     return layout.shareable / "group.html"
+
+
+def figures_dir(layout: Layout) -> Path:
+    """The folder of the figures of pages as files; shareable, as no figure shows a face."""
+    return layout.shareable / "figures"
 
 
 def participant_page(layout: Layout, participant: str) -> Path:

@@ -13,7 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bids_refacer.dataset.details import DefaceDetails, Json, RefaceDetails, member, number, optional_number
+from bids_refacer.dataset.details import (
+    DefaceDetails,
+    Json,
+    RefaceDetails,
+    member,
+    number,
+    optional_number,
+    optional_text,
+)
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import records_dir
@@ -100,11 +108,13 @@ class Record(DefacedRecord):
     ----------
     reface : what the attack reported
     score_s : run time of the scoring, s
+    removed_skin : which of the true face's skin was removed (`surfaces.skin_left.as_text`)
     distances, calibration : rows of these tables
     """
 
     reface: RefaceDetails
     score_s: float | None = None
+    removed_skin: str | None = None
     distances: tuple[DistanceRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
 
@@ -117,6 +127,7 @@ class Record(DefacedRecord):
             **shared,
             reface=RefaceDetails.from_json(member(content, "Reface", dict)),
             score_s=optional_number(member(content, "Score", dict, {}), "RunTime"),
+            removed_skin=optional_text(member(content, "Score", dict, {}), "RemovedSkin"),
             distances=_rows(DistanceRow, member(content, "Rows", list), image, tool),
             calibration=_rows(CalibrationRow, member(content, "Calibration", list, []), image, tool),
         )
@@ -128,7 +139,10 @@ class Record(DefacedRecord):
             "KeptRefaced": self.kept_refaced,
             "Deface": self.deface.content,
             "Reface": self.reface.content,
-            "Score": {"RunTime": self.score_s},
+            "Score": {
+                "RunTime": self.score_s,
+                **({} if self.removed_skin is None else {"RemovedSkin": self.removed_skin}),
+            },
             "RunTime": self.run_time_s,
             "Rows": [_cells(row) for row in self.distances],
             "Calibration": [_cells(row) for row in self.calibration],

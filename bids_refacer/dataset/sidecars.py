@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_refacer import __version__
+from bids_refacer.dataset.descriptions.acquisition import acquisition_of
 from bids_refacer.dataset.descriptions.shareable_text import shareable_json
 from bids_refacer.dataset.details import Json, number
 from bids_refacer.dataset.images import HeadImage
@@ -82,11 +83,54 @@ class RefacedSidecar(Sidecar):
         return self._completed({**self.members, **shareable_json(drawn)}, rest)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DefacedSidecar(Sidecar):
+    """The sidecar of a defaced image: how it was acquired, and how and by what its face was removed.
+
+    `tool` is the tool's name, `how` goes on after "Face removed".
+    """
+
+    tool: str
+    how: str
+
+    def complete(self, report: Json) -> Json:
+        """The whole sidecar; the tool's version is the report's."""
+        version_of_tool = str(report.get("Version") or "")
+        said = f"Face removed {self.how.replace(self.tool, f'{self.tool} {version_of_tool}'.strip(), 1)}"
+        removal = {
+            "DeidentificationMethod": [f"{said}, by bids_refacer {__version__}"],
+            "DeidentificationMethodCodeSequence": [_FEATURES_CLEANED, _code_of(self.tool, said)],
+        }
+        return self._completed({**self.members, **removal}, report)
+
+
+# DICOM PS3.16, context group 7050 (De-identification Method); the scheme DCM has one version
+_FEATURES_CLEANED = {
+    "CodeValue": "113102",
+    "CodeMeaning": "Clean Recognizable Visual Features Option",
+    "CodingSchemeDesignator": "DCM",
+    "CodingSchemeVersion": "01",
+}
+_MOST_OF_CODE, _MOST_OF_MEANING = 16, 64  # characters that DICOM allows (SH, LO)
+
+
+def _code_of(tool: str, said: str) -> Json:
+    """The tool's own code; DICOM's private schemes begin with 99."""
+    return {
+        "CodeValue": tool[:_MOST_OF_CODE],
+        "CodeMeaning": said[:_MOST_OF_MEANING],
+        "CodingSchemeDesignator": "99BIDS_REFACER",
+        "CodingSchemeVersion": __version__,
+    }
+
+
 def defaced_sidecar(
     image: HeadImage, tool: str, *, brain_mask_uri: str | None, header_text: str = HEADER_TEXT_BLANKED
-) -> Sidecar:
+) -> DefacedSidecar:
     """Of a defaced image; `header_text` is what became of the texts of the original's header."""
-    return Sidecar(
+    return DefacedSidecar(
+        tool=tool,
+        how=f"with {tool}",
         description=f"Original image defaced with {tool}",
         sources=tuple(uri for uri in (image.bids_uri, brain_mask_uri) if uri),
         members=_defaced_members(image, tool, header_text),
@@ -110,13 +154,15 @@ def other_defaced_sidecar(
     reference_mask_uri: str,
     native: bool,
     header_text: str = HEADER_TEXT_BLANKED,
-) -> Sidecar:
+) -> DefacedSidecar:
     """Of an image that was defaced as another one of its session was, whose mask is `reference_mask_uri`.
 
     `native`: the tool ran on the image itself, with what was found in the other one.
     """
     how = f"with {tool}" if native else f"with the mask that {tool} left of another image of the session"
-    return Sidecar(
+    return DefacedSidecar(
+        tool=tool,
+        how=how,
         description=f"Original image defaced {how}",
         sources=(image.bids_uri, reference_mask_uri, mask_uri),
         members=_defaced_members(image, tool, header_text),
@@ -180,8 +226,8 @@ def _defaced_members(image: HeadImage, tool: str, header_text: str) -> Json:
     return {
         "SpatialReference": image.bids_uri,
         "SkullStripped": tool == "skullstrip",
-        "Defaced": True,
         "HeaderText": header_text,
+        **acquisition_of(image),
     }
 
 

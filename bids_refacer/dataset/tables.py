@@ -17,7 +17,9 @@ from bids_refacer.dataset.rows.tsv import NOT_AVAILABLE, read_tsv
 from bids_refacer.files import write_json, write_text
 from bids_refacer.problems import printable
 
+_OF_PARTICIPANTS = "Participants with results in this dataset; what else is known of them is in the source dataset."
 TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
+RELEASE_TABLES = ("release", "release_review")
 GROUP_TABLES = tuple(
     f"group_{name}"
     for name in (
@@ -45,8 +47,13 @@ def write_table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> No
     ValueError
         When a row has a key that the table's dictionary does not describe, or a value that is none of its levels.
     """
+    write_lines(path, table, table_lines(path, table, rows))
+
+
+def table_lines(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The lines of rows as `write_table` writes them, without the header; `path` is for its errors."""
     columns = data_dictionary(table)
-    lines = ["\t".join(columns)]
+    lines = []
     for row in rows:
         unknown = set(row) - set(columns)
         if unknown:
@@ -56,12 +63,21 @@ def write_table(path: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> No
             if levels and value not in levels:
                 raise ValueError(f"{path}: {value!r} is no level of the column '{name}': use one of {list(levels)}.")
         lines.append("\t".join(cell_text(row.get(name)) for name in columns))
-    write_text(path, "\n".join(lines) + "\n")
+    return lines
+
+
+def write_lines(path: Path, table: str, lines: Iterable[str]) -> None:
+    """Write lines of `table_lines` below the header of their table; the file appears whole or not at all."""
+    write_text(path, "\n".join(["\t".join(data_dictionary(table)), *lines]) + "\n")
 
 
 def write_dictionary(path: Path, table: str) -> None:
-    """Write the data dictionary of `table` to `path` (JSON)."""
-    write_json(path, data_dictionary(table))
+    """Write the data dictionary of `table` to `path` (JSON).
+
+    The validator asks for a description of the table itself where it knows the table, which are the participants.
+    """
+    about = {"Description": _OF_PARTICIPANTS} if table == "participants" else {}
+    write_json(path, {**about, **data_dictionary(table)})
 
 
 def read_table(path: Path) -> list[dict[str, str | None]]:
@@ -72,10 +88,23 @@ def read_table(path: Path) -> list[dict[str, str | None]]:
     TableError
         When the file is no table, or a row has not as many cells as the header.
     """
+    return [cells for _, cells in read_numbered(path)]
+
+
+def read_numbered(path: Path, participant: str | None = None) -> list[tuple[int, dict[str, str | None]]]:
+    """`read_table` with the line of each row; with `participant` (``sub-01``) the rows about them alone."""
     if not path.exists():
         return []
     table = read_tsv(path, "delete the file and run again.")
-    return [{name: None if cell == NOT_AVAILABLE else cell for name, cell in row.items()} for row in table.rows()]
+    rows = list(enumerate(table.cells, start=2))
+    if participant is not None and "participant_id" in table.columns:
+        place = table.columns.index("participant_id")
+        rows = [(number, cells) for number, cells in rows if cells[place] == participant]
+    return [(number, dict(zip(table.columns, map(_cell, cells), strict=True))) for number, cells in rows]
+
+
+def _cell(text: str) -> str | None:
+    return None if text == NOT_AVAILABLE else text
 
 
 def cell_text(value: Any) -> str:

@@ -23,8 +23,8 @@ def find_validator() -> Path | None:
     return Path(found) if found else None
 
 
-def validate(dataset: Path, *, content: bool = True) -> list[str]:
-    """Errors (not warnings) of a raw or derivative dataset, one sentence each; none when it is valid.
+def validate(dataset: Path, *, content: bool = True, warnings: bool = False) -> list[str]:
+    """Errors (and with `warnings` these too) of a raw or derivative dataset, one sentence each; none when it is valid.
 
     Without `content`, broken links, empty files, unreadable images and series are left out: they concern one image
     each, and must not keep the others from being processed. An absent or failing validator is a sentence too.
@@ -35,7 +35,7 @@ def validate(dataset: Path, *, content: bool = True) -> list[str]:
             f"The program {_PROGRAM} is not installed, so {dataset} cannot be validated: "
             f"run 'pip install {_PROGRAM}', or use --skip-bids-validation."
         ]
-    command = [str(program), str(dataset), "--ignoreWarnings", "--format", "json"]
+    command = [str(program), str(dataset), *([] if warnings else ["--ignoreWarnings"]), "--format", "json"]
     done = processes.run(command, environ=_offline())
     try:
         issues = json.loads(done.output)["issues"]
@@ -43,7 +43,8 @@ def validate(dataset: Path, *, content: bool = True) -> list[str]:
         said = " ".join((done.errors or done.output).split())[:300] or f"nothing (exit code {done.code})"
         return [f"{program} could not validate {dataset} and said: {said}; use --skip-bids-validation to go on."]
     messages = issues.get("codeMessages", {})
-    errors = [issue for issue in issues["issues"] if issue.get("severity") == "error"]
+    severities = ("error", "warning") if warnings else ("error",)
+    errors = [issue for issue in issues["issues"] if issue.get("severity") in severities]
     return [_sentence(issue, messages) for issue in errors if content or issue["code"] not in _CONTENT]
 
 

@@ -71,7 +71,7 @@ class Defacer:
     def warnings(self, suffix: str) -> list[str]:
         """Sentences about this version of the tool, and about images of this suffix."""
         sentences = []
-        if suffix not in self.contrasts:
+        if suffix not in self.contrasts and not (suffix == "UNIT1" and "T1w" in self.contrasts):
             made_for = ", ".join(self.contrasts)
             sentences.append(f"{self.name} is made for {made_for}, not for {suffix}: look at its results.")
         if fault := self.known_bad.get(self.version()):

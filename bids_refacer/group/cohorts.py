@@ -14,7 +14,7 @@ import pandas as pd
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import participant_labels
 from bids_refacer.dataset.participants import MISSING, read_participants
-from bids_refacer.dataset.rows.audit import DefacingRow, StatusRow
+from bids_refacer.dataset.rows.audit import UNFINISHED, DefacingRow, StatusRow
 from bids_refacer.dataset.rows.group import GroupImageRow
 from bids_refacer.group.outputs import SUBJECT, GroupError, ParticipantOutputs
 from bids_refacer.surfaces.verdicts import GRADES
@@ -22,6 +22,7 @@ from bids_refacer.wording import counted
 
 _MOST = 3  # names in a sentence
 GATES = ("passed", "all")
+_NOT_DONE_YET = "not done yet: in work or waiting when the tables were read, or left so by a run that was killed"
 BRAIN_PERCENT = 5.0  # of the brain removed: more is a failure, where the table has no verdict
 FACE_MM = 1.0  # between defaced and true skin: less is a face that was left, where the table has no verdict
 EVERYONE = ("all", "all")
@@ -116,19 +117,24 @@ def image_rows(outputs: ParticipantOutputs, reasons: pd.DataFrame) -> list[Group
     ]
     done = {(row.image, row.tool) for row in rows}
     rows += [
-        GroupImageRow(
-            participant_id=row.participant_id, image=row.image, tool=row.tool, state="failed", reason=row.message
-        )
+        GroupImageRow(participant_id=row.participant_id, image=row.image, tool=row.tool, **_state_of(row))
         for row in outputs.status
-        if _has_failed(row) and (row.image, row.tool) not in done
+        if _is_without_result(row) and (row.image, row.tool) not in done
     ]
     rows += _missing_rows(reasons, rows)
     return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
 
 
-def _has_failed(row: StatusRow) -> bool:
+def _is_without_result(row: StatusRow) -> bool:
     is_other = row.status == "skipped" and row.tool is None  # an image that the run was not to audit
     return row.status != "ok" and not is_other
+
+
+def _state_of(row: StatusRow) -> dict[str, str | None]:
+    """State and reason of an image and tool that have no result."""
+    if row.status in UNFINISHED:
+        return {"state": "unfinished", "reason": _NOT_DONE_YET}
+    return {"state": "failed", "reason": row.message}
 
 
 def _missing_rows(reasons: pd.DataFrame, known: Sequence[GroupImageRow]) -> list[GroupImageRow]:

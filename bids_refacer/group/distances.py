@@ -16,7 +16,7 @@ from bids_refacer.statistics.comparison import friedman, post_hoc, rank_biserial
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 
 RECOVERED = ("refaced_sample_mean", "refaced_mean")
-BASELINES = ("average", "defaced")
+BASELINES = ("average", "average-fitted", "defaced")
 LEAST_SUBGROUP = 3  # participants of a subgroup; figures of fewer would describe persons
 
 TestedRow = TypeVar("TestedRow", ComparisonRow, ReferenceRow)

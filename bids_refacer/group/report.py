@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_refacer import __version__
-from bids_refacer.dataset.rows.group import ComparisonRow
+from bids_refacer.dataset.rows.group import ComparisonRow, GroupImageRow
 from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.environment import matplotlib_at_home
@@ -14,6 +14,7 @@ from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.layout import Layout
 from bids_refacer.reports.answer import answer_lines
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import PLACES, headline
 from bids_refacer.wording import counted
@@ -52,6 +53,12 @@ def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence
         if some:
             subjects = [f"{row.image or row.participant_id} {row.tool or ''}".strip() for row in some]
             lines.append(f"{len(some)} image x tool {words}: {_some(subjects)}")
+    if unfinished := unfinished_images(tables):
+        subjects = [f"{row.image} {row.tool}" for row in unfinished]
+        lines.append(
+            f"{len(unfinished)} image x tool are not done yet, and these figures are without them "
+            f"(group_images.tsv names all): {_some(subjects)}"
+        )
     if absent:
         lines.append(f"{counted(len(absent), 'participant')} of the raw dataset without result yet: {_some(absent)}")
     lines += [_distance_line(row) for row in _main_comparisons(tables.comparisons)]
@@ -60,13 +67,18 @@ def _findings(outputs: ParticipantOutputs, tables: GroupTables, absent: Sequence
     return lines
 
 
+def unfinished_images(tables: GroupTables) -> list[GroupImageRow]:
+    """Images and tools that a run had not ended when the tables were read."""
+    return [row for row in tables.images if row.state == "unfinished"]
+
+
 def _answers(tables: GroupTables) -> list[str]:
     """The first answer, for each kind of image."""
     lines: list[str] = []
     for suffix in sorted({row.suffix for row in tables.summary}):
         own = [row for row in tables.summary if row.suffix == suffix]
         answer = answer_lines(own, [row for row in tables.tools if row.suffix == suffix])
-        lines += [f"{suffix}: {line}" for line in answer]
+        lines += [f"{suffix}: {line}" for line in (*answer, *same_cut_lines(summary_same_cut(own)))]
     return lines
 
 

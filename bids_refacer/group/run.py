@@ -33,7 +33,7 @@ from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
-from bids_refacer.group.report import make_group_page, report_text, summary_lines
+from bids_refacer.group.report import make_group_page, report_text, summary_lines, unfinished_images
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.layout import Layout
 from bids_refacer.settings import RunSettings
@@ -76,9 +76,9 @@ def run_group(settings: RunSettings, say: Callable[[str], None] = print) -> int:
         _write(settings, outputs, tables, absent)
     for line in summary_lines(outputs, tables, absent):
         say(line)
-    if absent:
+    if waiting := sorted({*absent, *(row.participant_id for row in unfinished_images(tables))}):
         words = ["bids_refacer", str(settings.bids_dir), str(settings.output_dir), "participant", "--participant-label"]
-        labels = [name.removeprefix("sub-") for name in absent]
+        labels = [name.removeprefix("sub-") for name in waiting]
         say(f"For those without result: {shlex.join([*words, *labels])}")
     say(f"Tables: {settings.layout.shareable}/group_*.tsv; what they say and how to read them: group.md")
     say(f"Open first: {make_group_page(settings.layout)}")

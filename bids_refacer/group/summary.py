@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +18,12 @@ from bids_refacer.dataset.rows.group_people import IdentificationRow
 from bids_refacer.dataset.rows.group_tables import GroupTables
 from bids_refacer.group.cohorts import Cohort, per_participant
 from bids_refacer.group.outputs import ParticipantOutputs
+from bids_refacer.reports.notes.same_cut import SAME_CUT
 from bids_refacer.statistics.paired import holm
 from bids_refacer.surfaces.region import PARTS
 from bids_refacer.surfaces.verdicts import GRADES, JUDGED
 
-STATES = ("failed", "excluded", "missing", "used")  # the worst first
+STATES = ("failed", "excluded", "missing", "unfinished", "used")  # the worst first
 _PROBE = {"refaced_mean": "refaced_mean", "refaced_sample_mean": "refaced"}
 """Recovered faces whose distance is in the tables, the better first -> the face of theirs that is looked up."""
 
@@ -124,6 +127,7 @@ def _distance_rows(cohort: Cohort) -> Iterator[GroupParticipantRow]:
                 recovered_type=kind if "recovered_mm" in known else None,
                 recovered_mm=known.get("recovered_mm"),
                 average_mm=known.get("average_mm"),
+                average_fitted_mm=known.get("average_fitted_mm"),
                 face_defaced_mm=known.get("face_defaced_mm"),
                 face_recovered_mm=known.get("face_recovered_mm"),
                 face_average_mm=known.get("face_average_mm"),
@@ -135,6 +139,8 @@ def _distances_of(images: pd.DataFrame, kind: str | None, prefix: str) -> dict[s
     columns: dict[str, pd.Series] = {}
     if "defaced" in images:
         columns["defaced_mm"] = per_participant(images["defaced"].to_frame())["defaced"]
+    if "average-fitted" in images and not prefix:
+        columns["average_fitted_mm"] = per_participant(images["average-fitted"].to_frame())["average-fitted"]
     if kind and "average" in images:
         pairs = per_participant(images[[kind, "average"]].dropna())
         columns |= {"recovered_mm": pairs[kind], "average_mm": pairs["average"]}
@@ -150,6 +156,7 @@ def _with_states(row: SummaryRow, images: Sequence[GroupImageRow]) -> SummaryRow
         n_excluded=states.count("excluded"),
         n_failed=states.count("failed"),
         n_missing=states.count("missing"),
+        n_unfinished=states.count("unfinished"),
     )
 
 
@@ -162,6 +169,7 @@ def _with_verdicts(row: SummaryRow, defacing: Sequence[DefacingRow]) -> SummaryR
     head = _median(known.removed_head_fraction for known in defacing)
     return replace(
         row,
+        **_same_cut(defacing),
         version=", ".join(sorted({known.version for known in defacing if known.version is not None})) or None,
         n_judged=len(defacing),
         n_face_fail=face.count("fail"),
@@ -176,6 +184,13 @@ def _with_verdicts(row: SummaryRow, defacing: Sequence[DefacingRow]) -> SummaryR
     )
 
 
+def _same_cut(defacing: Sequence[DefacingRow]) -> dict[str, Any]:
+    """The other tool that made nearly the same cut in most images, and in how many."""
+    same = Counter(row.most_alike for row in defacing if row.most_alike and (row.most_alike_dice or 0) > SAME_CUT)
+    tool, count = same.most_common(1)[0] if same else (None, 0)
+    return {"most_alike": tool, "n_same_cut": count}
+
+
 def _with_distances(
     row: SummaryRow, people: Sequence[GroupParticipantRow], comparisons: Sequence[ComparisonRow]
 ) -> SummaryRow:
@@ -185,6 +200,7 @@ def _with_distances(
         defaced_mm=_mean(person.defaced_mm for person in people),
         recovered_mm=_mean(person.recovered_mm for person in people),
         average_mm=_mean(person.average_mm for person in people),
+        average_fitted_mm=_mean(person.average_fitted_mm for person in people),
         face_defaced_mm=_mean(person.face_defaced_mm for person in people),
         face_recovered_mm=_mean(person.face_recovered_mm for person in people),
         face_average_mm=_mean(person.face_average_mm for person in people),

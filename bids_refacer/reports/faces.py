@@ -24,7 +24,14 @@ CENTRE_MM = np.array([0.0, 45.0, -48.0])  # of the face, in the canonical frame
 BACKGROUND = (34, 38, 44)
 SKIN = (226, 214, 204)
 MAP = "RdBu_r"  # red: the recovered face lies outside the true one, blue: inside; told apart by colour-blind readers
+LIMIT_MM = 5.0
+"""End of the colour scale of distances: the same on every page, so that colours can be compared."""
 CELL_MM = 2.2  # of the meshes for the viewer
+OVAL_MM = (80.0, 91.0)  # half width and half height of what is drawn whole, around the centre
+OVAL_EDGE = 0.14  # share of the oval over which a face fades out
+OVAL_INSIDE = 0.6  # within this share of the oval, an edge is that of a hole, which is shown as it is
+BACK_MM = -10.0  # from the centre; the face region ends behind it
+EDGE_MM = 8.0  # from where the surface ends: the border of the face region is a staircase of voxels
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,24 @@ class Face:
         corners, count = self.triangles.ravel(), len(self.points)
         total = np.stack([np.bincount(corners, np.repeat(column, 3), count) for column in triangle_normals.T], axis=1)
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+    @cached_property
+    def opacity(self) -> np.ndarray:
+        """How much of a vertex is drawn, (n,) float64, 0 to 1: a face fades where it ends and outside of an oval."""
+        away = self.points - CENTRE_MM
+        from_middle = np.hypot(*(away[:, [0, 2]] / OVAL_MM).T)
+        whole = np.clip((1 - from_middle) / OVAL_EDGE, 0, 1)
+        ends = self._border()
+        ends = ends[(from_middle[ends] > OVAL_INSIDE) | (away[ends, 1] < BACK_MM)]
+        if len(ends):
+            whole = np.minimum(whole, cKDTree(self.points[ends]).query(self.points)[0] / EDGE_MM)
+        return np.asarray(whole**2 * (3 - 2 * whole), dtype=np.float64)  # smooth at both ends
+
+    def _border(self) -> np.ndarray:
+        """Vertices of edges that only one triangle has: (k,) int."""
+        edges = np.sort(self.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+        single, count = np.unique(edges, axis=0, return_counts=True)
+        return np.unique(single[count == 1])
 
 
 def in_frame(mesh: trimesh.Trimesh, rigid: np.ndarray) -> Face:
@@ -68,8 +93,8 @@ def signed_distance(truth: Face, recovered: Face, distance: np.ndarray) -> np.nd
     return np.where(outside, distance, -distance)
 
 
-def colours(values: np.ndarray, limit: float) -> np.ndarray:
-    """Colours of signed distances from -limit to limit: (n, 3) float, 0 to 255."""
+def colours(values: np.ndarray, limit: float = LIMIT_MM) -> np.ndarray:
+    """Colours of signed distances from -limit to limit, mm: (n, 3) float, 0 to 255."""
     return 255 * matplotlib.colormaps[MAP](0.5 + 0.5 * np.clip(values / limit, -1, 1))[:, :3]
 
 
@@ -98,7 +123,8 @@ def _visible(face: Face, degrees: float, shades: np.ndarray) -> tuple[np.ndarray
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     points, upright = (face.points - CENTRE_MM) @ turn.T, face.normals @ turn.T
     light = np.array([0.35, 0.85, 0.4]) / np.linalg.norm([0.35, 0.85, 0.4])
-    lit = shades * (0.28 + 0.72 * np.clip(upright @ light, 0, 1))[:, None]
+    opacity = face.opacity[:, None]
+    lit = opacity * shades * (0.28 + 0.72 * np.clip(upright @ light, 0, 1))[:, None] + (1 - opacity) * BACKGROUND
     screen = np.stack([SIZE[1] / 2 - SCALE * points[:, 0], SIZE[0] / 2 - SCALE * points[:, 2], points[:, 1]], axis=1)
     triangles = face.triangles[(upright[face.triangles, 1] > -0.3).any(axis=1)]
     corners = np.concatenate([screen, lit], axis=1).astype(np.float32)[triangles]
@@ -151,19 +177,21 @@ def simplified(face: Face, values: np.ndarray | None = None, cell_mm: float = CE
 
 
 def packed(face: Face, values: dict[str, np.ndarray] | None = None) -> dict[str, object]:
-    """A mesh for the viewer: 0.01 mm as 16-bit numbers, base64.
+    """A mesh for the viewer: 0.01 mm as 16-bit numbers, opacity in 255ths, base64.
 
     `values` are (n,) float mm for the vertices of `face`, which is simplified here.
     """
     names = list(values or {})
-    small, means = simplified(face, np.stack([(values or {})[name] for name in names], axis=1) if names else None)
+    small, means = simplified(face, np.stack([face.opacity, *((values or {})[name] for name in names)], axis=1))
     if len(small.points) > 65535:
         small, means = simplified(small, means, 2 * CELL_MM)
     return {
         "points": _base64(np.round(100 * (small.points - CENTRE_MM)).clip(-32767, 32767).astype("<i2")),
         "triangles": _base64(small.triangles.astype("<u2")),
+        "opacity": _base64(np.round(255 * means[:, 0]).clip(0, 255).astype("u1")),
         "values": {
-            name: _base64(np.round(100 * means[:, n]).clip(-32767, 32767).astype("<i2")) for n, name in enumerate(names)
+            name: _base64(np.round(100 * column).clip(-32767, 32767).astype("<i2"))
+            for name, column in zip(names, means.T[1:], strict=True)
         },
     }
 

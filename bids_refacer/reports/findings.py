@@ -234,14 +234,16 @@ def redo_line(people: Sequence[GroupParticipantRow], nameless: Sequence[GroupIma
     nameless : images without a tool: those that failed before any, and participants without result
     """
     everyone = {row.participant_id for row in people} | {row.participant_id for row in nameless}
-    again = {row.participant_id for row in people if row.state != "used"}
+    again = {row.participant_id for row in people if row.state not in ("used", "unfinished")}
     again |= {row.participant_id for row in nameless if row.state != "used"}
+    yet = {row.participant_id for row in people if row.state == "unfinished"}
     look = {row.participant_id for row in people if to_look_at(row)}
     if not again:
         first = f"Nobody, of {counted(len(everyone), 'participant')}."
     else:
         names = ", ".join(sorted(again)[:8]) + (" and others" if len(again) > 8 else "")
         first = f"{len(again)} of {counted(len(everyone), 'participant')}, with one tool or more: {names}."
+    first += f" Not done yet: {counted(len(yet), 'participant')}." if yet else ""
     return first + (f" Somebody should look at {len(look - again)} more." if look - again else "")
 
 

@@ -121,6 +121,13 @@ def strips_figure(tools: Sequence[str], values: Sequence[np.ndarray], limits: Se
     return figure
 
 
+def strip_points(figure: Figure, count: int) -> list[tuple[float, float]]:
+    """Coordinates of the points of `strips_figure`, those of the first tool first."""
+    lines = {line.get_gid(): line for line in figure.axes[0].lines}
+    own = [lines[f"tool-{place}"].get_xydata() for place in range(count)]
+    return [(float(x), float(y)) for points in own for x, y in np.asarray(points)]
+
+
 def _linear_then_log(axes: Axes, first: float, last: float) -> None:
     axes.set_xscale("symlog", linthresh=first)
     axes.set_xlim(-0.15 * first, last * 1.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.errors import DatasetError
-from bids_refacer.dataset.names import dataset_table, group_page, participant_page
-from bids_refacer.dataset.rows.group import GroupImageRow, GroupParticipantRow, SummaryRow
+from bids_refacer.dataset.names import dataset_table, figures_dir, group_page
+from bids_refacer.dataset.rows.group import GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.group_people import PhenotypeRow
 from bids_refacer.dataset.tables import GROUP_TABLES, TABLES, data_dictionary
 from bids_refacer.layout import Layout
@@ -19,13 +19,20 @@ from bids_refacer.reports import answer, findings
 from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import (
     GroupTables,
+    column,
     headline_part,
     matching,
     of_suffix,
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
+from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
+from bids_refacer.reports.parts import people
+from bids_refacer.reports.parts.cards import Card, group_card
+from bids_refacer.reports.parts.figure_files import write_figures
+from bids_refacer.reports.parts.strip import strip
 from bids_refacer.reports.theme import WORDS, Plot
 from bids_refacer.surfaces.region import PLACES
 from bids_refacer.wording import counted
@@ -46,43 +53,6 @@ class PageError(DatasetError):
 
 
 @dataclass(frozen=True)
-class State:
-    """How a participant fared with a tool: place in the list, the ones to do again first, and words."""
-
-    rank: int
-    words: str
-
-
-_STATES = {
-    "failed": State(0, "failed"),
-    "excluded": State(1, "do again: defacing failed"),
-    "absent": State(2, "not run yet"),
-    "missing": State(3, "no result with this tool"),
-    "look": State(4, "counts, look at it"),
-    "used": State(5, "counts"),
-}
-
-
-@dataclass(frozen=True)
-class ListedParticipant:
-    """A line of the list of participants.
-
-    Attributes
-    ----------
-    row : figures with one tool; of an image that failed before any tool, its participant, state and reason
-    state : a key of `_STATES`
-    rank, words : of this state
-    page : name of the participant's page; None where there is none
-    """
-
-    row: GroupParticipantRow
-    state: str
-    rank: int
-    words: str
-    page: str | None
-
-
-@dataclass(frozen=True)
 class PhenotypeKept:
     """What a tool leaves of the signal of one phenotype; rows are None where nothing was predicted."""
 
@@ -94,9 +64,11 @@ class PhenotypeKept:
 
 @dataclass(frozen=True)
 class ToolLine:
-    """A line of the table of tools: its figures, and a sentence for each question."""
+    """A tool: its card with a small plot, its figures for the table, and a sentence for each question."""
 
     row: SummaryRow
+    card: Card
+    strip: Markup
     marks: findings.Marks
     face: str
     distance: str
@@ -115,7 +87,8 @@ class ImageKind:
     headline : the part of the face that distances are of
     place : the same in words
     choice, sure, redo : sentences of the first answer
-    tools : lines of the table of tools
+    tools : a card and a line of the table for each tool
+    columns : of those that a table may lack, the ones in which any tool has anything
     plots : each with its figures as SVG
     """
 
@@ -126,6 +99,7 @@ class ImageKind:
     sure: Sequence[str]
     redo: str
     tools: Sequence[ToolLine]
+    columns: Sequence[str]
     plots: Sequence[tuple[Plot, Sequence[Markup]]]
 
 
@@ -146,6 +120,9 @@ def write_group_page(layout: Layout) -> Path:
         raise PageError(f"{dataset_table(layout, 'group_images')} has no rows: run the level 'group' first.")
     path = group_page(layout)
     suffixes = sorted({row.suffix for row in tables.participants})
+    listed = people.listed_participants(tables, layout)
+    pages = people.participant_pages(tables, layout)
+    kinds = [_image_kind(tables, suffix, pages) for suffix in suffixes]
     write_page(
         path,
         "group.html.j2",
@@ -153,8 +130,8 @@ def write_group_page(layout: Layout) -> Path:
             "title": f"Which defacing tool for the dataset '{_dataset_name(layout)}'?",
             "private": False,
             "sections": _SECTIONS,
-            "kinds": [_image_kind(tables, suffix) for suffix in suffixes],
-            "people": _listed_participants(tables, layout),
+            "kinds": kinds,
+            **people.people_values(listed, len(suffixes) > 1),
             "notes": _part(layout, "group.md", "## What was found", "## Made with"),
             "rules": _part(layout, "group.md", "# Group level", "## What was found"),
             "made": _part(layout, "group.md", "## Made with", None),
@@ -163,10 +140,17 @@ def write_group_page(layout: Layout) -> Path:
             "words": WORDS,
         },
     )
+    figures = {
+        f"{kind.suffix}_{plot.name}-{number}": str(svg)
+        for kind in kinds
+        for plot, drawn in kind.plots
+        for number, svg in enumerate(drawn, start=1)
+    }
+    write_figures(figures_dir(layout), "group_", figures)
     return path
 
 
-def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
+def _image_kind(tables: GroupTables, suffix: str, pages: Mapping[str, str]) -> ImageKind:
     own = of_suffix(tables, suffix)
     phenotypes, headline = shown_phenotypes(own.phenotypes), headline_part(own.summary)
     tests = answer.number_of_tests(own.summary)
@@ -175,18 +159,27 @@ def _image_kind(tables: GroupTables, suffix: str) -> ImageKind:
         headline=headline,
         place=PLACES[headline],
         choice=answer.answer_lines(own.summary, own.tools),
-        sure=[*findings.sure_lines(own.summary, own.tools), *findings.warned_lines(own.participants)],
-        redo=findings.redo_line(own.participants, _without_tool(tables)),
-        tools=[_tool_line(row, phenotypes, tests) for row in own.summary],
-        plots=[(plot, plot.drawn(suffix)) for plot in group_plots(tables, suffix)],
+        sure=[
+            *unfinished_lines(own.summary),
+            *same_cut_lines(summary_same_cut(own.summary)),
+            *findings.sure_lines(own.summary, own.tools),
+            *findings.warned_lines(own.participants),
+        ],
+        redo=findings.redo_line(own.participants, people.without_tool(tables)),
+        tools=[_tool_line(row, phenotypes, tests, _strip(own.participants, row.tool)) for row in own.summary],
+        columns=_columns(own.summary, phenotypes),
+        plots=[(plot, plot.drawn(suffix, pages)) for plot in group_plots(tables, suffix)],
     )
 
 
-def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int) -> ToolLine:
+def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int, dots: Markup) -> ToolLine:
     targets = dict.fromkeys(str(row.target) for row in phenotypes)
+    marks = findings.tool_marks(row)
     return ToolLine(
         row=row,
-        marks=findings.tool_marks(row),
+        card=group_card(row, marks),
+        strip=dots,
+        marks=marks,
         face=findings.face_line(row),
         distance=findings.distance_line(row, tests),
         identity=findings.identity_line(row),
@@ -195,34 +188,33 @@ def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int) 
     )
 
 
+def _columns(summary: Sequence[SummaryRow], phenotypes: Sequence[PhenotypeRow]) -> list[str]:
+    known = {
+        "identity": any(row.rank1 is not None for row in summary),
+        "phenotypes": bool(phenotypes),
+        "run_time": any(row.run_time_median_s is not None for row in summary),
+    }
+    return [name for name, there in known.items() if there]
+
+
+def _strip(rows: Sequence[GroupParticipantRow], tool: str | None) -> Markup:
+    """How much nearer the recovered face is than an average one, of each participant; nothing where nobody has both."""
+    known = [row for row in rows if row.recovered_mm is not None and row.average_mm is not None]
+    limit = max((abs(_difference(row)) for row in known), default=0.0)
+    own = [row for row in known if row.tool == tool]
+    if not own or not limit:
+        return Markup("")
+    return strip(str(tool), [row.participant_id for row in own], column(map(_difference, own)), limit)
+
+
+def _difference(row: GroupParticipantRow) -> float:
+    return (row.recovered_mm or 0.0) - (row.average_mm or 0.0)
+
+
 def _phenotype_kept(rows: Sequence[PhenotypeRow], target: str, tool: str | None) -> PhenotypeKept:
     original = next(iter(matching(rows, image_type="original")), None)
     defaced = next(iter(matching(rows, image_type="defaced", tool=tool)), None)
     return PhenotypeKept(target, original, defaced, findings.phenotype_line(original, defaced))
-
-
-def _without_tool(tables: GroupTables) -> list[GroupImageRow]:
-    """Images that failed before any tool, and participants without result."""
-    return [row for row in tables.images if row.tool is None or row.image is None]
-
-
-def _listed_participants(tables: GroupTables, layout: Layout) -> list[ListedParticipant]:
-    """The list of participants, those to do again first."""
-    nameless = [
-        GroupParticipantRow(
-            participant_id=row.participant_id, suffix="", tool=row.tool, state=row.state, reason=row.reason
-        )
-        for row in _without_tool(tables)
-    ]
-    listed = [_listed(row, layout) for row in [*tables.participants, *nameless]]
-    return sorted(listed, key=lambda one: (one.rank, one.row.participant_id, one.row.tool or ""))
-
-
-def _listed(row: GroupParticipantRow, layout: Layout) -> ListedParticipant:
-    name = "look" if findings.to_look_at(row) else str(row.state)
-    state = _STATES[name]
-    page = participant_page(layout, row.participant_id.removeprefix("sub-"))
-    return ListedParticipant(row, name, state.rank, state.words, page.name if page.is_file() else None)
 
 
 def _files(layout: Layout) -> list[tuple[str, str]]:
@@ -234,7 +226,12 @@ def _files(layout: Layout) -> list[tuple[str, str]]:
             found.append((path.name, f"{counted(len(data_dictionary(name)), 'column')}"))
             if path.with_suffix(".json").is_file():
                 found.append((path.with_suffix(".json").name, "what the columns mean"))
-    texts = {"group.md": "this page's findings as text", "CITATION.md": "methods text", "README": "the dataset"}
+    texts = {
+        "group.md": "this page's findings as text",
+        "CITATION.md": "methods text",
+        "CITATION.bib": "its references",
+        "README": "the dataset",
+    }
     return found + [(name, words) for name, words in texts.items() if (layout.shareable / name).is_file()]
 
 

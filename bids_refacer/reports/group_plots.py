@@ -87,7 +87,12 @@ def _paired(tables: GroupTables) -> Plot:
             f"{tool}: {counted(len(people), 'participant')}. Mean distance of the average face {average.mean():.2f} "
             f"mm, of the recovered face {recovered.mean():.2f} mm."
         )
-        panels.append(Panel(draw.paired_figure(tool, average, recovered, limit), alt))
+        points = [
+            (float(x), float(y), row.participant_id)
+            for row, *ends in zip(people, average, recovered, strict=True)
+            for x, y in enumerate(ends)
+        ]
+        panels.append(Panel(draw.paired_figure(tool, average, recovered, limit), alt, points))
     return Plot(
         name="paired",
         title="Distances, participant by participant",
@@ -225,7 +230,9 @@ def _brain(tables: GroupTables) -> Plot:
     if removed:
         largest = ", ".join(f"{tool} {percent.max():.2f}" for tool, percent in removed.items())
         figure = draw.strips_figure(list(removed), list(removed.values()), BRAIN_LIMITS, "brain removed (%)")
-        panels.append(Panel(figure, f"Largest percentage removed: {largest}"))
+        names = [row.participant_id for _, people in by_tool(rows) for row in people]
+        points = [(x, y, name) for (x, y), name in zip(draw.strip_points(figure, len(removed)), names, strict=True)]
+        panels.append(Panel(figure, f"Largest percentage removed: {largest}", points))
     return Plot(
         name="brain",
         title="How much brain was cut",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -34,6 +35,7 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
             version=__version__,
             css=_asset("page.css"),
             js=_asset("page.js"),
+            pictures=_asset("pictures.js"),
             viewer=_asset("viewer.js"),
             **values,
         )
@@ -69,6 +71,16 @@ def shown(value: float | None, digits: int = 2, percent: bool = False) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """``data:image/png;base64,...`` of the content of a file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def script_json(value: object) -> Markup:
+    """A value as JSON for a script element, which no text in it can end or open."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("</", "<\\/").replace("<!", "\\u003c!"))
+
+
+def rendered(template: str, macro: str, *arguments: object) -> str:
+    """What a macro of a template of ``data/reports`` makes of its arguments."""
+    return str(getattr(_environment().get_template(template).module, macro)(*arguments))
 
 
 def markdown(text: str) -> Markup:

@@ -86,19 +86,22 @@ class ParticipantResult:
     problems: list[StatusRow]
 
 
-def read_tables(layout: Layout, places: Places) -> AuditTables:
+def read_tables(layout: Layout, places: Places, labels: Sequence[str] | None = None) -> AuditTables:
     """Read the tables of the participant level, whose messages lose the paths that earlier versions left in them.
+
+    Rows about others than `labels` (without ``sub-``) may be passed over: with one label they are.
 
     Raises
     ------
     ValueError
         When a table is damaged; see `dataset.rows.table.read_rows`.
     """
+    alone = f"sub-{labels[0]}" if labels is not None and len(labels) == 1 else None
     return AuditTables(
-        status=_by_participant(map(places.shareable_row, rows_of(layout, StatusRow))),
-        defacing=_by_participant(map(places.shareable_row, rows_of(layout, DefacingRow))),
-        distances=_by_participant(rows_of(layout, DistanceRow)),
-        calibration=_by_participant(rows_of(layout, CalibrationRow)),
+        status=_by_participant(map(places.shareable_row, rows_of(layout, StatusRow, alone))),
+        defacing=_by_participant(map(places.shareable_row, rows_of(layout, DefacingRow, alone))),
+        distances=_by_participant(rows_of(layout, DistanceRow, alone)),
+        calibration=_by_participant(rows_of(layout, CalibrationRow, alone)),
     )
 
 

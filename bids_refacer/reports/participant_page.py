@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_refacer.dataset.descriptions.shareable_text import Places, shareable_json
-from bids_refacer.dataset.names import faces_page, group_page, participant_page
+from markupsafe import Markup
+
+from bids_refacer.dataset.descriptions.shareable_text import Places
+from bids_refacer.dataset.names import faces_page, figures_dir, group_page, participant_page, tool_label
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.layout import Layout
-from bids_refacer.reports.findings import Marks, image_marks
+from bids_refacer.reports.faces import LIMIT_MM
+from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
 from bids_refacer.reports.participant_pictures import (
+    StackedImage,
     ToolPictures,
     TrueHead,
     View,
     brain_pictures,
-    colour_limit,
     face_pictures,
     read_true_head,
     renders,
 )
+from bids_refacer.reports.parts.cards import Card, brain_thumbnails, face_thumbnails, participant_card
+from bids_refacer.reports.parts.figure_files import write_figures
+from bids_refacer.reports.parts.neighbours import Neighbours, neighbours
+from bids_refacer.reports.parts.participant_figures import distances_figure
+from bids_refacer.reports.parts.provenance import provenance
+from bids_refacer.reports.parts.sentences import recovered_mm, spread, tool_line
+from bids_refacer.reports.parts.stacks import APART_MM, STACKS
 from bids_refacer.reports.viewer import Viewer, make_viewer
 from bids_refacer.surfaces.gifti import GiftiError
 from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
@@ -34,11 +44,23 @@ from bids_refacer.wording import listed
 TYPES = {
     "defaced": "defaced image",
     "average": "average face",
+    "average-fitted": "average face fitted to the original: it knows the truth",
     "refaced": "sample",
     "refaced_mean": "mean of the samples",
     "refaced_sample_mean": "samples, distances averaged",
     "refaced_best": "best sample",
 }
+_OF_SAMPLES = ("refaced_sample_mean", "refaced_best")
+_COLUMNS = {  # of the table of tools
+    "worst_part": "left of the worst part, %",
+    "brain_verdict": "Brain cut",
+    "brain_removed_percent": "cut, %",
+    "brain_hole_ml": "hole, mL",
+    "removed_head_ml": "removed, mL",
+    "run_time_s": "time, s",
+    "notes": "Notes",
+}
+_DIGITS = {"brain_removed_percent": 2, "brain_hole_ml": 2, "removed_head_ml": 0, "run_time_s": 0}
 _VERDICTS = {"fail": 0, "warn": 1, "pass": 2}
 """Order of tools on the page, by the worse of their verdicts."""
 
@@ -56,14 +78,16 @@ class DistanceLine:
 class ToolSection:
     """What the template shows of one tool.
 
-    `table` is the file with all distances, `place` says where the headline distances are measured, `provenance` has
-    names and facts.
+    `parts` are those of the face with any distance, `table` is the file with all distances, `place` says where the
+    headline distances are measured, `provenance` has names and facts.
     """
 
     tool: str
     status: StatusRow
     defacing: DefacingRow
-    marks: Marks
+    card: Card
+    parts: Sequence[str]
+    figure: Markup | None
     distances: Sequence[DistanceLine]
     spread: str
     calibration: Sequence[CalibrationRow]
@@ -84,9 +108,10 @@ class ImageSection:
     path : in the raw dataset
     tools : those that failed a verdict first
     missing : sentences about what cannot be shown
-    notices : what to know of the attack on this head, each once
+    notices : what to know of the attack on this head and of its tools, each once
     truth : pictures of the true face
-    limit : end of the colour scale of distances, mm
+    stack : the original in slices that scroll; None where it is not there
+    columns : of the table of tools, those that have anything
     viewer : faces to turn; None where there is none
     """
 
@@ -96,7 +121,8 @@ class ImageSection:
     missing: Sequence[str]
     notices: Sequence[str]
     truth: Sequence[View]
-    limit: float
+    stack: StackedImage | None
+    columns: Sequence[str]
     viewer: Viewer | None
 
 
@@ -114,20 +140,20 @@ def write_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str
     list of Path
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
-    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout))
+    tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout), labels)
     known = tables.labels()
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
         result = gather(layout, tables, label)
-        written.append(_write(result, layout, bids_dir, private=False))
-        if (layout.identifiable / f"sub-{label}").is_dir():
-            written.append(_write(result, layout, bids_dir, private=True))
+        written.append(_write(result, layout, bids_dir, neighbours(known, label), private=False))
+        if label in (with_faces := [name for name in known if (layout.identifiable / f"sub-{name}").is_dir()]):
+            written.append(_write(result, layout, bids_dir, neighbours(with_faces, label), private=True))
         else:
             faces_page(layout, label).unlink(missing_ok=True)  # of an earlier run that kept faces
     return written
 
 
-def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, *, private: bool) -> Path:
+def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, beside: Neighbours, *, private: bool) -> Path:
     path = (faces_page if private else participant_page)(layout, result.label)
     to_shareable = f"{layout.from_identifiable()}/" if private else ""
     images = [_image_section(image, bids_dir, number, private) for number, image in enumerate(result.images)]
@@ -139,9 +165,14 @@ def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, *, private
         "private": private,
         "sections": sections,
         "problems": result.problems,
+        "beside": beside,
         "images": images,
         "types": TYPES,
-        "parts": (REMOVED, *PARTS),
+        "limit": LIMIT_MM,
+        "stacks": STACKS,
+        "apart": APART_MM,
+        "columns": _COLUMNS,
+        "numeric": _DIGITS,
         "places": PLACES,
         "measured": MEASURED,
         "group": to_shareable + group_page(layout).name,
@@ -149,7 +180,19 @@ def _write(result: ParticipantResult, layout: Layout, bids_dir: Path, *, private
         "other": to_shareable + participant_page(layout, result.label).name if private else None,
     }
     write_page(path, "participant.html.j2", values)
+    if not private:
+        drawn = [(image.path, tool) for image in images for tool in image.tools if tool.figure]
+        figures = {
+            f"{_stem(path, result.label)}_desc-{tool_label(tool.tool)}_distances": str(tool.figure)
+            for path, tool in drawn
+        }
+        write_figures(figures_dir(layout), f"sub-{result.label}_", figures)
     return path
+
+
+def _stem(image: str, label: str) -> str:
+    """Name of an image without the participant and the extension."""
+    return Path(image).name.split(".")[0].removeprefix(f"sub-{label}_")
 
 
 def _image_section(image: ImageResult, bids_dir: Path, number: int, private: bool) -> ImageSection:
@@ -161,18 +204,22 @@ def _image_section(image: ImageResult, bids_dir: Path, number: int, private: boo
             missing = head.missing
         except (ImageError, GiftiError) as error:
             missing = [f"No faces are shown: {error}"]
-    limit = colour_limit(head, image.tools) if head else 0.0
-    pictures = [_pictures(image, tool, head, limit, private) for tool in image.tools]
-    tools = [_tool_section(image, tool, shown) for tool, shown in zip(image.tools, pictures, strict=True)]
+    pictures = [_pictures(image, tool, head, private) for tool in image.tools]
+    truth = renders(head.face) if head else []
+    section = f"image-{number}"
+    tools = [
+        _tool_section(image, tool, shown, truth, section) for tool, shown in zip(image.tools, pictures, strict=True)
+    ]
     return ImageSection(
-        id=f"image-{number}",
+        id=section,
         path=image.path,
         tools=sorted(tools, key=_worst_verdict),
         missing=missing,
-        notices=_notices(image.tools),
-        truth=renders(head.face) if head else (),
-        limit=limit,
-        viewer=make_viewer(head.face, limit, [one for shown in pictures for one in shown.viewer]) if head else None,
+        notices=[*_notices(image.tools), *same_cut_lines(same_cut_counts(tool.defacing for tool in image.tools))],
+        truth=truth,
+        stack=head.stack if head else None,
+        columns=[name for name in _COLUMNS if any(getattr(tool.defacing, name) is not None for tool in image.tools)],
+        viewer=make_viewer(head.face, [one for shown in pictures for one in shown.viewer]) if head else None,
     )
 
 
@@ -188,10 +235,10 @@ def _notices(tools: Sequence[ToolResult]) -> list[str]:
     ]
 
 
-def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, limit: float, private: bool) -> ToolPictures:
+def _pictures(image: ImageResult, tool: ToolResult, head: TrueHead | None, private: bool) -> ToolPictures:
     """Pictures with faces where there is a true face; the shareable page has the brain alone."""
     if head:
-        return face_pictures(head, tool, limit)
+        return face_pictures(head, tool)
     return ToolPictures() if private else brain_pictures(image, tool)
 
 
@@ -199,85 +246,43 @@ def _worst_verdict(tool: ToolSection) -> int:
     return min(_VERDICTS.get(str(verdict), 3) for verdict in (tool.defacing.face_verdict, tool.defacing.brain_verdict))
 
 
-def _tool_section(image: ImageResult, tool: ToolResult, pictures: ToolPictures) -> ToolSection:
+def _tool_section(
+    image: ImageResult, tool: ToolResult, pictures: ToolPictures, truth: Sequence[View], section: str
+) -> ToolSection:
+    recovered, average = recovered_mm(tool), tool.masd_mm("average")
+    marks = image_marks(tool.defacing.face_verdict, recovered, average)
+    parts = [part for part in (REMOVED, *PARTS) if any(_measured(row, part) for row in tool.distances)]
+    figure = distances_figure(tool, parts, f"{section}-{tool.tool}-parts")
+    small = face_thumbnails(truth, pictures) if truth else brain_thumbnails(pictures)
     return ToolSection(
         tool=tool.tool,
         status=tool.status,
         defacing=tool.defacing,
-        marks=image_marks(tool.defacing.face_verdict, _recovered(tool), tool.masd_mm("average")),
+        card=participant_card(tool, marks, small, recovered, average),
+        parts=parts,
+        figure=Markup(figure) if figure else None,
         distances=_distance_lines(tool),
-        spread=_spread(tool),
+        spread=spread(tool),
         calibration=[row for row in tool.calibration if row.part == "face"],
         pictures=pictures,
-        provenance=_provenance(tool),
+        provenance=provenance(tool),
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.layout.shareable).as_posix(),
         place=PLACES[tool.headline],
-        line=_line(tool),
+        line=tool_line(tool),
     )
 
 
+def _measured(row: DistanceRow, part: str) -> bool:
+    return row.part == part and row.masd_mm is not None
+
+
 def _distance_lines(tool: ToolResult) -> list[DistanceLine]:
-    """A line for each type of image and sample."""
+    """A line for each type of image and sample; what a single sample would only say again is left out."""
     lines: dict[tuple[str, int | None], DistanceLine] = {}
-    for row in tool.distances:
+    again = _OF_SAMPLES if len(tool.samples) == 1 else ()
+    for row in (row for row in tool.distances if row.image_type not in again):
         image_type = str(row.image_type)
         line = lines.setdefault((image_type, row.sample), DistanceLine(image_type, row.sample, {}))
         line.parts[str(row.part)] = row
     order = list(TYPES)
     return sorted(lines.values(), key=lambda line: (order.index(line.image_type), line.sample or 0))
-
-
-def _spread(tool: ToolResult) -> str:
-    """How much the samples differ, in words."""
-    measured = [mm for mm in (tool.masd_mm("refaced", sample) for sample in tool.samples) if mm is not None]
-    if len(measured) < 2:
-        return "One sample was drawn, so there is no spread (--num-samples 2 or more gives one)."
-    return (
-        f"{len(measured)} samples: they lie {min(measured):.2f} to {max(measured):.2f} mm from the true face "
-        f"{PLACES[tool.headline]}. Where samples differ, the defaced image says little of the face."
-    )
-
-
-def _recovered(tool: ToolResult) -> float | None:
-    """Distance of the recovered face, mm: of the mean image, or else the mean of the samples' distances."""
-    mean = tool.masd_mm("refaced_mean")
-    return tool.masd_mm("refaced_sample_mean") if mean is None else mean
-
-
-def _line(tool: ToolResult) -> str:
-    """What the figures of this image say; one image, so nothing is tested."""
-    if tool.status.status not in (None, "ok"):
-        return f"Not done ({tool.status.stage}): {tool.status.message}"
-    recovered, average = _recovered(tool), tool.masd_mm("average")
-    if recovered is None or average is None:
-        return "There is no recovered face to compare with the average one."
-    nearer = "nearer to" if recovered < average else "not nearer to"
-    return (
-        f"The recovered face lies {recovered:.2f} mm from the true one {PLACES[tool.headline]}, an average face "
-        f"{average:.2f} mm: here the attack comes {nearer} the true face than an average face does. One image proves "
-        "nothing of the tool."
-    )
-
-
-def _provenance(tool: ToolResult) -> list[tuple[str, str]]:
-    """What made these results, from their record."""
-    if tool.record is None:
-        return []
-    key, deface, reface = tool.record.key, tool.record.deface, tool.record.reface
-    facts: Mapping[str, object] = {
-        "Version of bids_refacer": key.get("AppVersion"),
-        "Defacing": deface.content.get("Command"),
-        "Version of the tool": deface.version,
-        "Options of the tool": deface.content.get("Options"),
-        "Registration": deface.registration,
-        "Warnings": " ".join([*deface.warnings, *reface.warnings]) or None,
-        "Outside the range of training": "; ".join(reface.outside_training) or None,
-        "Model of the attack": key.get("Model"),
-        "Options of the attack": reface.content.get("Options"),
-        "Seed of the run": key.get("Seed"),
-        "Weights (SHA-256)": key.get("WeightsSHA256"),
-        "Run time, s": tool.record.run_time_s,
-    }
-    shown = {name: value for name, value in facts.items() if value not in (None, [], {})}
-    texts = shareable_json(shown)
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in texts.items()]

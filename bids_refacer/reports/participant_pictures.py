@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.rows.audit import DistanceRow
 from bids_refacer.reports import faces, slices
 from bids_refacer.reports.participant_data import ImageResult, ToolResult
+from bids_refacer.reports.parts.stacks import stacked
+from bids_refacer.reports.parts.tool_faces import WORDS, ToolFace, sliced_images, tool_faces
 from bids_refacer.reports.viewer import ViewerFace, ViewerMap
 from bids_refacer.surfaces.face_map import read_face_map
 from bids_refacer.surfaces.gifti import GiftiError, read_map, read_surface
@@ -23,7 +25,6 @@ from bids_refacer.volumes.scan import Scan
 from bids_refacer.volumes.templates import asset
 
 MOST_SAMPLES = 4  # that are shown as pictures; all are in the table
-_WORDS = {"defaced": "defaced image", "average": "average face", "refaced_mean": "mean of the samples"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,20 @@ class View:
 
 @dataclass(frozen=True)
 class RenderedFace:
-    """A face, or the true one coloured by its distance to it; `row` has the distances where there are any."""
+    """A face, or the true one coloured by its distance to it; `kind` as of `ToolFace`, `row` has its distances."""
 
+    kind: str
     words: str
     views: Sequence[View]
     row: DistanceRow | None
+
+
+@dataclass(frozen=True)
+class StackedImage:
+    """An image in slices that scroll: words, and data URI by name of the stack."""
+
+    words: str
+    sources: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class ToolPictures:
     comparisons: Sequence[Comparison] = ()
     faces: Sequence[RenderedFace] = ()
     maps: Sequence[RenderedFace] = ()
+    stacks: Sequence[StackedImage] = ()
     viewer: Sequence[ViewerFace | ViewerMap] = ()
     missing: Sequence[str] = ()
 
@@ -113,6 +124,7 @@ class TrueHead:
     rigid : (4, 4) float, native world -> canonical world
     face : the true face, in the canonical frame
     slices : data URIs of the original in `slices.face_planes`; None where the original is not there
+    stack : the original in slices that scroll; None alike
     white : intensity that slices show white
     missing : sentences about what could not be read
     """
@@ -121,6 +133,7 @@ class TrueHead:
     rigid: np.ndarray
     face: faces.Face
     slices: Sequence[str] | None
+    stack: StackedImage | None
     white: float
     missing: Sequence[str]
 
@@ -139,18 +152,11 @@ def read_true_head(image: ImageResult, bids_dir: Path) -> TrueHead:
     try:
         original = read_scan(bids_dir / image.path)
     except ImageError as error:
-        white = _first_white(path for tool in image.tools for _, path in _sliced_images(names, tool))
-        return TrueHead(names, rigid, face, None, white, [f"No slices of the original: {error}"])
+        white = _first_white(path for tool in image.tools for _, path in sliced_images(names, tool))
+        return TrueHead(names, rigid, face, None, None, white, [f"No slices of the original: {error}"])
     white = slices.window(original.values, None)
-    return TrueHead(names, rigid, face, _slices(original, rigid, white), white, [])
-
-
-def colour_limit(head: TrueHead, tools: Sequence[ToolResult]) -> float:
-    """End of the colour scale, mm: the same for all tools of the image, and wide enough for the average face."""
-    measured = [one for tool in tools for one in _tool_faces(tool) if one.kind != "defaced"]
-    distances = [known for one in measured if (known := _distance_map(head, one)) is not None and len(known)]
-    largest = max((float(np.percentile(known, 95)) for known in distances), default=3.0)
-    return float(np.clip(np.ceil(largest), 2.0, 15.0))
+    stack = StackedImage("original", stacked(original, rigid, white))
+    return TrueHead(names, rigid, face, _slices(original, rigid, white), stack, white, [])
 
 
 def renders(face: faces.Face, shades: np.ndarray | None = None) -> list[View]:
@@ -158,96 +164,46 @@ def renders(face: faces.Face, shades: np.ndarray | None = None) -> list[View]:
     return [View(faces.render(face, view, shades), view) for view in faces.VIEWS]
 
 
-def face_pictures(head: TrueHead, tool: ToolResult, limit: float) -> ToolPictures:
-    """Slices, faces and maps of distance of one tool; `limit` is the end of the colour scale, mm."""
-    comparisons, missing = _comparisons(head, tool)
+def face_pictures(head: TrueHead, tool: ToolResult) -> ToolPictures:
+    """Slices, faces and maps of distance of one tool."""
+    comparisons, stacks, missing = _sliced(head, tool)
     rendered: list[RenderedFace] = []
     maps: list[RenderedFace] = []
     viewer: list[ViewerFace | ViewerMap] = []
-    for one in _tool_faces(tool):
+    for one in tool_faces(tool):
         face: faces.Face | None = None
         try:
             face = _read_face(head, one)
         except GiftiError as error:
             missing.append(str(error))
         if face is not None and one.number <= MOST_SAMPLES:
-            rendered.append(RenderedFace(one.words, renders(face), one.row))
+            rendered.append(RenderedFace(one.kind, one.words, renders(face), one.row))
             if one.number == 1 and len(face.triangles):
                 viewer.append(ViewerFace(one.key, f"{tool.tool}: {one.words}", faces.packed(face)))
         if one.kind == "defaced" or one.number > 1:
             continue
         distance = _distance_map(head, one)
         if face is None or distance is None:
-            words = _WORDS.get(one.kind, "sample")
+            words = WORDS.get(one.kind, "sample")
             missing.append(f"No map of distances of the {words}: its file is not there.")
             continue
         signed = faces.signed_distance(head.face, face, distance)
-        maps.append(RenderedFace(one.words, renders(head.face, faces.colours(signed, limit)), one.row))
+        maps.append(RenderedFace(one.kind, one.words, renders(head.face, faces.colours(signed)), one.row))
         viewer.append(ViewerMap(f"{tool.tool} {one.kind}", f"{tool.tool}: distance of the {one.words}", signed))
-    return ToolPictures((), comparisons, rendered, maps, viewer, missing)
+    return ToolPictures((), comparisons, rendered, maps, stacks, viewer, missing)
 
 
-@dataclass(frozen=True)
-class ToolFace:
-    """One of the faces of a tool: ``defaced``, ``refaced_mean``, ``refaced`` with its sample, or ``average``."""
-
-    tool: ToolResult
-    kind: str
-    sample: int | None = None
-
-    @property
-    def number(self) -> int:
-        """Of the sample, from 1; 1 for what is no sample."""
-        return self.sample or 1
-
-    @property
-    def words(self) -> str:
-        """What the page calls it."""
-        return _WORDS.get(self.kind, f"sample {self.sample}")
-
-    @property
-    def key(self) -> str:
-        """Its name in the viewer."""
-        return f"{self.tool.tool}-{self.kind}{self.sample or ''}"
-
-    @property
-    def row(self) -> DistanceRow | None:
-        """Its distances in the headline part."""
-        return self.tool.distance(self.kind, self.sample)
-
-
-def _tool_faces(tool: ToolResult) -> Iterator[ToolFace]:
-    yield ToolFace(tool, "defaced")
-    yield from _recovered_faces(tool)
-    yield ToolFace(tool, "average")
-
-
-def _recovered_faces(tool: ToolResult) -> Iterator[ToolFace]:
-    """The mean first, where there is one."""
-    if tool.distance("refaced_mean"):
-        yield ToolFace(tool, "refaced_mean")
-    for sample in tool.samples:
-        yield ToolFace(tool, "refaced", sample)
-
-
-def _sliced_images(names: OutputNames, tool: ToolResult) -> Iterator[tuple[str, Path]]:
-    """Words and path of the images of a tool that are shown as slices: of the samples only the first."""
-    yield "defaced", names.defaced(tool.tool)
-    for one in _recovered_faces(tool):
-        if one.sample is None:
-            yield one.words, names.refaced_mean(tool.tool)
-        elif one.number == 1:
-            yield f"refaced, sample {one.sample}", names.refaced(tool.tool, one.sample)
-    yield "average face", names.average_face(tool.tool)
-
-
-def _comparisons(head: TrueHead, tool: ToolResult) -> tuple[list[Comparison], list[str]]:
-    """Slices of the original and of the images of a tool; sentences about those that could not be read."""
-    missing = []
+def _sliced(head: TrueHead, tool: ToolResult) -> tuple[list[Comparison], list[StackedImage], list[str]]:
+    """Slices of the original and of the images of a tool, some that scroll; what could not be read, as sentences."""
+    missing: list[str] = []
+    stacks: list[StackedImage] = []
     pictures: dict[str, Sequence[str]] = {"original": head.slices} if head.slices else {}
-    for words, path in _sliced_images(head.names, tool):
+    for words, path in sliced_images(head.names, tool):
         try:
-            pictures[words] = _slices(read_scan(path), head.rigid, head.white)
+            scan = read_scan(path)
+            pictures[words] = _slices(scan, head.rigid, head.white)
+            if len(stacks) < 2 or not words.startswith("refaced"):  # of the recovered images the first
+                stacks.append(StackedImage(words, stacked(scan, head.rigid, head.white)))
         except ImageError as error:
             missing.append(f"No slices of the {words}: {error}")
     planes = slices.face_planes()
@@ -259,12 +215,12 @@ def _comparisons(head: TrueHead, tool: ToolResult) -> tuple[list[Comparison], li
     except ImageError as error:
         missing.append(f"The removed region is not outlined: {error}")
     if len(pictures) < 2:
-        return [], missing
+        return [], stacks, missing
     comparisons = [
         Comparison(plane, [(words, sources[number]) for words, sources in pictures.items()], outlines[number])
         for number, plane in enumerate(planes)
     ]
-    return comparisons, missing
+    return comparisons, stacks, missing
 
 
 def _slices(scan: Scan, rigid: np.ndarray, white: float) -> list[str]:

@@ -41,9 +41,9 @@ class Plane:
     down: tuple[int, int, int]
     shape: tuple[int, int]
 
-    def points(self) -> np.ndarray:
-        """(rows, columns, 3) canonical world, RAS+ mm."""
-        rows, columns = np.mgrid[: self.shape[0], : self.shape[1]] * STEP_MM
+    def points(self, step_mm: float = STEP_MM) -> np.ndarray:
+        """(rows, columns, 3) canonical world, RAS+ mm; `step_mm` from pixel to pixel."""
+        rows, columns = np.mgrid[: self.shape[0], : self.shape[1]] * step_mm
         return np.array(self.origin) + rows[..., None] * np.array(self.down) + columns[..., None] * np.array(self.right)
 
 
@@ -88,8 +88,13 @@ def cut(volume: Volume, rigid: np.ndarray, plane: Plane, order: int = 1) -> np.n
     -------
     (rows, columns) float32; 0 outside the volume
     """
+    return values_at(volume, rigid, plane.points(), order)
+
+
+def values_at(volume: Volume, rigid: np.ndarray, points: np.ndarray, order: int = 1) -> np.ndarray:
+    """The same at any points, (..., 3) canonical world, RAS+ mm: (...) float32."""
     to_voxel = np.linalg.inv(rigid @ volume.affine)
-    voxels = plane.points() @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     return ndimage.map_coordinates(
         volume.values.astype(np.float32), np.moveaxis(voxels, -1, 0), order=order, mode="constant"
     )

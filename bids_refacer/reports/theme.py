@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
     with matplotlib.rc_context(_RC):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :].strip()
+    svg = _few_elements(svg[svg.index("<svg") :].strip())
     svg = re.sub(r"#(0[1-9])\1\1\b", lambda found: f"var(--c-{_BY_CODE[found.group()]})", svg)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
@@ -98,10 +99,14 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
 
 
 class Panel(NamedTuple):
-    """A figure, and what it shows for those who do not see it."""
+    """A figure, what it shows for those who do not see it, and whose points are where.
+
+    `points` are (x, y, participant) in the units of the axes.
+    """
 
     figure: Figure
     alt: str
+    points: Sequence[tuple[float, float, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,51 @@ class Plot:
         """Why there is no figure; empty where there is one."""
         return "" if self.panels else self.if_none
 
-    def drawn(self, prefix: str) -> list[Markup]:
-        """The figures as SVG elements; `prefix` keeps ids of several kinds of image apart."""
-        return [Markup(to_svg(f, f"{prefix}-{self.name}-{n}", alt)) for n, (f, alt) in enumerate(self.panels)]
+    def drawn(self, prefix: str, pages: Container[str] = ()) -> list[Markup]:
+        """The figures as SVG elements.
+
+        Parameters
+        ----------
+        prefix : keeps ids of several kinds of image apart
+        pages : participants who have a page, to which their points lead
+        """
+        return [Markup(_drawn(panel, f"{prefix}-{self.name}-{n}", pages)) for n, panel in enumerate(self.panels)]
+
+
+def _drawn(panel: Panel, name: str, pages: Container[str]) -> str:
+    svg = to_svg(panel.figure, name, panel.alt)
+    led = [point for point in panel.points if point[2] in pages]
+    if not led:
+        return svg
+    x, y = panel.figure.axes[0].transData.transform([point[:2] for point in led]).T
+    height = panel.figure.bbox.height
+    scale = 72 / panel.figure.dpi
+    places = [
+        [round(float(a * scale), 1), round(float((height - b) * scale), 1), label]
+        for a, b, (_, _, label) in zip(x, y, led, strict=True)
+    ]
+    return svg.replace("<svg", f'<svg data-points="{html.escape(json.dumps(places), quote=True)}"', 1)
+
+
+_USES = re.compile(r'(?:\s*<use xlink:href="#[^"]+" x="[-\d.]+" y="[-\d.]+" style="[^"]*"/>)+')
+_USE = re.compile(r'<use xlink:href="#([^"]+)" x="([-\d.]+)" y="([-\d.]+)" style="([^"]*)"/>')
+_MOST_MARKERS = 100
+_DOT = 2.6  # points, of a marker that is one of many
+
+
+def _few_elements(svg: str) -> str:
+    """Where a figure has many markers of a kind, all of them as one path of dots: browsers are slow with thousands."""
+
+    def one_path(found: re.Match[str]) -> str:
+        uses = _USE.findall(found.group())
+        if len(uses) <= _MOST_MARKERS:
+            return found.group()
+        dots = "".join(f"M{float(x):.1f} {float(y):.1f}h0" for _, x, y, _ in uses)
+        style = dict(part.split(":", 1) for part in uses[0][3].replace(" ", "").split(";") if ":" in part)
+        opacity = style.get("stroke-opacity", style.get("fill-opacity", "1"))
+        return (
+            f'<path d="{dots}" style="fill: none; stroke: {style.get("stroke", style.get("fill", "#000"))}; '
+            f'stroke-width: {_DOT}; stroke-linecap: round; stroke-opacity: {opacity}"/>'
+        )
+
+    return _USES.sub(one_path, svg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from bids_refacer.reports import faces
+from bids_refacer.reports.page import script_json
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Viewer:
     choices: Sequence[tuple[str, str]]
 
 
-def make_viewer(truth: faces.Face, limit: float, shown: Sequence[ViewerFace | ViewerMap]) -> Viewer | None:
+def make_viewer(truth: faces.Face, shown: Sequence[ViewerFace | ViewerMap]) -> Viewer | None:
     """The viewer of an image: the true face with all distances, and every other face; None without any other."""
     distances = {one.name: one.signed_mm for one in shown if isinstance(one, ViewerMap)}
     others = {one.key: one.mesh for one in shown if isinstance(one, ViewerFace)}
     if not others:
         return None
-    content = json.dumps({"limit": limit, "meshes": {"original": faces.packed(truth, distances), **others}})
+    meshes = {"original": faces.packed(truth, distances), **others}
+    content = script_json({"limit": faces.LIMIT_MM, "meshes": meshes})
     choices = [
         (one.key, one.words)
         if isinstance(one, ViewerFace)
         else (f"original:{one.name}", f"{one.words}, on the true face")
         for one in shown
     ]
-    # "<" would end the script element if a name ever held one
-    return Viewer(Markup(content.replace("<", "\\u003c")), choices)
+    return Viewer(content, choices)

@@ -25,6 +25,9 @@ Key = tuple[str, int | None]
 """Type of image ("defaced", "refaced", "refaced_mean", "average") and, for "refaced", the sample number from 1."""
 
 TOLD_APART_MM = 1e-3
+FITTED: Key = ("average-fitted", None)
+"""The average face fitted to the original: a baseline that knows the truth, of which distances alone are kept."""
+
 SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
 
 
@@ -74,6 +77,8 @@ class Scores:
         For every candidate (n_vertices of ``face``,) float32 mm: distance of each true vertex to the recovered surface.
     calibration : list of CalibrationBin
         Whether the spread of the samples tells how wrong they are (`calibration_rows`); empty for fewer than two.
+    removed : (n,) bool, optional
+        Which vertices of the true face the tool removed; None where nothing is known of the defacing.
     """
 
     rows: list[ImageDistances]
@@ -81,6 +86,7 @@ class Scores:
     faces: dict[Key, trimesh.Trimesh]
     maps: dict[Key, np.ndarray]
     calibration: list[CalibrationBin] = field(default_factory=list)
+    removed: np.ndarray | None = None
 
 
 def score_images(
@@ -161,7 +167,7 @@ def score_candidates(
     """
     truth = true_face(skin, grid, alignment)
     removed = None if defacing is None else ~skin_left(skin, defacing, truth.surface.where)
-    scores, samples = Scores([], truth.patch, {}, {}), []
+    scores, samples = Scores([], truth.patch, {}, {}, removed=removed), []
     for key in candidates:
         mesh = _candidate_surface(key, Volume(candidates[key], grid.affine), skin.level)
         recovered = mark_face(mesh, alignment, grid)

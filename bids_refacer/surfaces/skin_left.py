@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,8 @@ from bids_refacer.volumes.grid import Volume
 DEPTHS_MM = (0.5, 1.0, 1.5, 2.0)
 UNCHANGED = 0.1
 """Largest change of an intensity, over the intensity, that still shows the same tissue."""
+
+_FEWEST = 4000  # vertices that stand for a face
 
 
 @dataclass(frozen=True)
@@ -58,3 +62,35 @@ def skin_left(skin: Skin, defacing: Defacing, where: np.ndarray) -> np.ndarray:
         )
         left |= (before > level) & (np.abs(after - before) <= UNCHANGED * np.abs(before))
     return left
+
+
+def as_text(removed: np.ndarray) -> str:
+    """Which of the true face's vertices were removed, (n,) bool, in short: their number, and a bit for some of them.
+
+    What two tools removed of one face can be compared by it (`removed_dice`). Vertices of a face lie about evenly, so
+    that every so many of them stand for all.
+    """
+    some = removed[:: _step(len(removed))]
+    return f"{len(removed)}:{base64.b64encode(np.packbits(some).tobytes()).decode('ascii')}"
+
+
+def removed_dice(one: str, other: str) -> float | None:
+    """Dice of the skin that two tools removed of one face, from `as_text`; None where it is not one face."""
+    found, compared = _bits(one), _bits(other)
+    if found is None or compared is None or one.partition(":")[0] != other.partition(":")[0]:
+        return None
+    total = int(found.sum()) + int(compared.sum())
+    return 2 * int((found & compared).sum()) / total if total else None
+
+
+def _step(number: int) -> int:
+    return max(1, number // _FEWEST)
+
+
+def _bits(text: str) -> np.ndarray | None:
+    number, _, bits = text.partition(":")
+    try:
+        count = len(range(0, int(number), _step(int(number))))
+        return np.unpackbits(np.frombuffer(base64.b64decode(bits, validate=True), dtype=np.uint8), count=count) > 0
+    except (ValueError, binascii.Error):
+        return None

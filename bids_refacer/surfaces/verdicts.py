@@ -8,7 +8,7 @@ eye; brainprep flags images of which more than 5 % of the brain was removed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,9 +127,30 @@ def worst_part(left: Mapping[str, float | None]) -> tuple[str | None, float | No
     return worst, shares[worst] if worst else None
 
 
-def grade(figure: float | None, limits: tuple[float, ...]) -> str | None:
+def grade(figure: float | None, limits: Sequence[float]) -> str | None:
     """Pass up to the first limit, warn up to the second, fail above; None without a figure."""
     return None if figure is None else GRADES[sum(figure > limit for limit in limits)]
+
+
+LimitPairs = Sequence[Sequence[float]]
+"""A pair each for the percentage of a face part that is left, of the brain that is gone, and for its hole in mL.
+
+What is above the first is warned of, what is above the second fails.
+"""
+
+
+def verdict_json(
+    left: Mapping[str, float | None], brain_percent: float | None, hole_ml: float | None, limits: LimitPairs
+) -> dict[str, object]:
+    """Both verdicts with the limits that they hold by; null where nothing was measured."""
+    face, brain, hole = limits
+    return {
+        "Face": grade(worst_part(left)[1], face),
+        "Brain": worse(grade(brain_percent, brain), grade(hole_ml, hole)),
+        "FaceLeftLimits": list(face),
+        "BrainCutLimits": list(brain),
+        "BrainHoleLimits": list(hole),
+    }
 
 
 def worse(*grades: str | None) -> str | None:

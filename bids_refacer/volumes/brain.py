@@ -104,9 +104,9 @@ def find_brain(volume: Volume, *, num_threads: int | None = None, name: str | Pa
             f"check that the image shows a whole head and that its voxel sizes are right, or exclude it."
         )
     raise ImageError(
-        f"{name}: the brain that was found, {_volume_ml(mask, volume.affine):.0f} mL, disagrees with the average brain "
-        f"in shape, and no other pose of the head shows a better one: turn the image upright, check its orientation "
-        f"and voxel sizes, or exclude it."
+        f"{name}: the brain that was found, {_volume_ml(Volume(mask, volume.affine)):.0f} mL, disagrees with the "
+        f"average brain in shape, and no other pose of the head shows a better one: turn the image upright, check its "
+        f"orientation and voxel sizes, or exclude it."
     )
 
 
@@ -120,7 +120,7 @@ def orientation_sentence(pose: Pose) -> str:
 
 def _doubt(volume: Volume, mask: np.ndarray) -> str | None:
     """What the extractor marked, when that is no brain."""
-    volume_ml = _volume_ml(mask, volume.affine)
+    volume_ml = _volume_ml(Volume(mask, volume.affine))
     if volume_ml == 0:
         return "nothing"
     if not BRAIN_ML[0] <= volume_ml <= BRAIN_ML[1]:
@@ -128,8 +128,8 @@ def _doubt(volume: Volume, mask: np.ndarray) -> str | None:
     return _NO_CONTRAST if _contrast(volume.values, mask) < LEAST_CONTRAST else None
 
 
-def _volume_ml(mask: np.ndarray, affine: np.ndarray) -> float:
-    return float(mask.sum() * voxel_volume(affine) / 1000)
+def _volume_ml(mask: Volume) -> float:
+    return float(mask.values.sum() * voxel_volume(mask.affine) / 1000)
 
 
 def _contrast(values: np.ndarray, mask: np.ndarray) -> float:

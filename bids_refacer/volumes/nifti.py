@@ -11,6 +11,7 @@ import gzip
 import io
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,11 +39,19 @@ def read_scan(path: str | Path) -> Scan:
     complex or RGB, without a usable affine, constant, or holds NaN, infinite, huge or tiny values, or when
     its header asks for more voxels than are read. No more is kept in memory than the header asks for.
     """
-    path = Path(path)
+    return _read(Path(path), _three_axes)
+
+
+def read_series(path: str | Path) -> Scan:
+    """Read an image of one volume or of several: ``stored`` is ``(i, j, k)`` or ``(i, j, k, n)``; else `read_scan`."""
+    return _read(Path(path), _axes_of_series)
+
+
+def _read(path: Path, axes: Callable[[Path, tuple[int, ...]], tuple[int, ...]]) -> Scan:
     with opened(path) as stream:
         start = read_header_bytes(path, stream)
         header = _read_header(path, start)
-        shape = _three_axes(path, header.get_data_shape())
+        shape = axes(path, header.get_data_shape())
         dtype = _scalar_dtype(path, header)
         slope, inter = _scaling(path, header)
         affine = _affine(path, header)
@@ -131,6 +140,11 @@ def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
             f"{path} is a 4-D series {shape}: give one 3-D volume, for example its mean over time, or exclude it."
         )
     return shape[0], shape[1], shape[2]
+
+
+def _axes_of_series(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All four axes of a series; else `_three_axes`."""
+    return shape if len(shape) == 4 and min(shape[:3]) > 1 and shape[3] > 1 else _three_axes(path, shape)
 
 
 def _scalar_dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:

@@ -16,15 +16,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from bids_refacer.cli.deface import build_parser as build_deface_parser
 from bids_refacer.cli.options import build_parser
+from bids_refacer.cli.release import build_parser as build_release_parser
 from bids_refacer.cli.simulate import build_parser as build_simulate_parser
 from bids_refacer.cli.train import build_parser as build_train_parser
+from bids_refacer.cli.verify import build_parser as build_verify_parser
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/bids-refacer/bids_refacer"
 ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 COMMANDS = {
     "bids_refacer BIDS_DIR OUTPUT_DIR {participant,group}": build_parser,
+    "bids_refacer release": build_release_parser,
+    "bids_refacer verify": build_verify_parser,
+    "bids_refacer deface": build_deface_parser,
     "bids_refacer simulate": build_simulate_parser,
     "bids_refacer train": build_train_parser,
 }

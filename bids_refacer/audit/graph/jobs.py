@@ -21,7 +21,7 @@ class ToolJob:
     `seeds` has one seed per sample; `key` is what its results depend on; `input` is the image's file as it is now (None
     where it was not looked at); `definition` is the table of a tool that the registry does not have; `replaces` is
     whether it puts another face there; `warnings` go into the sidecars; `keep_header_text` is whether texts of the
-    original's header are kept.
+    original's header are kept; `limits` are those of the verdicts (`surfaces.verdicts.LimitPairs`).
     """
 
     tool: str
@@ -35,6 +35,7 @@ class ToolJob:
     timeout_s: float | None = None
     memory_gb: float = 1.0
     keep_header_text: bool = False
+    limits: tuple[tuple[float, ...], ...] = ()
 
     @property
     def node_name(self) -> str:
@@ -128,7 +129,7 @@ class Attack:
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
     `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
-    hard replaced faces are attacked.
+    hard replaced faces are attacked. Without `paints`, images are defaced and judged, and no face is painted back.
     """
 
     num_samples: int
@@ -143,3 +144,4 @@ class Attack:
     progress: bool
     keep: bool
     level: str = "mask"
+    paints: bool = True

@@ -73,7 +73,7 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     else:
         deface = Node(Carry(**_given(job, tool)), name=stages.CARRY.node, mem_gb=1.0)
         workflow.connect(inputs, "matrix", deface, "matrix")
-    judge = Node(_judge(job), name=stages.VERDICT.node, mem_gb=2.0)
+    judge = Node(_judge(job, tool), name=stages.VERDICT.node, mem_gb=2.0)
     publish = Node(Publish(outputs=other_outputs(job, tool)), name=stages.publish("defaced").node, mem_gb=0.1)
     call = RecordDefaced(
         target=str(job.names.other_record(tool.tool)),
@@ -93,13 +93,14 @@ def _build_tool(job: OtherJob, tool: ToolJob) -> Workflow:
     return workflow
 
 
-def _judge(job: OtherJob) -> JudgeCarried:
+def _judge(job: OtherJob, tool: ToolJob) -> JudgeCarried:
     return JudgeCarried(
         in_file=str(job.image.path),
         head_file=str(job.shown_by.path),
         reference=str(job.reference.path),
         brain_mask=str(job.reference_names.brain_mask()),
         most_left=job.most_left,
+        limits=list(map(list, tool.limits)),
         version=__version__,
     )
 

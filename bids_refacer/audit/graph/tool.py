@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from nipype.interfaces.utility import IdentityInterface
@@ -17,6 +18,7 @@ from bids_refacer.audit.graph.outputs import (
     surface_outputs,
     voxel_outputs,
 )
+from bids_refacer.audit.nodes.carry import RecordDefaced
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
 from bids_refacer.audit.nodes.publish import Publish, WriteRecord
@@ -24,7 +26,7 @@ from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
 from bids_refacer.audit.nodes.verdict import Judge
 
-TRUTH = ("skin", "face_files", "voxels", "brain")
+TRUTH = ("skin", "face_files", "voxels", "brain", "average_fit")
 """Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
 
 _OF_HEAD = ("original", "brain_mask", "alignment")
@@ -42,12 +44,14 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     Inputs (of ``inputnode``)
     ------
     original, brain_mask, alignment : files
-    skin, face_files, voxels, brain : what was measured of the original, by `audit.nodes.truth`
+    skin, face_files, voxels, brain, average_fit : what was measured of the original, by `audit.nodes.truth`
     brain_files : what was published of the image itself; the record lists it
     """
     workflow = Workflow(name=tool.node_name)
     inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
     deface, verdict = deface_node(tool), _verdict_node(job, tool, attack)
+    if not attack.paints:
+        return _without_attack(workflow, inputs, deface, verdict, _DefacedOutput(job, tool))
     reface, score = _reface_node(tool, attack), Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
     workflow.connect(
         [
@@ -55,9 +59,9 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [(name, name) for name in ("original", "alignment", "skin", "face_files")]),
+            (inputs, score, [(name, name) for name in (*_OF_HEAD, "skin", "face_files", "average_fit")]),
             (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
-            (reface, score, [("samples", "samples"), ("average", "average")]),
+            (reface, score, [(name, name) for name in ("samples", "average", "unknown")]),
         ]
     )
     if attack.num_samples > 1:
@@ -70,6 +74,35 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
         _publish(workflow, score, record, "surface", surface_outputs(job, tool))
         _publish(workflow, voxels, record, "voxel", voxel_outputs(job, tool))
+    return workflow
+
+
+@dataclass(frozen=True)
+class _DefacedOutput:
+    """What is published and recorded of an image that is defaced and no more."""
+
+    job: ImageJob
+    tool: ToolJob
+
+
+def _without_attack(workflow: Workflow, inputs: Node, deface: Node, verdict: Node, about: _DefacedOutput) -> Workflow:
+    """The graph of a tool that ends with the verdict; the image is recorded as defaced."""
+    job, tool = about.job, about.tool
+    publish = Node(Publish(outputs=defaced_outputs(job, tool)), name=stages.publish("defaced").node, mem_gb=0.1)
+    call = RecordDefaced(
+        target=str(job.names.other_record(tool.tool)), layout=job.names.layout, content=record_start(job.image, tool)
+    )
+    record = Node(call, name=stages.RECORD.node, mem_gb=0.1)
+    workflow.connect(
+        [
+            (inputs, deface, [("original", "in_file"), ("brain_mask", "brain_mask"), ("alignment", "alignment")]),
+            (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
+            (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
+            (verdict, publish, [("files", "files"), ("details", "details")]),
+            (verdict, record, [("details", "details")]),
+            (publish, record, [("out_files", "out_files")]),
+        ]
+    )
     return workflow
 
 
@@ -104,6 +137,7 @@ def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
     call = Judge(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
+        limits=list(map(list, tool.limits)),
         num_threads=attack.threads,
     )
     return Node(call, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)

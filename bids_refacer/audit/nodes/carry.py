@@ -58,7 +58,7 @@ class Register(SimpleInterface):
             raise ImageError(f"{given.moving} was not defaced with the mask of {given.fixed}: {error}") from error
         path, alignment = Path(runtime.cwd) / "matrix.json", Path(runtime.cwd) / "alignment.json"
         path.write_text(json.dumps(matrix.tolist()))
-        _moved(found, matrix).to_json(alignment)
+        moved(found, matrix).to_json(alignment)
         self._results.update(matrix=str(path), alignment=str(alignment))
         return runtime
 
@@ -126,7 +126,7 @@ class CarryHead(SimpleInterface):
         scan, reference = read_scan(given.in_file), read_scan(given.reference)
         matrix = _read_matrix(given.matrix)
         found = align_brain(reference.volume, read_mask(given.brain_mask).values)
-        _moved(found, matrix).to_json(folder / "alignment.json")
+        moved(found, matrix).to_json(folder / "alignment.json")
         brain = carried(given.brain_mask, scan, matrix, continued=False)
         write_volume(folder / "brain.nii.gz", Volume(brain, scan.affine), np.uint8)
         self._results.update(brain_mask=str(folder / "brain.nii.gz"), alignment=str(folder / "alignment.json"))
@@ -162,7 +162,7 @@ class RecordDefaced(SimpleInterface):
         return runtime
 
 
-def _moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
+def moved(alignment: Alignment, matrix: np.ndarray) -> Alignment:
     """The alignment of an image that a matrix brings onto the image of `alignment`."""
     return Alignment(alignment.rigid @ matrix, alignment.affine @ matrix)
 

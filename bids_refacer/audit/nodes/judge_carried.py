@@ -21,11 +21,11 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.carry import carried
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import FIGURES, number
+from bids_refacer.dataset.details import FIGURES, VERDICT, number
 from bids_refacer.defacers import DefacerError
 from bids_refacer.surfaces.skin import SkinError, find_skin
 from bids_refacer.surfaces.skin_left import Defacing
-from bids_refacer.surfaces.verdicts import face_left, worst_part
+from bids_refacer.surfaces.verdicts import face_left, verdict_json, worst_part
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import head_mask
@@ -44,6 +44,9 @@ class _JudgeCarriedInput(BaseInterfaceInputSpec):
     files = InputMultiObject(File(exists=True), mandatory=True, desc="defaced image and mask of what was removed")
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     most_left = traits.Float(mandatory=True, desc="percent of a part of the face; more is not published")
+    limits = traits.List(
+        traits.List(traits.Float()), mandatory=True, desc="of the verdicts: face left, brain cut, hole"
+    )
     version = traits.Str(mandatory=True, desc="of this app; part of the hash")
 
 
@@ -66,7 +69,11 @@ class JudgeCarried(SimpleInterface):
         if sentence := findings.refusal(given.in_file, str(report.get("Tool")), given.most_left):
             raise DefacerError(sentence)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
-        judged = {FIGURES: {"FaceLeft": findings.face_left}, "HeadOverlap": round(findings.head_overlap, 3)}
+        judged = {
+            FIGURES: {"FaceLeft": findings.face_left},
+            VERDICT: verdict_json(findings.face_left, None, None, given.limits),
+            "HeadOverlap": round(findings.head_overlap, 3),
+        }
         path = write_report(Path(runtime.cwd) / "details.json", {**report, **judged, "RunTime": run_time_s})
         self._results.update(files=list(given.files), details=path)
         return runtime

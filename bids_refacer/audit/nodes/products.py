@@ -8,6 +8,7 @@ Kind = tuple[str, int | None]
 BRAIN = "brain.nii.gz"
 DEFACED, DEFACEMASK = "defaced.nii.gz", "defacemask.nii.gz"
 MEAN, AVERAGE = "mean.nii.gz", "average.nii.gz"
+UNKNOWN = "unknown.nii.gz"
 ORIGINAL: Kind = ("original", None)
 
 

@@ -39,6 +39,7 @@ class _RefaceOutput(TraitedSpec):
     samples = OutputMultiObject(File(), desc="in the order of the seeds")
     mean = File()
     average = File()
+    unknown = File(desc="mask of what was painted")
     details = File(desc="JSON for the sidecars")
 
 
@@ -81,5 +82,6 @@ class Reface(CommandLine):
             "samples": samples,
             "mean": mean,
             "average": average,
+            "unknown": str(out / products.UNKNOWN),
             "details": str(folder / "details.json"),
         }

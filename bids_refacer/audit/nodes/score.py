@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import trimesh
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -24,12 +26,13 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
+from bids_refacer.refacing.compose import fitted_average
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
-from bids_refacer.surfaces.score import Key, Scores, score_candidates
+from bids_refacer.surfaces.score import FITTED, Key, Scores, score_candidates
 from bids_refacer.surfaces.skin import read_skin
-from bids_refacer.surfaces.skin_left import Defacing
-from bids_refacer.volumes.grid import Alignment
+from bids_refacer.surfaces.skin_left import Defacing, as_text
+from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_mask, read_scan
 
 
@@ -43,6 +46,9 @@ class _ScoreInput(BaseInterfaceInputSpec):
     mean = File(exists=True, desc="of the samples, where there are several")
     average = File(exists=True, mandatory=True, desc="with the population-average face")
     alignment = File(exists=True, mandatory=True, desc="of the original")
+    brain_mask = File(exists=True, desc="of the original, for the average face that is fitted to it")
+    average_fit = File(exists=True, desc="the fit, an empty file where there is none")
+    unknown = File(exists=True, desc="mask of what the attack painted, where that face goes")
     version = traits.Str(desc="of this app; part of the hash")
 
 
@@ -68,16 +74,32 @@ class Score(SimpleInterface):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
         skin, defacing = read_skin(Path(self.inputs.skin)), self._defacing()
-        scores = score_candidates(skin, _Volumes(candidates), defacing.original.grid, alignment, defacing)
+        volumes = _Volumes(candidates, self._fitted(defacing.original))
+        scores = score_candidates(skin, volumes, defacing.original.grid, alignment, defacing)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
             rows = [{column: _plain(value) for column, value in asdict(row).items()} for row in found]
             (folder / f"{name}.json").write_text(json.dumps(rows, allow_nan=False))
             self._results[name] = str(folder / f"{name}.json")
         surfaces = [*self.inputs.face_files, *_write_surfaces(folder, scores)]
         surfaces += _write_face_maps(folder, scores, alignment)
-        report = write_report(folder / "details.json", {"RunTime": round(time.perf_counter() - started, 2)})
+        details: dict[str, object] = {"RunTime": round(time.perf_counter() - started, 2)}
+        if scores.removed is not None:
+            details["RemovedSkin"] = as_text(scores.removed)
+        report = write_report(folder / "details.json", details)
         self._results.update(details=report, files=surfaces)
         return runtime
+
+    def _fitted(self, original: Volume) -> Callable[[], np.ndarray] | None:
+        """How the image with the fitted average face is made; None without a fit."""
+        given = self.inputs
+        if not isdefined(given.average_fit) or not Path(given.average_fit).read_text():
+            return None
+
+        def make() -> np.ndarray:
+            brain, target = read_mask(given.brain_mask).values, read_mask(given.unknown).values
+            return fitted_average(original, brain, np.loadtxt(given.average_fit), read_scan(given.defaced), target)
+
+        return make
 
     def _defacing(self) -> Defacing:
         """What the tool did to the original; all images of a head lie on its grid."""
@@ -88,23 +110,33 @@ class Score(SimpleInterface):
 class _Volumes(Mapping[Key, np.ndarray]):
     """Images read when they are asked for: all samples of a 1 mm head at once would not fit small machines."""
 
-    def __init__(self, paths: Mapping[Key, str]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Mapping[Key, str], fitted: Callable[[], np.ndarray] | None) -> None:
+        self._makers: dict[Key, Callable[[], np.ndarray]] = {key: partial(_values, path) for key, path in paths.items()}
+        self._makers |= {FITTED: fitted} if fitted else {}
 
     def __getitem__(self, key: Key) -> np.ndarray:
-        return read_scan(self._paths[key]).values
+        return self._makers[key]()
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._paths)
+        return iter(self._makers)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._makers)
+
+
+def _values(path: str) -> np.ndarray:
+    return read_scan(path).values
+
+
+def _kept(scores: Scores) -> Iterator[tuple[Key, trimesh.Trimesh]]:
+    """The faces whose surfaces are kept."""
+    return ((key, face) for key, face in scores.faces.items() if key != FITTED)
 
 
 def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
     """Write the faces that have triangles (a bare brain has none), and the maps, which all lie on the true face."""
     written = []
-    for key, face in scores.faces.items():
+    for key, face in _kept(scores):
         if len(face.faces):
             written.append(folder / products.surface(key))
             write_surface(written[-1], face)
@@ -116,7 +148,7 @@ def _write_surfaces(folder: Path, scores: Scores) -> list[str]:
 def _write_face_maps(folder: Path, scores: Scores, alignment: Alignment) -> list[str]:
     """Write the map by which each face is looked up in a crowd; a bare brain has none."""
     written = []
-    for key, face in scores.faces.items():
+    for key, face in _kept(scores):
         if len(face.faces):
             written.append(folder / products.face_map(key))
             write_face_map(written[-1], map_face(face, alignment))

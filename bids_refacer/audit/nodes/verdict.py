@@ -11,12 +11,20 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import read_report, write_report
-from bids_refacer.dataset.details import FIGURES, BrainCut, BrainMeasures, DefaceDetails, DefacingFigures, number
+from bids_refacer.dataset.details import (
+    FIGURES,
+    VERDICT,
+    BrainCut,
+    BrainMeasures,
+    DefaceDetails,
+    DefacingFigures,
+    number,
+)
 from bids_refacer.defacers import DefacerError
 from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
 from bids_refacer.surfaces.skin_left import Defacing
-from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, worst_part
+from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, verdict_json, worst_part
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.image_file import ImageError
@@ -42,6 +50,9 @@ class _VerdictInput(BaseInterfaceInputSpec):
     details = File(exists=True, mandatory=True, desc="JSON of the defacing node")
     target = traits.Str(mandatory=True, desc="where the verdict goes, for images whose face is not painted back")
     version = traits.Str(mandatory=True, desc="of this app and its brain extractor; part of the hash")
+    limits = traits.List(
+        traits.List(traits.Float()), mandatory=True, desc="of the verdicts: face left, brain cut, hole"
+    )
     num_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
@@ -70,7 +81,8 @@ class Judge(SimpleInterface):
         report = read_report(given.details)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
         path = Path(runtime.cwd) / "details.json"
-        write_report(path, {**report, FIGURES: figures.to_json(), "RunTime": run_time_s})
+        verdict = verdict_json(figures.face_left, figures.brain_cut.percent, figures.brain_cut.hole_ml, given.limits)
+        write_report(path, {**report, FIGURES: figures.to_json(), VERDICT: verdict, "RunTime": run_time_s})
         details = DefaceDetails.from_json(read_report(path))
         write_json(Path(given.target), details.content)
         if sentence := refusal(details.figures, given.original, str(details.tool)):

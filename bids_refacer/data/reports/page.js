@@ -1,5 +1,5 @@
 "use strict";
-// Tables that can be sorted and filtered, and pictures laid over each other. No library, nothing from anywhere.
+// Tables that can be sorted, filtered and paged, and plots that lead to pages. No library, nothing from anywhere.
 
 function cellValue(row, column) {
   const cell = row.cells[column];
@@ -15,85 +15,115 @@ function compareValues(a, b) {
   return a.localeCompare(b, undefined, { numeric: true });
 }
 
-function sortTable(table, column, direction) {
+// A table of which one page stands in the document. The rows of the other pages are text until they are needed:
+// thousands of elements would make a browser slow to open the page.
+function pagedTable(table) {
   const body = table.tBodies[0];
-  const rows = [...body.rows].map((row) => [cellValue(row, column), row]);
-  rows.sort((a, b) => {
-    const missing = (a[0] === "n/a") - (b[0] === "n/a");
-    return missing || direction * compareValues(a[0], b[0]);
-  });
-  body.append(...rows.map(([, row]) => row));
-  [...table.tHead.rows[0].cells].forEach((cell, number) => {
-    if (number === column) cell.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
-    else cell.removeAttribute("aria-sort");
-  });
+  const size = Number(table.dataset.page) || Infinity;
+  const rest = document.getElementById(`${table.id}-rest`);
+  let all = null;
+  let chosen = null;
+  let fits = () => true;
+  let page = 0;
+  const changed = [];
+  const rows = () => {
+    if (!all) {
+      const more = document.createElement("tbody");
+      more.innerHTML = rest ? JSON.parse(rest.textContent).join("") : "";
+      all = [...body.rows, ...more.rows];
+    }
+    return all;
+  };
+  const show = (wanted) => {
+    chosen ??= rows().filter(fits);
+    page = Math.max(0, Math.min(wanted, Math.ceil(chosen.length / size) - 1));
+    body.replaceChildren(...(size === Infinity ? chosen : chosen.slice(page * size, (page + 1) * size)));
+    changed.forEach((call) => call());
+  };
+  return {
+    filter: (test) => { fits = test; chosen = null; show(0); },
+    sort: (order) => { rows().sort(order); chosen = null; show(0); },
+    step: (by) => show(page + by),
+    everything: () => { chosen ??= rows().filter(fits); body.replaceChildren(...chosen); },
+    again: () => show(page),
+    onchange: (call) => changed.push(call),
+    state: () => ({ page, size, chosen: chosen?.length, all: all?.length }),
+  };
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((cell, column) => {
+function makeSortable(table, paged) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((cell, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...cell.childNodes);
     cell.append(button);
-    button.addEventListener("click", () =>
-      sortTable(table, column, cell.getAttribute("aria-sort") === "ascending" ? -1 : 1));
+    button.addEventListener("click", () => {
+      const direction = cell.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      const values = new Map();
+      const value = (row) => values.get(row) ?? values.set(row, cellValue(row, column)).get(row);
+      paged.sort((a, b) => (value(a) === "n/a") - (value(b) === "n/a") || direction * compareValues(value(a), value(b)));
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      cell.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
+    });
   });
 }
 
-for (const controls of document.querySelectorAll("[data-filters]")) {
-  const table = document.getElementById(controls.dataset.filters);
+function makeFiltered(controls, paged) {
   const count = controls.querySelector("[data-count]");
-  const apply = () => {
+  controls.addEventListener("input", () => {
     const text = controls.querySelector("input").value.toLowerCase();
     const selects = [...controls.querySelectorAll("select")];
-    let visible = 0;
-    for (const row of table.tBodies[0].rows) {
-      const fits = row.textContent.toLowerCase().includes(text)
-        && selects.every((select) => !select.value || select.value.split(" ").includes(row.dataset[select.name]));
-      row.classList.toggle("hidden", !fits);
-      visible += fits;
-    }
-    count.textContent = `${visible} of ${table.tBodies[0].rows.length} rows`;
-  };
-  controls.addEventListener("input", apply);
-  apply();
+    paged.filter((row) => row.textContent.toLowerCase().includes(text)
+      && selects.every((select) => !select.value || select.value.split(" ").includes(row.dataset[select.name])));
+    const { chosen, all } = paged.state();
+    count.textContent = `${chosen} of ${all} rows`;
+  });
 }
 
-for (const comparer of document.querySelectorAll(".comparer")) {
-  const box = comparer.querySelector(".compare");
-  const slider = comparer.querySelector('input[type="range"]');
-  const move = () => box.style.setProperty("--cut", `${slider.value}%`);
-  slider.addEventListener("input", move);
-  box.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "mouse" && !event.buttons) return;
-    const area = box.getBoundingClientRect();
-    slider.value = String(Math.round((100 * (event.clientX - area.left)) / area.width));
-    move();
-  });
-  const flicker = comparer.querySelector("[data-flicker]");
-  let timer = null;
-  flicker?.addEventListener("click", () => {
-    if (timer) {
-      clearInterval(timer);
-      timer = null;
-      move();
-    } else {
-      let shown = false; // slower than 3 flashes a second, which is safe for photosensitive readers
-      timer = setInterval(() => box.style.setProperty("--cut", (shown = !shown) ? "0%" : "100%"), 700);
-    }
-    flicker.setAttribute("aria-pressed", String(Boolean(timer)));
-  });
-  const outline = comparer.querySelector("[data-outline]");
-  outline?.addEventListener("click", () => {
-    const hidden = comparer.querySelector(".outline").classList.toggle("hidden");
-    outline.setAttribute("aria-pressed", String(!hidden));
-  });
-  comparer.querySelector("select")?.addEventListener("change", (event) => {
-    const chosen = event.target.selectedOptions[0];
-    const image = comparer.querySelector(".over img");
-    image.src = document.getElementById(chosen.value).src;
-    image.alt = chosen.dataset.alt;
-    comparer.querySelector(".which.right").textContent = chosen.textContent;
-  });
-  move();
+function makePages(bar, paged) {
+  const [back, next] = bar.querySelectorAll("button");
+  const where = bar.querySelector("[data-where]");
+  const write = () => {
+    const { page, size, chosen } = paged.state();
+    if (chosen === undefined) return;
+    where.textContent = `rows ${Math.min(page * size + 1, chosen)} to ${Math.min((page + 1) * size, chosen)} of ${chosen}`;
+    back.disabled = page === 0;
+    next.disabled = (page + 1) * size >= chosen;
+  };
+  for (const button of [back, next]) button.addEventListener("click", () => paged.step(Number(button.dataset.step)));
+  back.disabled = true;
+  paged.onchange(write);
 }
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const paged = pagedTable(table);
+  makeSortable(table, paged);
+  for (const controls of document.querySelectorAll(`[data-filters="${table.id}"]`)) makeFiltered(controls, paged);
+  for (const bar of document.querySelectorAll(`[data-pages="${table.id}"]`)) makePages(bar, paged);
+  addEventListener("beforeprint", paged.everything);
+  addEventListener("afterprint", paged.again);
+}
+
+// Points of plots that lead to the pages of participants; the list of participants leads there as well.
+for (const plot of document.querySelectorAll("svg[data-points]")) {
+  const points = JSON.parse(plot.dataset.points);
+  const title = plot.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "title"));
+  const nearest = (event) => {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+    const away = ([x, y]) => Math.hypot(x - at.x, y - at.y);
+    const best = points.reduce((a, b) => (away(b) < away(a) ? b : a));
+    return away(best) <= 12 ? best[2] : null;
+  };
+  plot.addEventListener("pointermove", (event) => {
+    const name = nearest(event);
+    title.textContent = name ?? "";
+    plot.style.cursor = name ? "pointer" : "";
+  });
+  plot.addEventListener("click", (event) => {
+    const name = nearest(event);
+    if (name) location.href = `${name}.html`;
+  });
+}
+
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));

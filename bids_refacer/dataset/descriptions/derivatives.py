@@ -177,14 +177,25 @@ def _common(source: Mapping[str, Any], link: str, url: str) -> dict[str, Any]:
     return {
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [_generated_by()],
-        "SourceDatasets": [_doi(source) or {"URL": url}],
+        "Authors": _authors(source),
+        "GeneratedBy": [generated_by()],
+        "SourceDatasets": [source_of(source) or {"URL": url}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": " ".join(part for part in (_ACKNOWLEDGE, source.get("HowToAcknowledge")) if part),
     }
 
 
-def _generated_by() -> dict[str, Any]:
+def _authors(source: Mapping[str, Any]) -> list[str]:
+    """Those of the originals, and of this app, which made the derivative of them."""
+    given = source.get("Authors")
+    names = [name for name in given if isinstance(name, str) and name.strip()] if isinstance(given, list) else []
+    return list(
+        dict.fromkeys([*(names or [f"Authors of {source.get('Name', _NAMELESS)}"]), "bids_refacer contributors"])
+    )
+
+
+def generated_by() -> dict[str, Any]:
+    """This app as an entry of ``GeneratedBy``."""
     made: dict[str, Any] = {"Name": "bids_refacer", "Version": __version__}
     url = _code_url()
     if url:
@@ -231,7 +242,8 @@ def _shareable_link(bids_dir: Path, shareable: Path) -> str:
     return link if not named or link == f"../../{named[0]}" else "../../raw"
 
 
-def _doi(source: Mapping[str, Any]) -> dict[str, str] | None:
+def source_of(source: Mapping[str, Any]) -> dict[str, str] | None:
+    """An entry of ``SourceDatasets`` for a dataset that has a DOI, by its description; None without one."""
     doi = source.get("DatasetDOI")
     if not doi:
         return None

@@ -56,23 +56,28 @@ def columns_of(key: ImageKey, path: str, tool: str | None) -> SubjectColumns:
     return {"participant_id": f"sub-{key.participant}", "session_id": session, "image": path, "tool": tool}
 
 
-def merge_rows(old: Iterable[Kind], new: Iterable[Kind]) -> list[Kind]:
+def merge_rows(old: Iterable[Kind], new: Iterable[Kind], *, whole: bool = True) -> list[Kind]:
     """The table after another run: its rows in the place of the old ones about the same image and tool.
 
     All old rows of an image and tool that the run was about go, as there may be fewer samples now; so do a
     participant's old rows without image or tool (no image found, a broken link), once the run was about them.
-    Rows about others stay as they are. Sorted by participant, image and tool; otherwise in the order given.
+    Rows about others stay as they are; so do rows without image or tool where `new` is not all that a run has to say of
+    its participants (not `whole`). Sorted by participant, image and tool; otherwise in the order given.
     """
     fresh = list(new)
     redone = {row.subject for row in fresh}
     participants = {row.participant_id for row in fresh}
 
     def is_stale(row: Kind) -> bool:
-        unnamed = row.image is None or row.tool is None
+        unnamed = whole and (row.image is None or row.tool is None)
         return row.subject in redone or (unnamed and row.participant_id in participants)
 
     kept = [row for row in old if not is_stale(row)]
     return sorted(kept + fresh, key=lambda row: row.subject)
+
+
+UNFINISHED = {"waiting": "waiting for its turn", "running": "in work"}
+"""Levels of the column ``status`` of what has not ended, when the row was written, and their words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,8 @@ class DefacingRow(SubjectRow):
     brain_removed_ml: float | None = None
     brain_removed_percent: float | None = None
     brain_hole_ml: float | None = None
+    most_alike: str | None = None
+    most_alike_dice: float | None = None
     worst_part: str | None = None
     face_left_percent: float | None = None
     nose_left_percent: float | None = None

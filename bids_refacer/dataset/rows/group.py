@@ -26,6 +26,9 @@ class SummaryRow(Row):
     n_excluded: int | None = None
     n_failed: int | None = None
     n_missing: int | None = None
+    n_unfinished: int | None = None
+    most_alike: str | None = None
+    n_same_cut: int | None = None
     n_judged: int | None = None
     n_face_fail: int | None = None
     n_face_warn: int | None = None
@@ -41,6 +44,7 @@ class SummaryRow(Row):
     defaced_mm: float | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
+    average_fitted_mm: float | None = None
     difference_mm: float | None = None
     difference_low_mm: float | None = None
     difference_high_mm: float | None = None
@@ -87,6 +91,7 @@ class GroupParticipantRow(Row):
     recovered_type: str | None = None
     recovered_mm: float | None = None
     average_mm: float | None = None
+    average_fitted_mm: float | None = None
     face_defaced_mm: float | None = None
     face_recovered_mm: float | None = None
     face_average_mm: float | None = None

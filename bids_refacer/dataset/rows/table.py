@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from bids_refacer.dataset.names import dataset_table
 from bids_refacer.dataset.rows.checked import check_cells
-from bids_refacer.dataset.tables import read_table, write_table
+from bids_refacer.dataset.tables import read_numbered, table_lines, write_table
 from bids_refacer.layout import Layout
 
 
@@ -25,8 +25,10 @@ RowType = TypeVar("RowType", bound=Row)
 Kind = type[str] | type[int] | type[float]
 
 
-def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
+def read_rows(path: Path, kind: type[RowType], participant: str | None = None) -> list[RowType]:
     """Rows of a TSV; none where there is no file. Columns that an older table lacks are None, others are passed over.
+
+    With `participant` (``sub-01``), rows about others are passed over unread.
 
     Raises
     ------
@@ -35,20 +37,25 @@ def read_rows(path: Path, kind: type[RowType]) -> list[RowType]:
         participant or a file that no output can be about.
     """
     columns = columns_of(kind)
-    lines = list(enumerate(read_table(path), start=2))
+    lines = read_numbered(path, participant)
     for number, cells in lines:
         check_cells(f"{path}, line {number}:", cells, "delete the file and run again.")
     return [kind(**_values(path, number, columns, cells)) for number, cells in lines]
 
 
-def rows_of(layout: Layout, kind: type[RowType]) -> list[RowType]:
-    """Rows of a table of the shareable dataset."""
-    return read_rows(dataset_table(layout, kind.table), kind)
+def rows_of(layout: Layout, kind: type[RowType], participant: str | None = None) -> list[RowType]:
+    """Rows of a table of the shareable dataset; see `read_rows`."""
+    return read_rows(dataset_table(layout, kind.table), kind, participant)
 
 
 def write_rows(path: Path, kind: type[RowType], rows: Iterable[RowType]) -> None:
     """Write rows as TSV; see `dataset.tables.write_table`."""
     write_table(path, kind.table, [_cells(row) for row in rows])
+
+
+def lines_of(path: Path, kind: type[RowType], rows: Iterable[RowType]) -> list[str]:
+    """The lines of rows in their table; see `dataset.tables.table_lines`."""
+    return table_lines(path, kind.table, [_cells(row) for row in rows])
 
 
 def row_from(kind: type[RowType], cells: Mapping[str, object]) -> RowType:

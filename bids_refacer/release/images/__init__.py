@@ -1,0 +1,1 @@
+"""Images on their way into a release: judged, looked at, written."""

@@ -1,0 +1,1 @@
+"""What to know before the figures are read: sentences about all tools together."""

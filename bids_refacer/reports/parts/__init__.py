@@ -1,0 +1,1 @@
+"""Parts of pages: verdict cards, the list of participants, slices that scroll, figures as files."""
