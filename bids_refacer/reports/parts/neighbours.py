@@ -34,7 +34,7 @@ def neighbours(labels: Sequence[str], label: str) -> Neighbours:
     place = labels.index(label)
     before = labels[place - 1] if place else None
     after = labels[place + 1] if place + 1 < len(labels) else None
-    return Neighbours(before and _link(before), after and _link(after))
+    return Neighbours(_link(before) if before else None, _link(after) if after else None)
 
 
 def _link(label: str) -> tuple[str, str]:
