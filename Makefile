@@ -7,6 +7,7 @@
 # make test-containers   builds the image and runs it with podman, Apptainer, SLURM and Boutiques (Debian 12, root)
 # make test-image    the same, reduced to the image and one participant in it; says "skipped" where podman cannot run
 # make test-faults   kills, full disks, writers at once; compares what the next run leaves (KILLS=200; an hour; root)
+# make test-properties  images and names drawn at random, each property with EXAMPLES of them (EXAMPLES=500)
 # make dist       sdist and wheel in dist/           make test-wheel the wheel, in an environment of its own
 # make test-browser   pages in headless Chromium (Debian: apt-get install chromium)
 # make docs       the documentation site in build/site (Sphinx)
@@ -25,6 +26,7 @@ DEMO_PARTICIPANTS ?= 12
 KILLS ?= 200
 # only the script axe.min.js of it (axe-core, MPL-2.0), which the browser test runs in the pages; Playwright is not needed
 AXE := axe-playwright-python==0.1.8
+EXAMPLES ?= 500
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 GALLERY_HEADS ?= 10
@@ -35,7 +37,7 @@ ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
 endif
 
-.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-containers test-image test-wheel lint dist docs clean
+.PHONY: demo demo-group gallery head test test-slow test-browser test-faults test-properties test-containers test-image test-wheel lint dist docs clean
 
 demo: $(VENV)/.app demo/bids/dataset_description.json
 	$(BIN)/bids_refacer demo/bids demo/out participant --deface-tools quickshear pydeface spm-rule --nprocs $(NPROCS)
@@ -86,6 +88,9 @@ test-browser: $(VENV)/.test
 
 test-faults: $(VENV)/.test
 	$(BIN)/python tests/faults/campaign.py --kills $(KILLS)
+
+test-properties: $(VENV)/.test
+	BIDS_REFACER_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-show-statistics tests/test_properties.py
 
 test-wheel: dist
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh dist/*.whl

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy import ndimage
 
+from bids_refacer.refacing.drawing.displacement import finer, halved, sampled, smoothed
 from bids_refacer.training.data.heads import Head
 from bids_refacer.volumes.grid import CANONICAL
 
@@ -50,12 +50,7 @@ def at_spacing(fine: Channels, spacing: int) -> Channels:
     """Means of 2x2x2 voxels where `spacing` is 4 mm."""
     if spacing == fine.spacing:
         return fine
-    return Channels(np.stack([_halved(v) for v in fine.values]), _halved(fine.seen), spacing)
-
-
-def _halved(values: np.ndarray) -> np.ndarray:
-    i, j, k = (side // 2 for side in values.shape)
-    return values.reshape(i, 2, j, 2, k, 2).mean(axis=(1, 3, 5))
+    return Channels(halved(fine.values), halved(fine.seen), spacing)
 
 
 def affine_displacement(matrix: np.ndarray) -> np.ndarray:
@@ -66,34 +61,6 @@ def affine_displacement(matrix: np.ndarray) -> np.ndarray:
     return moved.T.reshape(3, *grid.shape).astype(np.float32)
 
 
-def finer(displacement: np.ndarray) -> np.ndarray:
-    """A displacement on the 2 mm grid: (3, 48, 64, 64) -> (3, 96, 128, 128)."""
-    for axis in (1, 2, 3):
-        displacement = _doubled(displacement, axis)
-    return displacement
-
-
-def _doubled(values: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation to twice as many voxels along an axis, edges coinciding."""
-    before = np.roll(values, 1, axis)
-    after = np.roll(values, -1, axis)
-    first, last = [slice(None)] * values.ndim, [slice(None)] * values.ndim
-    first[axis], last[axis] = slice(0, 1), slice(-1, None)
-    before[tuple(first)], after[tuple(last)] = values[tuple(first)], values[tuple(last)]
-    pair = np.stack([0.75 * values + 0.25 * before, 0.75 * values + 0.25 * after], axis + 1)
-    return pair.reshape(*values.shape[:axis], -1, *values.shape[axis + 1 :])
-
-
-def sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Linear interpolation of (c, i, j, k) at (3, n) voxel places; beyond the border the nearest voxel: (c, n)."""
-    sides = np.array(values.shape[1:], np.float32)[:, None]
-    at = torch.from_numpy(np.ascontiguousarray((2 * places / (sides - 1) - 1)[::-1].T, np.float32))
-    found = torch.nn.functional.grid_sample(
-        torch.from_numpy(values)[None], at[None, :, None, None], align_corners=True, padding_mode="border"
-    )
-    return found[0, :, :, 0, 0].numpy()
-
-
 def carried(values: np.ndarray, displacement: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Sample (c, 96, 128, 128) at x + u(x), u (3, 48, 64, 64) mm, for the voxels (96, 128, 128) of a mask: (c, n)."""
     inside = np.nonzero(where)
@@ -101,7 +68,13 @@ def carried(values: np.ndarray, displacement: np.ndarray, where: np.ndarray) -> 
 
 
 def register(
-    average: Channels, head: Channels, start: np.ndarray, base: np.ndarray, schedule: tuple = SCHEDULE
+    average: Channels,
+    head: Channels,
+    start: np.ndarray,
+    base: np.ndarray,
+    schedule: tuple = SCHEDULE,
+    elastic: float = ELASTIC,
+    within: np.ndarray | None = None,
 ) -> np.ndarray:
     """Displacement (3, 48, 64, 64) mm with head(x + u) = average(x), from `start`; `base` is not smoothed away.
 
@@ -109,12 +82,15 @@ def register(
     ----------
     average, head : on the 2 mm grid
     start, base : (3, 48, 64, 64) mm
+    elastic : see `ELASTIC`
+    within : (96, 128, 128) bool, voxels that exert a force in steps on the 2 mm grid; all when omitted
     """
     moved = start.copy()
     for rounds, spacing, width in schedule:
         fixed, moving = at_spacing(average, spacing), at_spacing(head, spacing)
         channels = np.concatenate([moving.values, moving.seen[None]])
-        where = (slice(None), *np.nonzero(fixed.values[1] < 0.8))
+        near = fixed.values[1] < 0.8
+        where = (slice(None), *np.nonzero(near if within is None or spacing == FIELD else near & within))
         slopes = np.stack([np.stack(np.gradient(v, spacing))[where] for v in fixed.values])
         steepness = np.einsum("cdn,c->n", slopes**2, WEIGHTS)
         for turn in range(rounds):
@@ -125,11 +101,7 @@ def register(
             push = np.einsum("cn,cdn,c->dn", difference, slopes, WEIGHTS) / (steepness + limit + 1e-6)
             step = np.zeros((3, *fixed.seen.shape), np.float32)
             step[where] = push * (found[3] > 0.9)
-            moved = moved + _smooth(step if spacing == FIELD else np.stack([_halved(s) for s in step]), width)
+            moved = moved + smoothed(step if spacing == FIELD else halved(step), width)
             if turn % EVERY == EVERY - 1 or turn == rounds - 1:
-                moved = base + _smooth(moved - base, ELASTIC)
+                moved = base + smoothed(moved - base, elastic)
     return moved.astype(np.float32)
-
-
-def _smooth(displacement: np.ndarray, width: float) -> np.ndarray:
-    return np.stack([ndimage.gaussian_filter(d, width, truncate=3) for d in displacement])

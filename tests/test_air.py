@@ -8,11 +8,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nifti_files import raw_image
 from small_datasets import average_head
 
+from bids_refacer.audit.nodes import truth
 from bids_refacer.defacers.tool import zero_region
-from bids_refacer.surfaces.skin import find_skin
+from bids_refacer.surfaces.skin import SkinError, find_skin
 from bids_refacer.volumes.content.air import find_air
+from bids_refacer.volumes.content.faults import require_sound
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.masks import constant_fill
 from bids_refacer.volumes.nifti import read_scan, write_scan
@@ -126,3 +130,42 @@ def test_a_copy_with_other_voxels_finds_its_own_air(tmp_path: Path) -> None:
     scan = saved(tmp_path / "a.nii", "offset")
     assert scan.air.level > 490
     assert replace(scan, stored=scan.stored - np.int16(500)).air.level == 0
+
+
+@pytest.mark.parametrize(("slope", "sign", "named"), [(np.nan, -1, "1"), (-1.0, 1, "-1")])
+def test_a_head_that_is_darker_than_air_is_refused_by_name(slope: float, sign: int, named: str, tmp_path: Path) -> None:
+    """Its contrast, or the scaling in its header, is inverted; a header that inverts an inverted copy is right."""
+    path, head = tmp_path / "a.nii", noisy_head()
+    raw_image(path, sign * head, slope=slope, inter=0.0, extension=False, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
+    with pytest.raises(ImageError) as caught:
+        require_sound(read_scan(path))
+    assert str(caught.value) == (
+        f"{path}: the air around the head is brighter than the head, so that no skin can be found: invert its "
+        f"intensities, or correct the scaling in its header (scl_slope is {named})."
+    )
+    filled = sign * head  # a neck in three corners, as small fields of view have it
+    filled[:12, :12, :12] = filled[-12:, :12, :12] = filled[:12, -12:, :12] = sign * 400
+    raw_image(path, filled, slope=slope, inter=0.0, extension=False, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
+    with pytest.raises(ImageError, match="is brighter than the head"):
+        require_sound(read_scan(path))
+    raw_image(path, -head, slope=-1.0, inter=0.0, extension=False, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
+    require_sound(read_scan(path))
+
+
+def test_a_head_without_skin_is_refused_by_name(tmp_path: Path) -> None:
+    """Also where nothing else is wrong with it."""
+    names = ("original.nii.gz", "brain_mask.nii.gz", "alignment.json")
+    paths = {name.split(".")[0]: str(tmp_path / name) for name in names}
+    values = np.full((8, 8, 8), 0.01, dtype=np.float32)
+    values[4, 4, 4] = 1
+    nib.Nifti1Image(values, np.eye(4)).to_filename(paths["original"])
+    nib.Nifti1Image((values > 0.5).astype(np.uint8), np.eye(4)).to_filename(paths["brain_mask"])
+    Alignment(np.eye(4), np.eye(4)).to_json(Path(paths["alignment"]))
+    with pytest.raises(ImageError) as caught, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(truth, "original_skin", lambda image: raise_skin_error())
+        truth.Truth(**paths, version="x").run(cwd=str(tmp_path))
+    assert str(caught.value).startswith(f"{paths['original']}: No skin. Check that the image shows a whole head")
+
+
+def raise_skin_error() -> None:
+    raise SkinError("No skin.")

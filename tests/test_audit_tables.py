@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from output_folders import layout_of
+
 from bids_refacer.audit.crash_files import Crash
 from bids_refacer.audit.status import done_row, failed_row, problem_row
-from bids_refacer.audit.tables import VerdictLimits, defacing_row
+from bids_refacer.audit.tables import Tables, VerdictLimits, defacing_row, write_tables
+from bids_refacer.dataset.descriptions.shareable_text import Places
 from bids_refacer.dataset.details import DefaceDetails
 from bids_refacer.dataset.images import HeadImage, ImageProblem
-from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, merge_rows, subject_columns
-from bids_refacer.dataset.rows.table import read_rows, write_rows
+from bids_refacer.dataset.names import dataset_table
+from bids_refacer.dataset.rows.audit import (
+    CalibrationRow,
+    DefacingRow,
+    DistanceRow,
+    StatusRow,
+    merge_rows,
+    subject_columns,
+)
+from bids_refacer.dataset.rows.table import read_rows, rows_of, write_rows
 from bids_refacer.dataset.tables import data_dictionary, read_table
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.verdicts import MEASURED
@@ -119,3 +130,27 @@ def test_merging_reads_what_was_written(tmp_path: Path) -> None:
 def test_order_within_an_image_is_kept() -> None:
     new = [row("sub-01", "a", "t", sample) for sample in (3, 1, 2)]
     assert [entry.sample for entry in merge_rows([], new)] == [3, 1, 2]
+
+
+def test_every_table_gets_its_rows_and_keeps_those_of_others(tmp_path: Path) -> None:
+    """Rows of an image and tool that the run was about are replaced, those of others stay."""
+    layout = layout_of(tmp_path)
+    other = {"participant_id": "sub-02", "image": "b", "tool": "t"}
+    for name, value in (("first", 1.0), ("again", 2.0)):
+        subjects = [SUBJECT] if name == "again" else [SUBJECT, other]
+        tables = Tables(
+            status=[StatusRow(**subject, run_time_s=value) for subject in subjects],
+            defacing=[DefacingRow(**subject, run_time_s=value) for subject in subjects],
+            distances=[DistanceRow(**subject, masd_mm=value) for subject in subjects],
+            calibration=[CalibrationRow(**subject, error_mm=value) for subject in subjects],
+        )
+        write_tables(tables, layout, Places())
+    for kind, figure in (
+        (StatusRow, "run_time_s"),
+        (DefacingRow, "run_time_s"),
+        (DistanceRow, "masd_mm"),
+        (CalibrationRow, "error_mm"),
+    ):
+        found = {row.participant_id: getattr(row, figure) for row in rows_of(layout, kind)}
+        assert found == {"sub-01": 2.0, "sub-02": 1.0}, kind
+    assert not dataset_table(layout, "participants").exists(), "no participant has a folder"

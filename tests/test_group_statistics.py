@@ -55,6 +55,14 @@ def test_gaps_add_nothing() -> None:
     assert percentile_interval(np.array([1.0, np.nan, 3.0]))[0] == pytest.approx(1.05)
 
 
+def test_two_values_have_an_interval() -> None:
+    """Means of two draws of two values are 1, 2 or 3, at one half 2: the bounds are the values themselves."""
+    low, high = bootstrap_means(np.array([[1.0], [3.0]]), seed=0)
+    assert (low.tolist(), high.tolist()) == ([1.0], [3.0])
+    low, high = bootstrap_means(np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, np.nan]]), seed=0)
+    assert (low[0], high[0]) == (1.0, 3.0) and np.isnan([low[1], high[1]]).all()
+
+
 def test_rank_biserial_by_hand_and_by_scipy() -> None:
     # differences 1, -2, 3, 4: ranks 1..4, R+ = 8, R- = 2
     assert rank_biserial(np.array([2.0, 0.0, 4.0, 5.0]), np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(0.6)

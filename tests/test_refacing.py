@@ -108,6 +108,19 @@ def test_the_average_face_meets_what_is_known_as_samples_do(tmp_path: Path, brai
     assert np.abs(refaced.average[near] - truth).mean() < 0.6 * np.abs(plain - truth).mean()
 
 
+def test_the_template_is_drawn_where_no_stage_paints(tmp_path: Path, brain: np.ndarray, model) -> None:
+    scan = defaced_scan(tmp_path, 1, brain)
+    drawn, painted = (run(scan, brain, replace(model, drawing=way), seeds=(7, 8)) for way in ("template", "stages"))
+    tissue = removed_region(brain) & (attack_mean()[1] > 30)
+    for image in (*drawn.samples, drawn.mean, drawn.average):
+        np.testing.assert_array_equal(image[~drawn.unknown], scan.stored[~drawn.unknown])
+        assert (image[tissue] > 0).mean() > 0.8
+    assert (drawn.samples[0] != drawn.samples[1]).any(), "another sample of the fields is another face"
+    assert (drawn.samples[0] != painted.samples[0]).any()
+    without = run(scan, brain, replace(model, drawing="template", stages=model.stages[:1]), seeds=(7, 8))
+    np.testing.assert_array_equal(drawn.samples[0], without.samples[0], "a stage that draws an image is not sampled")
+
+
 def test_a_seed_decides_a_sample_whatever_else_is_drawn(tmp_path: Path, brain: np.ndarray, model) -> None:
     scan = defaced_scan(tmp_path, 1, brain)
     together = run(scan, brain, model, seeds=(7, 8))

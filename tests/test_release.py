@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bids import BIDSLayout
 from release_study import BOLD, CLOCK, DAY, PLANTED, TOOL, UNJUDGED, VERDICTS, Study, make_study
 
 from bids_refacer.dataset.rows.release import ReleaseRow
@@ -152,6 +153,13 @@ def test_texts_are_completed(study: Study, release: Path) -> None:
 def test_the_release_is_valid_bids(study: Study, release: Path) -> None:
     assert validate(release) == []
     assert validate(release / "derivatives/defacemasks") == []
+
+
+def test_pybids_reads_it_as_a_raw_dataset(release: Path) -> None:
+    layout, images = BIDSLayout(release), {"extension": "nii.gz", "return_type": "filename"}
+    found = {Path(path).relative_to(release).as_posix() for path in layout.get(suffix="T1w", **images)}
+    assert found == {FIRST, ALONE}
+    assert layout.get_metadata(release / FIRST)["RepetitionTime"] == 2.3
 
 
 def test_what_a_person_reads(release: Path, said: list[str]) -> None:

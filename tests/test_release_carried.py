@@ -33,6 +33,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     for path in (FIRST, ALONE):
         names = OutputNames.of(study.layout, study.image(path))
         names.brain_mask().write_bytes(names.defacemask(TOOL).read_bytes())
+    (study.bids / BOLD.replace("_bold.nii.gz", "_events.tsv")).write_text("onset\tduration\n1.0\t2.0\n")
     return study
 
 
@@ -98,6 +99,7 @@ def test_what_must_not_go_is_held_back(
     assert rows[UNJUDGED].verdict == (verdict or "not judged")
     assert not (tmp_path / "x" / UNJUDGED).exists()
     assert rows[UNJUDGED.replace(".nii.gz", ".json")].action == "held back"
+    assert rows[BOLD.replace("_bold.nii.gz", "_events.tsv")].action == "held back"
 
 
 def test_a_warning_can_be_accepted_by_its_line_in_the_review_list(

@@ -191,6 +191,10 @@ FAULTS: dict[str, tuple[Callable[[Path, Study], object], str]] = {
 
 def test_nothing_is_wrong_with_a_release_as_it_was_made(made: Path, study: Study, tmp_path: Path) -> None:
     assert "nothing is wrong" in found(made) and "3 defaced images among them" in found(made)
+    shutil.copytree(made, tmp_path / "published")
+    (tmp_path / "published/.git/refs").mkdir(parents=True)
+    (tmp_path / "published/.git/HEAD").write_text("x")
+    assert "nothing is wrong" in found(tmp_path / "published")
     run_release(study.settings(tmp_path / "shifted", shift_dates=True, accept_warnings=True), lambda _: None)
     assert "nothing is wrong" in found(tmp_path / "shifted")
     run_release(study.settings(tmp_path / "kept", keep_field=("SeriesDescription",)), lambda _: None)

@@ -109,12 +109,14 @@ def test_a_first_stage_is_given_the_kriged_fields_and_no_noise() -> None:
 def test_the_mean_of_samples_is_that_of_their_fields() -> None:
     head, of = cut_head(), model(tiny_stage(4, 0.0, 1))
     drawn = [sample(of, head, seed) for seed in (1, 2)]
-    mean = Cascade(of, CPU).mean(head, drawn, SampleSeed(1))
+    found = Cascade(of, CPU).mean(head, drawn, SampleSeed(1))
+    mean = found.volume
     one, two = (each.fields for each in drawn)
     expected = image_of(Fields((one.skin + two.skin) / 2, (one.tissue + two.tissue) / 2), 2).clip(-1, 1)
     np.testing.assert_allclose(mean, np.where(head.known, head.values, expected), atol=1e-6)
+    np.testing.assert_allclose(found.fields.skin, (one.skin + two.skin) / 2, atol=1e-6)
     assert np.abs(mean - (drawn[0].volume + drawn[1].volume) / 2).max() > 0.01
-    first, again = (Cascade(two_stages(), CPU).mean(head, drawn, SampleSeed(1)) for _ in range(2))
+    first, again = (Cascade(two_stages(), CPU).mean(head, drawn, SampleSeed(1)).volume for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert (first != mean).any(), "later stages draw over it"
 

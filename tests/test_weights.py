@@ -16,11 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_models import tiny_stage
 
+import bids_refacer
 from bids_refacer.audit.machine import RunError, ask, child_environment
 from bids_refacer.refacing.prior import BLOCKS, Block, LinearPrior
 from bids_refacer.refacing.weights import LICENCE, WeightsError, load_model, model_folder, save_model, verify
 
 CPU = torch.device("cpu")
+TEMPLATE = ["face_template.nii.gz", "face_template_skin.nii.gz"]
 
 
 def random_prior() -> LinearPrior:
@@ -108,7 +110,7 @@ def test_file_of_another_kind_is_refused(folder: Path) -> None:
 
 
 def test_unknown_model_lists_what_there_is() -> None:
-    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear"):
+    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear, kriged, template"):
         model_folder("nobody")
 
 
@@ -125,6 +127,31 @@ def test_shipped_weights_are_whole_and_small() -> None:
         bare = load_model(name, CPU)
         assert (bare.name, bare.stages, bare.estimate) == (name, [], estimate) and model.estimate == "kriged"
         assert sorted(bare.sha256) == [f"prior_{block}.safetensors" for block in ("intensity", "skin", "tissue")]
+
+
+def test_the_template_belongs_to_the_weights_of_models_that_draw_with_it() -> None:
+    """Refaced images are known by the digests: those that were drawn otherwise must not be taken for new."""
+    shipped, drawn = load_model("default", CPU), load_model("template", CPU)
+    assert drawn.sha256.keys() - shipped.sha256.keys() == set(TEMPLATE)
+    for name in TEMPLATE:
+        asset = Path(bids_refacer.__file__).parent / "data" / name
+        assert drawn.sha256[name] == hashlib.sha256(asset.read_bytes()).hexdigest()
+    assert (shipped.name, drawn.name) == ("default", "template")
+    assert (shipped.drawing, drawn.drawing) == ("stages", "template")
+    assert [config.spacing for config, _ in drawn.used_stages] == [4], "no stage paints where the template is drawn"
+    assert [config.spacing for config, _ in shipped.used_stages] == [4, 2]
+
+
+def test_how_a_model_draws_is_read_and_checked(folder: Path) -> None:
+    path = folder / "model.json"
+    description = json.loads(path.read_text())
+    assert load_model(str(folder), CPU).drawing == "stages", "a model that does not say so draws by its stages"
+    for drawing in ("template", "stages"):
+        path.write_text(json.dumps({**description, "drawing": drawing}))
+        assert load_model(str(folder), CPU).drawing == drawing
+    path.write_text(json.dumps({**description, "drawing": "by hand"}))
+    with pytest.raises(WeightsError, match=r"does not describe .*drawing is 'by hand', not template or stages"):
+        load_model(str(folder), CPU)
 
 
 def change(folder: Path, stem: str, edit: Callable[[dict[str, torch.Tensor], dict[str, str]], None]) -> Path:

@@ -60,20 +60,15 @@ def main(argv: list[str]) -> int:
     """Print what `ask` wants to know; returns the exit code."""
     import torch
 
-    from bids_refacer.refacing.weights import BARE, WeightsError, load_model, model_folder, read_description
+    from bids_refacer.refacing.weights import WeightsError, load_model
 
     try:
-        load_model(argv[0], torch.device("cpu"))  # a model that cannot be loaded is said before anything is defaced
-        description = read_description(model_folder(argv[0]))
+        model = load_model(argv[0], torch.device("cpu"))  # what cannot be loaded is said before anything is defaced
     except WeightsError as error:
         print(error, file=sys.stderr)
         return 1
-    weights = description.sha256
-    if argv[0] in BARE:
-        weights = {name: digest for name, digest in weights.items() if name.startswith("prior")}
-    card = argv[0] if argv[0] in BARE else description.name
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    print(json.dumps({"gpus": gpus, "card": card, "weights": weights}))
+    print(json.dumps({"gpus": gpus, "card": model.name, "weights": model.sha256}))
     return 0
 
 

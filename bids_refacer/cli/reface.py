@@ -94,7 +94,7 @@ def _attack(options: argparse.Namespace, image: DefacedImage) -> tuple[Scan, Ref
             "Model": model.name,
             "WeightsSHA256": model.sha256,
             "Sampler": options.sampler,
-            "Steps": [settings.steps_of(config) for config, _ in model.stages],
+            "Steps": [settings.steps_of(config) for config, _ in model.used_stages],
             "Seeds": list(options.seeds),
             "Device": str(device),
         },
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sampler", default="dpmpp2m", choices=SAMPLERS)
     parser.add_argument("--steps", type=int, help="sampler steps of every stage (default: each stage's own)")
-    parser.add_argument("--model", default="default", help="a shipped model, 'linear', or a model folder")
+    parser.add_argument("--model", default="default", help="a shipped model or a model folder")
     parser.add_argument("--gpu", default="try", choices=("require", "try", "none"))
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--progress", action="store_true", help="show a bar on a terminal")

@@ -11,8 +11,10 @@ import numpy as np
 
 from bids_refacer.refacing.compose import average_in_native, compose
 from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
+from bids_refacer.refacing.drawing.head import HeadDrawing
+from bids_refacer.refacing.drawing.template import face_template
 from bids_refacer.refacing.range_check import UNLIKE_TRAINING, measures, unusual
-from bids_refacer.refacing.sampling import Cascade, SampleSeed, SamplingSettings
+from bids_refacer.refacing.sampling import Cascade, Sample, SampleSeed, SamplingSettings
 from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment, Grid, Volume
@@ -93,15 +95,25 @@ def reface(
     inside = image.alignment.to_native(head.unknown.astype(np.float32), model.finest, image.native)
     target = unknown & (inside > 0.5)
 
-    def composed(volume: np.ndarray) -> np.ndarray:
-        return compose(image.scan, native_intensities(image, volume, model.finest, scale), target, ~unknown)
+    drawing = HeadDrawing(face_template(), head, target, image.native, image.alignment)
+
+    def composed(sample: Sample) -> np.ndarray:
+        if cascade.paints:
+            values = native_intensities(image, sample.volume, model.finest, scale)
+        else:
+            values = drawing.of(sample.fields) * np.float32(scale)
+        return compose(image.scan, values, target, ~unknown)
 
     drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
-    samples = [composed(sample.volume) for sample in drawn]
-    average = average_in_native(image.native, image.alignment, scale)
+    samples = [composed(sample) for sample in drawn]
+    mean = samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed)))
+    if cascade.paints:
+        average = average_in_native(image.native, image.alignment, scale)
+    else:
+        average = drawing.average() * np.float32(scale)
     return Refaced(
         samples=samples,
-        mean=samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed))),
+        mean=mean,
         average=compose(image.scan, average, target, ~unknown),
         unknown=target,
         details={

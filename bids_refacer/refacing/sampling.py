@@ -239,7 +239,7 @@ class Cascade:
 
     def stages(self, draws: str) -> list[StageSampler]:
         """The stages that draw ``fields`` or an ``image``, from coarse to fine."""
-        return [StageSampler(*stage, self.settings) for stage in self.model.stages if stage[0].draws == draws]
+        return [StageSampler(*stage, self.settings) for stage in self.model.used_stages if stage[0].draws == draws]
 
     def sample(self, head: DefacedHead, seed: SampleSeed, report: Report) -> Sample:
         """Draw one head.
@@ -250,7 +250,7 @@ class Cascade:
         report : called with every step
         """
         noise = NoiseSource(seed)
-        steps = _Steps(sum(self.settings.steps_of(config) for config, _ in self.model.stages), report)
+        steps = _Steps(sum(self.settings.steps_of(config) for config, _ in self.model.used_stages), report)
         fields = to_torch(head.fields)
         for stage in self.stages("fields"):
             level = head.level.at(stage.config.spacing)
@@ -259,13 +259,19 @@ class Cascade:
         drawn = from_torch(fields)
         return Sample(volume=self._painted(head, drawn, noise, steps), fields=drawn)
 
-    def mean(self, head: DefacedHead, samples: Sequence[Sample], seed: SampleSeed) -> np.ndarray:
-        """The volume of the mean of samples: of their fields, painted once more.
+    @property
+    def paints(self) -> bool:
+        """Whether the model's own stages paint the image, in place of the template (`drawing.head`)."""
+        return self.model.drawing == "stages"
+
+    def mean(self, head: DefacedHead, samples: Sequence[Sample], seed: SampleSeed) -> Sample:
+        """The mean of samples: of their fields, painted once more.
 
         The mean of distances to the skin is a face; the mean of images is a blurred one, whose skin lies elsewhere.
         """
-        fields = torch.stack([to_torch(sample.fields) for sample in samples]).mean(0)
-        return self._painted(head, from_torch(fields), NoiseSource(seed), _Steps(0, lambda done, total: None))
+        fields = from_torch(torch.stack([to_torch(sample.fields) for sample in samples]).mean(0))
+        volume = self._painted(head, fields, NoiseSource(seed), _Steps(0, lambda done, total: None))
+        return Sample(volume=volume, fields=fields)
 
     def _painted(self, head: DefacedHead, fields: Fields, noise: NoiseSource, steps: _Steps) -> np.ndarray:
         """The image of fields, (i, j, k) float32, and what the later stages draw over it."""

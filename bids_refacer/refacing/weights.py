@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,12 +22,20 @@ from safetensors.torch import save_file as save_tensors
 
 from bids_refacer.diffusion.cascade import StageConfig, build
 from bids_refacer.diffusion.denoiser import Denoiser
+from bids_refacer.refacing.drawing.template import template_digests
 from bids_refacer.refacing.estimate import Estimate
 from bids_refacer.refacing.prior import BLOCKS, FIELD_SPACING, Block, LinearPrior
 
 LICENCE = "CC BY-SA 3.0"
 BARE = ("linear", "kriged")
 """Models without networks: the linear estimate alone, and moved to agree with the skin beside the cut."""
+DRAWN = "template"
+"""The shipped model whose fields are drawn by a template, in place of its second stage."""
+VARIANTS = (*BARE, DRAWN)
+"""Models made of the shipped one."""
+
+Drawing = Literal["template", "stages"]
+"""How a head is drawn from its fields: by the template warped to them (`drawing.head`), or by stages of its own."""
 _PRIOR_FILES = {block: f"prior_{block}" for block in BLOCKS}
 
 
@@ -37,12 +45,16 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """What `model.json` says: name, file stems of the stages, SHA-256 by file name, and `AttackModel.ranges`."""
+    """What `model.json` says: name, file stems of the stages, SHA-256 by file name, `AttackModel.ranges` and drawing.
+
+    A model that does not say how it draws has stages that do.
+    """
 
     name: str
     stages: list[str]
     sha256: dict[str, str]
     ranges: dict[str, tuple[float, float]]
+    drawing: Drawing = "stages"
 
 
 @dataclass(frozen=True)
@@ -54,9 +66,10 @@ class AttackModel:
     name : of the model
     prior : linear estimate at the coarsest spacing
     stages : (configuration, denoiser) from coarse to fine; none for the linear attack
-    sha256 : file name -> SHA-256 of the file
+    sha256 : file name -> SHA-256 of the file; also of the template's where it is drawn
     estimate : what the networks draw over: the linear estimate, or that moved to agree with the skin beside the cut
     ranges : what heads it was trained on (`refacing.range_check`); empty when the model does not say
+    drawing : with "template", stages that draw an image are not used
     """
 
     name: str
@@ -65,6 +78,12 @@ class AttackModel:
     sha256: dict[str, str]
     estimate: Estimate = "kriged"
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    drawing: Drawing = "stages"
+
+    @property
+    def used_stages(self) -> list[tuple[StageConfig, Denoiser]]:
+        """The stages that an attack samples, from coarse to fine."""
+        return [stage for stage in self.stages if self.drawing == "stages" or stage[0].draws == "fields"]
 
     @property
     def coarsest(self) -> int:
@@ -78,7 +97,7 @@ class AttackModel:
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: the shipped one called `name` (that of `BARE` is the default's), or a path.
+    """The folder of a model: the shipped one called `name` (that of `VARIANTS` is the default's), or a path.
 
     Raises
     ------
@@ -86,18 +105,18 @@ def model_folder(name: str) -> Path:
         When there is no such model.
     """
     shipped = Path(str(files("bids_refacer"))) / "data" / "weights"
-    for folder in (shipped / ("default" if name in BARE else name), Path(name)):
+    for folder in (shipped / ("default" if name in VARIANTS else name), Path(name)):
         if (folder / "model.json").is_file():
             return folder
     have = sorted(p.parent.name for p in shipped.glob("*/model.json"))
     raise WeightsError(
-        f"No attack model {name!r}: it is neither one of the shipped models ({', '.join([*have, *BARE])}) nor a folder "
-        "with a model.json."
+        f"No attack model {name!r}: it is neither one of the shipped models ({', '.join([*have, *VARIANTS])}) nor a "
+        "folder with a model.json."
     )
 
 
 def load_model(name: str, device: torch.device) -> AttackModel:
-    """Load and verify a model; those of `BARE` are the shipped one without its networks.
+    """Load and verify a model; those of `VARIANTS` are made of the shipped one.
 
     Raises
     ------
@@ -110,9 +129,12 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     names = list(_PRIOR_FILES.values()) + ([] if name in BARE else description.stages)
     sha256 = {file: verify(folder / file, description.sha256.get(file)) for file in (f"{n}.safetensors" for n in names)}
     stages = [load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
-    label = name if name in BARE else description.name
+    label = name if name in VARIANTS else description.name
     estimate: Estimate = "linear" if name == "linear" else "kriged"
-    return AttackModel(label, _load_prior(folder), stages, sha256, estimate, description.ranges)
+    drawing: Drawing = "template" if name == DRAWN else description.drawing
+    if drawing == "template":
+        sha256 |= template_digests()
+    return AttackModel(label, _load_prior(folder), stages, sha256, estimate, description.ranges, drawing)
 
 
 def read_description(folder: Path) -> ModelDescription:
@@ -125,7 +147,10 @@ def read_description(folder: Path) -> ModelDescription:
             stages=list(content["stages"]),
             sha256=dict(content["sha256"]),
             ranges={measure: (float(low), float(high)) for measure, (low, high) in content.get("ranges", {}).items()},
+            drawing=content.get("drawing", "stages"),
         )
+        if description.drawing not in ("template", "stages"):
+            raise ValueError(f"drawing is {description.drawing!r}, not template or stages")
         texts = [description.name, *description.stages, *description.sha256, *description.sha256.values()]
         if not all(isinstance(text, str) and "/" not in text for text in texts):
             raise ValueError("names and checksums must be texts without slashes")

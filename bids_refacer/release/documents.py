@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bids_refacer import __version__
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.release import ReleaseRow
 from bids_refacer.dataset.rows.tsv import TableError
+from bids_refacer.dataset.sidecars import face_removal
 from bids_refacer.files import write_json, write_text
 from bids_refacer.release.content.descriptions import (
     Facts,
@@ -30,19 +30,15 @@ from bids_refacer.release.plan import sidecar_path
 BELONGS_TO = "It belongs to"
 """How the reason begins of a file that is held back for no fault of its own."""
 
-_CODE = {
-    "CodeValue": "113102",
-    "CodeMeaning": "Clean Recognizable Visual Features Option",
-    "CodingSchemeDesignator": "DCM",
-}
+_RECORDED_WITH = {"events": ("bold",), "physio": ("bold",), "stim": ("bold",), "aslcontext": ("asl",)}
+"""Suffixes of tables, and of the images whose entities they share."""
+
 SCRUB = {
     Kind.SIDECAR: scrub_sidecar,
     Kind.DICTIONARY: scrub_dictionary,
     Kind.DESCRIPTION: scrub_description,
 }
 """How the fields of each kind of JSON file are scrubbed."""
-
-_METHOD, _CODES = "DeidentificationMethod", "DeidentificationMethodCodeSequence"
 
 
 @dataclass(kw_only=True)
@@ -147,10 +143,12 @@ class Documents:
         return self._row(found.path, "scrubbed", reason=_named(removed) or "Rows about what is not released.")
 
     def _held_back_with(self, path: str) -> str | None:
-        """The image that is held back, where a file has its name but for the extension."""
+        """The image that is held back, where a file has its name but for the extension, or is its table."""
         stem = PurePosixPath(path).name.split(".")[0]
-        for extension in (".nii.gz", ".nii"):
-            image = (PurePosixPath(path).parent / f"{stem}{extension}").as_posix()
+        start, _, suffix = stem.rpartition("_")
+        stems = (stem, *(f"{start}_{image}" for image in _RECORDED_WITH.get(suffix, ())))
+        for name in (f"{one}{extension}" for one in stems for extension in (".nii.gz", ".nii")):
+            image = (PurePosixPath(path).parent / name).as_posix()
             row = self.images.get(image)
             if row is not None and row.action in ("held back", "left out"):
                 return image
@@ -164,14 +162,9 @@ class Documents:
 
     def _deidentified(self, content: Mapping[str, Any], image: ReleaseRow) -> dict[str, Any]:
         """A sidecar that says how its image was defaced."""
-        former, codes = content.get(_METHOD), content.get(_CODES)
-        method = f"Face removed with {image.tool} {image.version or ''}".rstrip() + f" (bids_refacer {__version__})"
-        kept_codes = codes if isinstance(codes, list) else []
-        return {
-            **content,
-            _METHOD: [*(former if isinstance(former, list) else [former] if former else []), method],
-            _CODES: [*(one for one in kept_codes if one != _CODE), _CODE],
-        }
+        tool = str(image.tool)
+        own = face_removal(tool, image.version or "", f"with {tool}")
+        return {**content, **{name: _with_former(content.get(name), new) for name, new in own.items()}}
 
     def _without_withheld(self, content: dict[str, Any], path: str) -> dict[str, Any]:
         """A sidecar whose ``IntendedFor`` names no image that is held back."""
@@ -198,6 +191,12 @@ class Documents:
     def _row(self, path: str, action: str, *, looked_at: str = "yes", reason: str | None = None) -> ReleaseRow:
         digest = fingerprint(self.root / path).sha256
         return ReleaseRow(path=path, action=action, looked_at=looked_at, reason=reason, sha256=digest)
+
+
+def _with_former(former: Any, new: list[Any]) -> list[Any]:
+    """What a sidecar said before, and what is new in it."""
+    before = former if isinstance(former, list) else [former] if former else []
+    return [*before, *(one for one in new if one not in before)]
 
 
 def _held(path: str, reason: str) -> ReleaseRow:

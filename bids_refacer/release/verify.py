@@ -35,6 +35,7 @@ from bids_refacer.volumes.nifti import read_series
 from bids_refacer.wording import counted
 
 _SHIFTED_BEFORE = "1925"
+_OF_GIT = (".git", ".datalad", ".gitattributes", ".gitmodules")  # of those who publish it so
 _RELEASED = ("copied", "defaced", "scrubbed", "completed", "added")
 _MOST = 50  # lines on the terminal
 Say = Callable[[str], None]
@@ -141,7 +142,7 @@ def _faults_of_list(root: Path, rows: Sequence[ReleaseRow]) -> Iterator[Fault]:
         yield from _faults_of_verdict(row)
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if not path.is_dir() and name not in CERTIFICATE and name not in known:
+        if not path.is_dir() and name not in CERTIFICATE and name not in known and name.split("/")[0] not in _OF_GIT:
             yield Fault(path=name, sentence="It has no row in release.tsv: nobody looked at it.")
     for name in CERTIFICATE:
         if not (root / name).is_file():

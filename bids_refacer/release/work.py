@@ -198,11 +198,13 @@ class Work:
     def _remove_strays(self, rows: Sequence[ReleaseRow]) -> None:
         """Remove what an earlier run released and this one does not."""
         released = {row.path for row in rows if row.action not in _GONE}
-        for name in {*self.journal.entries, *self._planned()} - released:
-            (self.settings.release_dir / name).unlink(missing_ok=True)
-        for folder in sorted(self.settings.release_dir.rglob("*/"), reverse=True):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        root = self.settings.release_dir
+        strays = {*self.journal.entries, *self._planned()} - released
+        for name in strays:
+            (root / name).unlink(missing_ok=True)
+        for name in sorted(_folders(strays), reverse=True):  # the inner ones first
+            if (root / name).is_dir() and not any((root / name).iterdir()):
+                (root / name).rmdir()
 
     def _keep_private(self, documents: Documents, rows: Sequence[ReleaseRow]) -> None:
         """What was removed, checksums of originals, and the list of images to look at: for the releasers alone."""

@@ -54,6 +54,11 @@ def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> 
     return np.where(near, measured, FAR_MM * side[pieces]).astype(np.float32)
 
 
+def skin_distance_at(values: np.ndarray, spacing: int, wanted: np.ndarray, field_spacing: int) -> np.ndarray:
+    """The same for the voxels `wanted` alone, bool on the grid of `field_spacing` mm; 0 for all others."""
+    return _distances(skin_surface(Volume(values, CANONICAL[spacing].affine)), wanted, field_spacing)
+
+
 def _distances(mesh: trimesh.Trimesh, wanted: np.ndarray, spacing: int) -> np.ndarray:
     """float32 signed distances in mm of the wanted voxels of a canonical grid; 0 elsewhere."""
     result = np.zeros(wanted.shape, np.float32)

@@ -54,6 +54,6 @@ def content(path: Path) -> object:
         return None
     if path.suffix == ".tsv":
         header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
-        kept = [place for place, name in enumerate(header) if name != "run_time_s"]
+        kept = [place for place, name in enumerate(header) if not name.startswith("run_time")]
         return [[row[place] for place in kept] for row in (header, *rows)]
     return _TIMES.sub("", path.read_text()) if path.suffix == ".json" else path.read_bytes()

@@ -16,9 +16,10 @@ from bids_refacer.phenotypes.voxels import sample_voxels, write_voxels
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.score import original_skin, true_face
-from bids_refacer.surfaces.skin import write_skin
+from bids_refacer.surfaces.skin import SkinError, write_skin
 from bids_refacer.surfaces.verdicts import brain_measures
 from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.registration import RegistrationError, fit_average_head
 
@@ -58,7 +59,13 @@ class Truth(SimpleInterface):
         given, folder = self.inputs, Path(runtime.cwd)
         scan, brain = read_scan(given.original), read_scan(given.brain_mask).stored > 0
         alignment, image = Alignment.from_json(Path(given.alignment)), scan.volume
-        skin = original_skin(image)
+        try:
+            skin = original_skin(image)
+        except SkinError as error:
+            raise ImageError(
+                f"{given.original}: {error} Check that the image shows a whole head that is brighter than the air "
+                f"around it, or exclude it."
+            ) from error
         face = true_face(skin, image.grid, alignment).patch
         surface, face_map = folder / products.surface(ORIGINAL), folder / products.face_map(ORIGINAL)
         (folder / "voxels").mkdir(exist_ok=True)

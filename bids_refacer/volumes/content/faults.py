@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import nibabel as nib
@@ -23,6 +24,10 @@ _TISSUE = 0.15
 _EMPTY, _FULL = 0.01, 0.1
 """Tissue in a slice over that in the fullest slice: less is no part of a head, more is one."""
 
+_CORNER, _BRIGHT = 8, 0.75
+"""An image is inverted when most of its eight corners (this part of each axis) are brighter than this part of the range
+of intensities; the lower ones may hold neck."""
+
 _PIECE_MM, _PIECE_SHARE = 4.0, 0.1
 _HEAD_MM = 190.0
 """From the top of a head to the chin at least. A gap below that is the work of a saturation band across the neck."""
@@ -34,8 +39,8 @@ def require_sound(scan: Scan) -> None:
     Raises
     ------
     ImageError
-        When unsigned data were read as signed ones, when air is noise as bright as tissue, when dark and bright voxels
-        lie on both sides of zero and none of them is air, or when the head is in pieces.
+        When unsigned data were read as signed ones, when air is noise as bright as tissue or brighter than the head,
+        when dark and bright voxels lie on both sides of zero and none of them is air, or when the head is in pieces.
     """
     values = scan.values
     low, high = (float(level) for level in np.quantile(values[::2, ::2, ::2], (0.001, 0.99)))
@@ -50,6 +55,11 @@ def require_sound(scan: Scan) -> None:
         raise ImageError(
             f"{scan.path}: the air around the head is noise as bright as tissue, as in the UNI image of MP2RAGE, so "
             f"that no skin can be found: multiply it by the second inversion image, or give the denoised UNI image."
+        )
+    if _corners_are_bright(values, low, span):
+        raise ImageError(
+            f"{scan.path}: the air around the head is brighter than the head, so that no skin can be found: invert its "
+            f"intensities, or correct the scaling in its header (scl_slope is {scan.slope:g})."
         )
     if scan.air.is_shifted and scan.air.stored is None and float(values.min()) < 0:
         raise ImageError(
@@ -90,6 +100,13 @@ def _noise_share(values: np.ndarray, span: float) -> float:
     for axis in (1, 3, 5):
         rough &= np.median(np.abs(np.diff(blocks, axis=axis)), axis=(1, 3, 5)) > _ROUGH * span
     return float(rough.mean())
+
+
+def _corners_are_bright(values: np.ndarray, low: float, span: float) -> bool:
+    """Whether air, which is in most corners of an image of a head, is as bright as the brightest voxels."""
+    ends = [(slice(0, max(side // _CORNER, 1)), slice(-max(side // _CORNER, 1), None)) for side in values.shape]
+    corners = (values[place] for place in itertools.product(*ends))
+    return sum(float(np.median(corner)) > low + _BRIGHT * span for corner in corners) > 4
 
 
 def _in_pieces(tissue: Volume) -> str | None:
