@@ -127,7 +127,7 @@ def test_the_gallery_is_made(
     assert docs_gallery.main([str(folders[0]), str(folders[1]), "--docs", str(docs)]) == 0
     text = (docs / "gallery.md").read_text()
     pictures = sorted((docs / "gallery").iterdir())
-    assert len(pictures) == 10 and all(f'src="gallery/{path.name}"' in text for path in pictures)
+    assert len(pictures) == 12 and all(f'src="gallery/{path.name}"' in text for path in pictures)
     assert sum(path.stat().st_size for path in pictures) < docs_gallery.MOST_BYTES
     for path in pictures:
         with Image.open(path) as picture:
