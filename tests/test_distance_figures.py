@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import trimesh
@@ -24,7 +26,8 @@ def surface(labels: list[int], areas: list[float], vertices: list[list[float]] |
 def test_figures_of_five_points() -> None:
     """Three recovered points of areas 1, 3 and 2, two true ones of area 2 each."""
     recovered, truth = surface([NOSE, NOSE, 1], [1.0, 3.0, 2.0]), surface([NOSE, 1], [2.0, 2.0])
-    face, nose, *rest = part_rows(recovered, truth, np.array([1.0, -2.0, 4.0]), np.array([-1.5, 0.5]))
+    rows = part_rows(recovered, truth, np.array([1.0, -2.0, 4.0]), np.array([-1.5, 0.5]))
+    face, nose, *rest = (asdict(row) for row in rows)
     assert face == {
         "part": "face",
         "masd_mm": 1.75,
@@ -44,10 +47,10 @@ def test_figures_of_five_points() -> None:
 
 def test_figures_where_one_of_the_two_has_no_points() -> None:
     nothing, truth = surface([], []), surface([NOSE, 1], [1.0, 3.0])
-    face = part_rows(nothing, truth, np.zeros(0), np.array([-2.0, 1.0]))[0]
+    face = asdict(part_rows(nothing, truth, np.zeros(0), np.array([-2.0, 1.0]))[0])
     assert np.isnan(face["to_true_mm"]) and face["masd_mm"] == face["to_recovered_mm"] == 1.25
     assert (face["signed_mean_mm"], face["median_mm"], face["n_vertices"]) == (-0.25, 1.0, 2)
-    face = part_rows(truth, nothing, np.array([-2.0, 1.0]), np.zeros(0))[0]
+    face = asdict(part_rows(truth, nothing, np.array([-2.0, 1.0]), np.zeros(0))[0])
     assert face["n_vertices"] == 2 and all(np.isnan(face[figure]) for figure in FIGURES)
 
 
@@ -55,7 +58,8 @@ def test_points_are_of_removed_skin_by_the_nearest_true_point() -> None:
     """Two of three recovered points lie next to the true point whose skin was removed."""
     recovered = surface([1, 1, 1], [1.0, 2.0, 3.0], [[0, 0, 1], [0, 1, 0], [9, 0, 0]])
     truth = surface([1, 1], [4.0, 5.0], [[0, 0, 0], [10, 0, 0]])
-    row = removed_row(recovered, truth, (np.array([3.0, -6.0, 7.0]), np.array([2.0, 8.0])), np.array([True, False]))
+    distances = np.array([3.0, -6.0, 7.0]), np.array([2.0, 8.0])
+    row = asdict(removed_row(recovered, truth, distances, np.array([True, False])))
     assert (row["part"], row["n_vertices"]) == ("removed", 3)
     assert (row["to_true_mm"], row["to_recovered_mm"], row["masd_mm"]) == (5.0, 2.0, 3.5)
     assert (row["signed_mean_mm"], row["hausdorff_mm"]) == (-3.0, 6.0)
