@@ -107,14 +107,16 @@ def shots(label: str, tool: str) -> list[Shot]:
     )
     turn, maps = (choose.format(start=start) for start in (f"{tool}-refaced", f"original:{tool} refaced"))
     return [
-        Shot("answer", group, ".banner", "The group page answers first.", last="#answer"),
+        Shot("answer", group, ".banner", "The group page answers first, with a card for each tool.", last="#answer"),
         Shot("tools", group, "#tools", "A row for each tool: figures, and a line that follows from them."),
         Shot("people", group, "#participants", "Participants, those to do again first."),
         Shot("figures", group, "#figures", "Figures of the group.", height=1900),
         Shot("phone", group, ".banner", "On a telephone, dark.", "main", width=390, dark=True, height=1500),
         Shot("shareable", own, ".banner", f"sub-{label} without a face.", last=f"{image} .tool .renders"),
+        Shot("cards", faces, f"{image} .tiles", "A card for each tool: both marks, pictures, distances."),
         Shot("turn", faces, f"{image} .viewer", "Two faces that turn together: true, and recovered.", before=turn),
         Shot("map", faces, f"{image} .viewer", "Distance to the recovered face, on the true one.", before=maps),
+        Shot("stacks", faces, f"{image} .stacks", "Slices that scroll, all images by one slider."),
         Shot("slices", faces, f"{part} .panels", f"Before and after {tool}, with a slider."),
         Shot("faces", faces, f"{part} .faces", f"Faces after {tool}, and their distances.", last=f"{part} div.bar"),
     ]

@@ -1,14 +1,18 @@
-"""How long pages take: `python -m benchmarks.pages participant OUTPUT_DIR BIDS_DIR LABEL... | group [N]`.
+"""How long pages take: `python -m benchmarks.pages participant OUTPUT BIDS LABEL... | group [N] | open PAGE...`.
 
 `participant`: both pages of participants, from outputs that are there. `group`: `group.html` alone, of N participants
 (500) x 6 tools with identification, phenotypes and calibration, from synthetic tables (`benchmarks.group` times the
 statistics before it). Prints wall and CPU seconds of this process with its imports, peak memory, and sizes.
+`open`: what a browser spends on pages that are there: CPU seconds of all processes of headless Chromium, elements, and
+the time that the view that turns takes to draw its two faces, at one and two pixels of the device for each of the page.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +28,7 @@ from bids_refacer.dataset.tables import write_table
 from bids_refacer.group.report import make_group_page
 from bids_refacer.layout import Layout
 from bids_refacer.statistics.identification import FALSE_ACCEPT
+from tests.browser import chromium
 
 Row = dict[str, Any]
 TYPES = ("average", "defaced", "refaced_mean")
@@ -55,7 +60,7 @@ def participants(output: Path, bids: Path, labels: list[str]) -> None:
     report(f"pages of {len(labels)} participants", [page for page in pages if page.is_file()])
 
 
-def group(count: int) -> None:
+def group(count: int, keep: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout.of(Path(folder))
         layout.shareable.mkdir()
@@ -66,6 +71,8 @@ def group(count: int) -> None:
         path = make_group_page(layout)
         spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
         print(f"without imports and the making of tables: {spent:.1f} s CPU")
+        if keep:
+            shutil.copy(path, keep)
         report(f"group.html of {count} participants x {len(TOOLS)} tools", [path])
 
 
@@ -110,6 +117,53 @@ def group_tables(count: int) -> dict[str, list[Row]]:
     return {name: [{k: v for k, v in row.items() if v is not None} for row in rows] for name, rows in tables.items()}
 
 
+SETTLED = "new Promise((done) => setTimeout(() => requestAnimationFrame(() => done(1)), 500))"
+
+
+def open_pages(pages: list[Path]) -> None:
+    with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as tab:
+        for page in pages:
+            before, wall = children_cpu(), time.time()
+            tab.open(page)
+            tab.run(SETTLED)
+            spent, wall = children_cpu() - before, time.time() - wall - 0.5
+            elements = tab.run("document.getElementsByTagName('*').length")
+            print(
+                f"{page.name}: {spent:.2f} s CPU, {wall:.1f} s wall, {elements} elements, {page.stat().st_size} bytes"
+            )
+            if tab.run("Boolean(document.querySelector('.viewer'))"):
+                for sharp in (1, 2):
+                    tab.call(
+                        "Emulation.setDeviceMetricsOverride",
+                        width=1280,
+                        height=900,
+                        deviceScaleFactor=sharp,
+                        mobile=False,
+                    )
+                    tab.run("void document.querySelector('button[data-yaw=\"0\"]').click()")
+                    tab.run(SETTLED)
+                    size = tab.run("document.querySelector('.viewer canvas').width")
+                    took = tab.run("document.querySelector('.viewer').dataset.milliseconds")
+                    print(f"  two faces of {size} x {size} pixels: {took} ms")
+
+
+def children_cpu() -> float:
+    """CPU seconds of all processes below this one, so far."""
+    below: dict[int, list[tuple[int, int]]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # it has ended
+        below.setdefault(int(fields[1]), []).append((int(folder.name), int(fields[11]) + int(fields[12])))
+    ticks, waiting = 0, [os.getpid()]
+    while waiting:
+        for process, own in below.get(waiting.pop(), []):
+            ticks += own
+            waiting.append(process)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
@@ -117,12 +171,17 @@ def main() -> None:
     of_participants.add_argument("output_dir", type=Path)
     of_participants.add_argument("bids_dir", type=Path)
     of_participants.add_argument("labels", nargs="*")
-    commands.add_parser("group").add_argument("count", type=int, nargs="?", default=500, metavar="N")
+    of_group = commands.add_parser("group")
+    of_group.add_argument("count", type=int, nargs="?", default=500, metavar="N")
+    of_group.add_argument("--keep", type=Path, metavar="PAGE", help="a copy of the page, for `open`")
+    commands.add_parser("open").add_argument("pages", type=Path, nargs="+", metavar="PAGE")
     options = parser.parse_args()
-    if options.what == "participant":
+    if options.what == "open":
+        open_pages(options.pages)
+    elif options.what == "participant":
         participants(options.output_dir, options.bids_dir, options.labels)
     else:
-        group(options.count)
+        group(options.count, options.keep)
 
 
 if __name__ == "__main__":

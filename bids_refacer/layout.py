@@ -85,11 +85,10 @@ def is_shareable_part(folder: Path) -> bool:
     return folder.name == SHAREABLE and has_private and not (folder / IDENTIFIABLE).exists()
 
 
-def pointer(layout: Layout) -> tuple[Path, str] | None:
+def pointer(layout: Layout) -> tuple[Path, str | None]:
     """The file that says where faces are kept, and its text; None where they lie beside what may be shared."""
-    if layout.identifiable == layout.output_dir / IDENTIFIABLE:
-        return None
-    return layout.output_dir / _ELSEWHERE, f"{layout.identifiable}\n"
+    is_beside = layout.identifiable == layout.output_dir / IDENTIFIABLE
+    return layout.output_dir / _ELSEWHERE, None if is_beside else f"{layout.identifiable}\n"
 
 
 def _elsewhere(output_dir: Path) -> Path | None:

@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -56,6 +57,7 @@ _FORKS.set_forkserver_preload(
 _SCANS = {"test_import_rules.py"}  # names modules without running them
 _WHOLE_RUNS = re.compile(r"run_with_stand_in|stand_in_run|train_runs|page_output\b|make_output|make_participant_pages")
 _LONG_S = 20.0  # files that take longer come last
+_HOUR = 3600
 _SLOWER = 4  # times the time of the unchanged tests, after which a mutant counts as caught
 
 
@@ -79,8 +81,9 @@ class Only:
         items[:] = [item for item in items if item.nodeid in self._chosen]
 
 
-def _pytest(copy: Path, test: str, chosen: set[str] | None, traced: tuple[list[str], Path] | None) -> None:
+def _pytest(copy: Path, test: str, cpu_s: int, chosen: set[str], traced: tuple[list[str], Path] | None) -> None:
     """The tests of a file: all of them traced, or the chosen ones until one fails."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     os.setsid()
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -90,21 +93,27 @@ def _pytest(copy: Path, test: str, chosen: set[str] | None, traced: tuple[list[s
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     lines = TracedLines(copy, traced[0]) if traced else None
-    plugins = [lines or Only(chosen or set())]
+    plugins = [lines or Only(chosen)]
     code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", test], plugins=plugins))
     if lines and traced:
         traced[1].write_text(json.dumps(lines.content()))
     os._exit(code)
 
 
-def _run(*arguments: object, limit: float) -> str:
-    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that has the large libraries."""
-    child = _FORKS.Process(target=_pytest, args=arguments)
+def _run(copy: Path, test: str, cpu_s: int, chosen: set[str], traced: tuple[list[str], Path] | None = None) -> str:
+    """``passed``, ``failed`` or ``timeout``: pytest in a fork of a process that has the large libraries.
+
+    The limit is on seconds of CPU, which other work on the machine does not change; what sleeps has twenty times as
+    many by the clock.
+    """
+    child = _FORKS.Process(target=_pytest, args=(copy, test, cpu_s, chosen, traced))
     child.start()
-    child.join(limit)
+    child.join(20 * cpu_s)
     if child.exitcode is None:
         os.killpg(child.pid or 0, signal.SIGKILL)
         child.join()
+        return "timeout"
+    if child.exitcode in (-signal.SIGXCPU, -signal.SIGKILL):
         return "timeout"
     return "passed" if child.exitcode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else "failed"
 
@@ -142,7 +151,7 @@ class Bench:
                 continue
             file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
             try:
-                outcome = _run(copy, name, chosen, None, limit=_SLOWER * sum(ran["seconds"].values()) + 60)
+                outcome = _run(copy, name, round(_SLOWER * sum(ran["seconds"].values()) + 30), chosen)
             finally:
                 file.write_bytes(whole)
             if outcome != "passed":
@@ -165,7 +174,7 @@ class Bench:
         with self._locks.setdefault(name, Lock()):
             if not kept.is_file():
                 part = kept.with_suffix(".part")
-                outcome = _run(copy, name, None, (self._modules, part), limit=3600)
+                outcome = _run(copy, name, _HOUR, set(), (self._modules, part))
                 if outcome != "passed":
                     raise SystemExit(f"{name} fails without any change: {outcome}")
                 part.rename(kept)

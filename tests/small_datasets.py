@@ -19,6 +19,7 @@ from output_folders import identifiable
 
 from bids_refacer.audit.machine import Machine
 from bids_refacer.settings import RunSettings
+from bids_refacer.volumes.grid import Volume
 
 DATA = Path(str(files("bids_refacer"))) / "data"
 STAND_IN = Machine(gpus=0, card="stand-in", weights={"prior.safetensors": "0" * 64})
@@ -124,10 +125,10 @@ def known_brain() -> Iterator[None]:
 
     known, extract = nib.load(DATA / "average_brain_mask.nii.gz"), brain._deepbet
 
-    def find(values: np.ndarray, affine: np.ndarray, num_threads: int | None) -> np.ndarray:
-        if values.shape == known.shape and np.allclose(affine, known.affine):
+    def find(volume: Volume, num_threads: int | None) -> np.ndarray:
+        if volume.values.shape == known.shape and np.allclose(volume.affine, known.affine):
             return np.asarray(known.dataobj) > 0
-        return extract(values, affine, num_threads)
+        return extract(volume, num_threads)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(brain, "_deepbet", find)

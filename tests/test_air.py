@@ -143,6 +143,11 @@ def test_a_head_that_is_darker_than_air_is_refused_by_name(slope: float, sign: i
         f"{path}: the air around the head is brighter than the head, so that no skin can be found: invert its "
         f"intensities, or correct the scaling in its header (scl_slope is {named})."
     )
+    filled = sign * head  # a neck in three corners, as small fields of view have it
+    filled[:12, :12, :12] = filled[-12:, :12, :12] = filled[:12, -12:, :12] = sign * 400
+    raw_image(path, filled, slope=slope, inter=0.0, extension=False, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
+    with pytest.raises(ImageError, match="is brighter than the head"):
+        require_sound(read_scan(path))
     raw_image(path, -head, slope=-1.0, inter=0.0, extension=False, affine=np.diag([4.0, 4.0, 4.0, 1.0]))
     require_sound(read_scan(path))
 

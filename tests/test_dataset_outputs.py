@@ -116,9 +116,11 @@ def test_what_is_copied_added_or_indexed_has_no_face(bids: Path, output: Path, t
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", *command], cwd=shareable(output), check=True)
     added = subprocess.run(["git", "ls-files"], cwd=shareable(output), check=True, capture_output=True, text=True)
+    of_one = shutil.copytree(copy, tmp_path / "of one")
+    shutil.rmtree(of_one / "sub-02")  # pybids takes the column `part` of its tables for the entity of its name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        layout = BIDSLayout(bids, derivatives=[shareable(output)])
+        layout = BIDSLayout(bids, derivatives=[of_one])
     indexed = [Path(file) for file in layout.get(scope="all", return_type="filename")]
     assert any("Defaced" in path.name for path in indexed)
     copied = {path.name for path in copy.rglob("*") if path.is_file()}

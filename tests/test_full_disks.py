@@ -5,13 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from output_folders import shareable
+from small_datasets import add_image, start_dataset
 
+from bids_refacer import supervisor
 from bids_refacer.audit.crash_files import sentence
 from bids_refacer.cli import reface
 from bids_refacer.cli import run as command
+from bids_refacer.dataset.tables import read_table
 from bids_refacer.environment import start_log, stop_log
 from bids_refacer.files import unfinished
 from bids_refacer.settings import RunSettings
@@ -99,6 +106,30 @@ def test_an_attack_that_fails_says_what_to_do(
     assert reface.main([str(tmp_path / "a.nii"), str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path / 'a.nii'}: ") and said.endswith("then run again.\n") and said.count("\n") == 1
+
+
+def run_with_open_files(most: int, bids: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """The command line under ``ulimit -n``."""
+    environ = {**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[1]), "STAND_IN_BRAIN": "1"}
+    script = Path(__file__).with_name("stand_in_run.py")
+    options = ["--deface-tools", "quickshear", "--skip-bids-validation", "--nprocs", "2", "--omp-nthreads", "1"]
+    command = [sys.executable, str(script), str(bids), str(out), "participant", *options, "-w", str(out / "w")]
+    limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(most), *command]
+    return subprocess.run(limited, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("most", "code"), [(64, 0), (24, 1)])
+def test_a_run_with_few_open_files(most: int, code: int, tmp_path: Path) -> None:
+    """64 are enough; where there are not enough, a sentence says so, and nothing is left half-written."""
+    bids = start_dataset(tmp_path / "bids")
+    add_image(bids, "sub-01_T1w")
+    done = run_with_open_files(most, bids, tmp_path / "out")
+    assert done.returncode == code and "Traceback" not in done.stdout + done.stderr
+    (row,) = read_table(shareable(tmp_path / "out") / "status.tsv")
+    said = "Too many open files: raise the limit of open files (ulimit -n 1024), or use a smaller --nprocs, then run"
+    assert row["status"] == ("failed" if code else "ok") and (said in row["message"]) == bool(code)
+    assert not [path for path in tmp_path.rglob(".*") if re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name)]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")

@@ -69,8 +69,30 @@ def test_faces_elsewhere_are_found_again(parse, bids: Path, tmp_path: Path) -> N
 def test_faces_that_are_gone_are_asked_for(parse, refusal, bids: Path, tmp_path: Path) -> None:
     write_datasets(parse("--identifiable-dir", tmp_path / "faces").layout, bids)
     shutil.move(tmp_path / "faces", tmp_path / "moved")
-    assert f"were kept in {tmp_path / 'faces'}, which is not there: give --identifiable-dir" in refusal()
-    assert parse("--identifiable-dir", tmp_path / "moved").layout.identifiable == tmp_path / "moved"
+    sentence = refusal()
+    assert f"were kept in {tmp_path / 'faces'}, says identifiable_dir.txt, and they are not there" in sentence
+    back = parse("--identifiable-dir", tmp_path / "moved").layout
+    assert back.identifiable == tmp_path / "moved"
+    shutil.move(tmp_path / "moved", identifiable(tmp_path / "out").parent / "identifiable")
+    beside = parse("--identifiable-dir", tmp_path / "out" / "identifiable").layout
+    write_datasets(beside, bids)
+    assert not (tmp_path / "out" / "identifiable_dir.txt").exists() and parse().layout == beside
+
+
+def test_a_planted_note_sends_no_faces_elsewhere(refusal, bids: Path, tmp_path: Path) -> None:
+    """An output may come from others; what it says of a folder, the folder must say too."""
+    write_datasets(layout_of(tmp_path / "out"), bids)
+    (tmp_path / "home").mkdir(mode=0o755)
+    (tmp_path / "out" / "identifiable_dir.txt").write_text(f"{tmp_path / 'home'}\n")
+    assert "and they are not there: give --identifiable-dir" in refusal()
+
+
+def test_a_folder_with_other_things_is_not_closed(refusal, parse, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "notes").write_text("x")
+    assert "holds something else, and would be closed to others" in refusal("--identifiable-dir", tmp_path / "home")
+    (tmp_path / "home" / "notes").unlink()
+    assert parse("--identifiable-dir", tmp_path / "home").layout.identifiable == tmp_path / "home"
 
 
 @pytest.mark.parametrize("first", ["identifiable", "../faces"])

@@ -23,7 +23,7 @@ from bids_refacer.reports import faces
 from bids_refacer.reports.group_figures import paired_figure
 from bids_refacer.reports.page import script_json
 from bids_refacer.reports.parts.figure_files import LIGHT, write_figures
-from bids_refacer.reports.parts.neighbours import neighbours
+from bids_refacer.reports.parts.neighbours import Neighbours, everyone, neighbours
 from bids_refacer.reports.parts.strip import strip
 from bids_refacer.reports.theme import to_svg
 
@@ -161,6 +161,14 @@ def test_neighbours_of_a_participant() -> None:
     assert neighbours(labels, "02").before == ("sub-01", "sub-01.html")
     assert neighbours(labels, "02").after == ("sub-03", "sub-03.html")
     assert neighbours(labels, "01").before is None and neighbours(labels, "03").after is None
+    assert neighbours(labels, "04") == neighbours([], "01") == Neighbours(None, None)
+
+
+def test_everyone_in_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "status.tsv"
+    assert everyone(table) == []
+    table.write_text("tool\tparticipant_id\na\tsub-02\nb\tsub-02\na\tsub-01\n")
+    assert everyone(table) == ["01", "02"]
 
 
 def test_no_text_ends_a_script_element() -> None:

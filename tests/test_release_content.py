@@ -13,6 +13,7 @@ import pytest
 from bidsschematools.schema import load_schema
 from nibabel.nifti1 import Nifti1Extension
 
+from bids_refacer.dataset.descriptions import acquisition
 from bids_refacer.dataset.rows.tsv import TableError
 from bids_refacer.release.content.descriptions import Facts, release_bidsignore, release_changes, release_readme
 from bids_refacer.release.content.headers import copy_without_texts, has_clean_gzip_header, pack_again
@@ -41,6 +42,12 @@ def test_every_metadata_term_of_bids_is_on_a_list() -> None:
     assert {name for name in terms if not lists.denies(name) and not lists.knows(name)} == set()
 
 
+def test_what_an_audit_says_of_the_acquisition_is_kept() -> None:
+    lists = metadata_lists()
+    assert {name for name in acquisition.NUMBERS | acquisition.WORDS if lists.denies(name)} == set()
+    assert {name for name in acquisition.WORDS if not lists.knows(name)} == set()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "kept"),
     [
@@ -49,6 +56,7 @@ def test_every_metadata_term_of_bids_is_on_a_list() -> None:
         ("PatientPosition", "HFS", True),
         ("patientname", "x", False),
         ("PatientAge", 33, False),
+        ("ImagingFrequency", 123.257, False),
         ("StudyInstanceUID", "x", False),
         ("NameOfHospitalWard", "x", False),
         ("UnknownText", "anything", False),

@@ -36,7 +36,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     judge(output)
     calibrate(output)
     said = run(bids, output)
-    assert said[-1] == f"Open first: {output / 'group.html'}"
+    assert said[-1] == f"Open first: {shareable(output) / 'group.html'}"
     add_phenotypes(output)
     make_group_page(layout_of(output))
     return output

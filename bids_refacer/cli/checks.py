@@ -104,11 +104,13 @@ def check_identifiable_place(settings: RunSettings) -> str | None:
 def _lost_faces(settings: RunSettings) -> str | None:
     """A sentence where an earlier run kept faces elsewhere, and they are there no more."""
     layout = settings.layout
-    if pointer(layout) is None or layout.identifiable.is_dir():
+    path, text = pointer(layout)
+    own = shareable_of(layout.identifiable)
+    if text is None or (own and own.resolve() == layout.shareable.resolve()):
         return None
     return (
-        f"The faces and records of {settings.output_dir} were kept in {layout.identifiable}, which is not there: give "
-        "--identifiable-dir with the folder where they are now."
+        f"The faces and records of {settings.output_dir} were kept in {layout.identifiable}, says {path.name}, and "
+        "they are not there: give --identifiable-dir with the folder where they are now."
     )
 
 
@@ -120,7 +122,13 @@ def _second_place(settings: RunSettings, usual: Layout) -> str | None:
                 f"The faces and records of {settings.output_dir} are in {known}: move that folder to "
                 f"{settings.identifiable_dir}, or leave --identifiable-dir out."
             )
-    other = shareable_of(settings.identifiable_dir) if settings.identifiable_dir else None
+    place = settings.identifiable_dir or usual.identifiable
+    other = shareable_of(place)
+    if other is None and place != usual.identifiable and place.is_dir() and any(place.iterdir()):
+        return (
+            f"The folder {place} of --identifiable-dir holds something else, and would be closed to others: give a new "
+            "or empty folder, or the one with the faces of this output."
+        )
     if other and other.is_dir() and other.resolve() != usual.shareable.resolve():
         return (
             f"The folder {settings.identifiable_dir} of --identifiable-dir holds the faces of {other}: give a folder "

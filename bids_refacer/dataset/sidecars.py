@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from bids_refacer import __version__
 from bids_refacer.dataset.descriptions.acquisition import acquisition_of
@@ -95,13 +96,17 @@ class DefacedSidecar(Sidecar):
 
     def complete(self, report: Json) -> Json:
         """The whole sidecar; the tool's version is the report's."""
-        version_of_tool = str(report.get("Version") or "")
-        said = f"Face removed {self.how.replace(self.tool, f'{self.tool} {version_of_tool}'.strip(), 1)}"
-        removal = {
-            "DeidentificationMethod": [f"{said}, by bids_refacer {__version__}"],
-            "DeidentificationMethodCodeSequence": [_FEATURES_CLEANED, _code_of(self.tool, said)],
-        }
+        removal = face_removal(self.tool, str(report.get("Version") or ""), self.how)
         return self._completed({**self.members, **removal}, report)
+
+
+def face_removal(tool: str, version_of_tool: str, how: str) -> dict[str, list[Any]]:
+    """The two members by which BIDS says how a face was removed; `how` names the tool and follows "Face removed"."""
+    said = f"Face removed {how.replace(tool, f'{tool} {version_of_tool}'.strip(), 1)}"
+    return {
+        "DeidentificationMethod": [f"{said}, by bids_refacer {__version__}"],
+        "DeidentificationMethodCodeSequence": [_FEATURES_CLEANED, _code_of(tool, said)],
+    }
 
 
 # DICOM PS3.16, context group 7050 (De-identification Method); the scheme DCM has one version

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bids_refacer import __version__
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.release import ReleaseRow
 from bids_refacer.dataset.rows.tsv import TableError
+from bids_refacer.dataset.sidecars import face_removal
 from bids_refacer.files import write_json, write_text
 from bids_refacer.release.content.descriptions import (
     Facts,
@@ -33,19 +33,12 @@ BELONGS_TO = "It belongs to"
 _RECORDED_WITH = {"events": ("bold",), "physio": ("bold",), "stim": ("bold",), "aslcontext": ("asl",)}
 """Suffixes of tables, and of the images whose entities they share."""
 
-_CODE = {
-    "CodeValue": "113102",
-    "CodeMeaning": "Clean Recognizable Visual Features Option",
-    "CodingSchemeDesignator": "DCM",
-}
 SCRUB = {
     Kind.SIDECAR: scrub_sidecar,
     Kind.DICTIONARY: scrub_dictionary,
     Kind.DESCRIPTION: scrub_description,
 }
 """How the fields of each kind of JSON file are scrubbed."""
-
-_METHOD, _CODES = "DeidentificationMethod", "DeidentificationMethodCodeSequence"
 
 
 @dataclass(kw_only=True)
@@ -169,14 +162,9 @@ class Documents:
 
     def _deidentified(self, content: Mapping[str, Any], image: ReleaseRow) -> dict[str, Any]:
         """A sidecar that says how its image was defaced."""
-        former, codes = content.get(_METHOD), content.get(_CODES)
-        method = f"Face removed with {image.tool} {image.version or ''}".rstrip() + f" (bids_refacer {__version__})"
-        kept_codes = codes if isinstance(codes, list) else []
-        return {
-            **content,
-            _METHOD: [*(former if isinstance(former, list) else [former] if former else []), method],
-            _CODES: [*(one for one in kept_codes if one != _CODE), _CODE],
-        }
+        tool = str(image.tool)
+        own = face_removal(tool, image.version or "", f"with {tool}")
+        return {**content, **{name: _with_former(content.get(name), new) for name, new in own.items()}}
 
     def _without_withheld(self, content: dict[str, Any], path: str) -> dict[str, Any]:
         """A sidecar whose ``IntendedFor`` names no image that is held back."""
@@ -203,6 +191,12 @@ class Documents:
     def _row(self, path: str, action: str, *, looked_at: str = "yes", reason: str | None = None) -> ReleaseRow:
         digest = fingerprint(self.root / path).sha256
         return ReleaseRow(path=path, action=action, looked_at=looked_at, reason=reason, sha256=digest)
+
+
+def _with_former(former: Any, new: list[Any]) -> list[Any]:
+    """What a sidecar said before, and what is new in it."""
+    before = former if isinstance(former, list) else [former] if former else []
+    return [*before, *(one for one in new if one not in before)]
 
 
 def _held(path: str, reason: str) -> ReleaseRow:

@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from bids_refacer.dataset.descriptions.shareable_text import Places
-from bids_refacer.dataset.names import faces_page, figures_dir, group_page, participant_page, tool_label
+from bids_refacer.dataset.names import dataset_table, faces_page, figures_dir, group_page, participant_page, tool_label
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
 from bids_refacer.layout import Layout
 from bids_refacer.reports.faces import LIMIT_MM
@@ -29,7 +29,7 @@ from bids_refacer.reports.participant_pictures import (
 )
 from bids_refacer.reports.parts.cards import Card, brain_thumbnails, face_thumbnails, participant_card
 from bids_refacer.reports.parts.figure_files import write_figures
-from bids_refacer.reports.parts.neighbours import Neighbours, neighbours
+from bids_refacer.reports.parts.neighbours import Neighbours, everyone, neighbours
 from bids_refacer.reports.parts.participant_figures import distances_figure
 from bids_refacer.reports.parts.provenance import provenance
 from bids_refacer.reports.parts.sentences import recovered_mm, spread, tool_line
@@ -141,12 +141,13 @@ def write_participant_pages(layout: Layout, bids_dir: Path, labels: Sequence[str
         What was written: of each participant the shareable page, and the one with faces where faces are kept.
     """
     tables = read_tables(layout, Places(bids_dir=bids_dir, layout=layout), labels)
-    known = tables.labels()
+    known, all_labels = tables.labels(), everyone(dataset_table(layout, "status"))
     written: list[Path] = []
     for label in known if labels is None else [label for label in labels if label in known]:
         result = gather(layout, tables, label)
-        written.append(_write(result, layout, bids_dir, neighbours(known, label), private=False))
-        if label in (with_faces := [name for name in known if (layout.identifiable / f"sub-{name}").is_dir()]):
+        written.append(_write(result, layout, bids_dir, neighbours(all_labels, label), private=False))
+        if (layout.identifiable / f"sub-{label}").is_dir():
+            with_faces = [name for name in all_labels if (layout.identifiable / f"sub-{name}").is_dir()]
             written.append(_write(result, layout, bids_dir, neighbours(with_faces, label), private=True))
         else:
             faces_page(layout, label).unlink(missing_ok=True)  # of an earlier run that kept faces

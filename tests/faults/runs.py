@@ -58,6 +58,7 @@ def prepare(folder: Path) -> None:
     """Import what runs import, with the stand-in attack; orphans become children of this process."""
     from remembered import remember
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have jobs in the background ignore it
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     (folder / "home").mkdir(parents=True, exist_ok=True)
     for name in ("NIPYPE_CONFIG_DIR", "MPLCONFIGDIR"):

@@ -92,8 +92,8 @@ def write_datasets(layout: Layout, bids_dir: Path) -> None:
     shareable, private = layout.shareable, layout.identifiable
     make_private(private)
     write_text(layout.output_dir / "README", _output_readme(layout))
-    if elsewhere := pointer(layout):
-        write_text(*elsewhere)
+    path, text = pointer(layout)
+    path.unlink(missing_ok=True) if text is None else write_text(path, text)
     for folder, description, readme, ignored in (
         (shareable, shareable_description(source, bids_dir, shareable), _SHAREABLE_README, SHAREABLE_BIDSIGNORE),
         (private, identifiable_description(source, bids_dir, layout), _IDENTIFIABLE_README, IDENTIFIABLE_BIDSIGNORE),

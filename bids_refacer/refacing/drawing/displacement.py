@@ -51,7 +51,8 @@ def _doubled(values: np.ndarray, axis: int) -> np.ndarray:
 def halved(values: np.ndarray) -> np.ndarray:
     """Means of 2x2x2 voxels, (..., i, j, k) -> (..., i/2, j/2, k/2)."""
     *first, i, j, k = values.shape
-    return np.asarray(values.reshape(*first, i // 2, 2, j // 2, 2, k // 2, 2).mean(axis=(-5, -3, -1)))
+    blocks = values.reshape(*first, i // 2, 2, j // 2, 2, k // 2, 2)
+    return np.asarray(blocks.mean(axis=(-5, -3, -1)))
 
 
 def smoothed(displacement: np.ndarray, width: float) -> np.ndarray:

@@ -58,7 +58,8 @@ def _points(template: Template, coarse: np.ndarray, world: np.ndarray) -> np.nda
     """(n,) intensity at (3, n) canonical points, by (5, 48, 64, 64) displacement, gain and distance to the skin."""
     found = at_world(coarse, FIELD_SPACING, world)
     inside = np.clip((OUTSIDE_MM - found[4]) / 2, 0, 1)
-    return at_world(template.image[None], SPACING, world + found[:3])[0] * found[3] * inside
+    drawn = at_world(template.image[None], SPACING, world + found[:3])[0]
+    return np.asarray(drawn * found[3] * inside)
 
 
 def _parts(count: int) -> Iterator[slice]:
@@ -78,4 +79,4 @@ def tissue_gain(template: Template, displacement: np.ndarray, fields: Fields) ->
     places = np.indices(grid.shape).reshape(3, -1) * float(FIELD_SPACING) + grid.affine[:3, 3:]
     warped = at_world(template.fields.tissue[None], FIELD_SPACING, places + displacement.reshape(3, -1))
     ours, theirs = (ndimage.gaussian_filter(1 + t, GAIN_VOXELS) for t in (fields.tissue, warped.reshape(grid.shape)))
-    return np.clip(ours / np.maximum(theirs, 0.05), *GAIN_LIMITS).astype(np.float32)
+    return np.asarray(np.clip(ours / np.maximum(theirs, 0.05), *GAIN_LIMITS), dtype=np.float32)

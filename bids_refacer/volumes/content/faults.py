@@ -25,7 +25,8 @@ _EMPTY, _FULL = 0.01, 0.1
 """Tissue in a slice over that in the fullest slice: less is no part of a head, more is one."""
 
 _CORNER, _BRIGHT = 8, 0.75
-"""An image is inverted when all eight corners (this part of each axis) are brighter than this part of the range."""
+"""An image is inverted when most of its eight corners (this part of each axis) are brighter than this part of the range
+of intensities; the lower ones may hold neck."""
 
 _PIECE_MM, _PIECE_SHARE = 4.0, 0.1
 _HEAD_MM = 190.0
@@ -105,7 +106,7 @@ def _corners_are_bright(values: np.ndarray, low: float, span: float) -> bool:
     """Whether air, which is in most corners of an image of a head, is as bright as the brightest voxels."""
     ends = [(slice(0, max(side // _CORNER, 1)), slice(-max(side // _CORNER, 1), None)) for side in values.shape]
     corners = (values[place] for place in itertools.product(*ends))
-    return all(float(np.median(corner)) > low + _BRIGHT * span for corner in corners)
+    return sum(float(np.median(corner)) > low + _BRIGHT * span for corner in corners) > 4
 
 
 def _in_pieces(tissue: Volume) -> str | None:
