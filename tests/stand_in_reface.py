@@ -31,7 +31,9 @@ def main() -> int:
     scan = read_scan(options.defaced)
     head = read_scan(Path(str(files("bids_refacer"))) / "data" / "average_head.nii.gz")
     removed = scan.values == 0
-    recovered = np.where(removed, head.stored, scan.stored).astype(scan.stored.dtype)
+    # other heads get tissue of one brightness: a face, if nobody's
+    face = head.stored if head.stored.shape == scan.stored.shape else np.median(scan.stored[~removed])
+    recovered = np.where(removed, face, scan.stored).astype(scan.stored.dtype)
     options.out_dir.mkdir()
     for number in range(1, len(options.seeds) + 1):
         write_scan(options.out_dir / f"sample-{number}.nii.gz", scan, recovered)

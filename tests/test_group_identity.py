@@ -197,8 +197,8 @@ def test_a_damaged_surface_leaves_out_one_participant(bids: Path, tmp_path: Path
     """Everything is looked up without that face: in the gallery it is nobody's rival, as a probe it is missing."""
     output = write_output(tmp_path / "out", LABELS[:5], ("niimath",), noise_mm=1.0)
     write_surfaces(output)
-    true_face = OutputNames(output_dir=output, entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
-    average = OutputNames(output_dir=output, entities={"sub": "03"}, suffix="T1w").face_map("niimath", "average")
+    true_face = OutputNames(layout=layout_of(output), entities={"sub": "02"}, suffix="T1w").face_map(None, "original")
+    average = OutputNames(layout=layout_of(output), entities={"sub": "03"}, suffix="T1w").face_map("niimath", "average")
     for path in (true_face, average):
         damage_surface(surface_of(path), damage)
     said = [line for line in run(bids, output, rerank=5) if "Its face is left out" in line]

@@ -45,7 +45,7 @@ def with_published_mask(scan: Scan, result: DefaceResult, *, replaces: bool) -> 
 def _constant_air(scan: Scan, defaced: np.ndarray) -> np.ndarray:
     """(i, j, k) bool: voxels outside the defaced head that belong to solid air of one value."""
     fill, solid = constant_fill(defaced, voxel_volume(scan.affine))
-    outside = ~head_mask(Volume(defaced.astype(np.float32) * scan.slope + scan.inter, scan.affine))
+    outside = ~head_mask(replace(scan, stored=defaced).volume)  # intensities above the air of the defaced image
     return np.asarray(ndimage.binary_propagation(solid & outside, mask=(defaced == fill) & outside))
 
 
