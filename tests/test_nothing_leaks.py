@@ -134,12 +134,9 @@ def test_no_text_of_the_header_reached_recovered_faces_or_the_work_folder(audit:
 
 def test_sidecars_say_what_became_of_the_texts(audit: Done) -> None:
     output = audit.settings.output_dir
-    names = [
-        "sub-01/anat/sub-01_desc-quickshearDefaced_T1w",
-        "identifiable/sub-01/anat/sub-01_desc-quickshearRefaced1_T1w",
-    ]
-    for name in names:
-        assert json.loads((shareable(output) / f"{name}.json").read_text())["HeaderText"] == "blanked"
+    for folder, name in ((shareable(output), "Defaced"), (identifiable(output), "Refaced1")):
+        sidecar = folder / f"sub-01/anat/sub-01_desc-quickshear{name}_T1w.json"
+        assert json.loads(sidecar.read_text())["HeaderText"] == "blanked"
 
 
 def test_the_group_level_and_pages_made_again_leak_nothing(audit: Done) -> None:
