@@ -207,17 +207,30 @@ def test_ranges_hold_their_own_borders() -> None:
 
 
 class StandIn:
-    """A cascade whose sample number n is an image of n, and whose mean is one of 50."""
+    """A cascade whose sample of seed n is an image of n and fields of 2 n, and whose mean is that of 50."""
 
     def __init__(self, model: AttackModel, settings: SamplingSettings) -> None:
-        self.alone = settings.alone
+        self.paints = model.drawing == "stages"
 
     def sample(self, head: SimpleNamespace, seed: SampleSeed, report: object) -> SimpleNamespace:
-        return SimpleNamespace(volume=float(seed.seed), alone=self.alone)
+        return SimpleNamespace(volume=float(seed.seed), fields=2.0 * seed.seed)
 
-    def mean(self, head: SimpleNamespace, drawn: list[SimpleNamespace], seed: SampleSeed) -> float:
-        assert not seed.mirrored and [sample.volume for sample in drawn][0] == seed.seed
-        return 50.0
+    def mean(self, head: SimpleNamespace, drawn: list[SimpleNamespace], seed: SampleSeed) -> SimpleNamespace:
+        assert not seed.mirrored and drawn[0].volume == seed.seed
+        return self.sample(head, SampleSeed(50), None)
+
+
+class Drawing:
+    """Draws fields as they are, and an average of 3, in units of the brain's median."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def of(self, fields: float) -> float:
+        return fields
+
+    def average(self) -> float:
+        return 3.0
 
 
 @pytest.fixture
@@ -235,6 +248,7 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DefacedImage:
     monkeypatch.setattr(Alignment, "to_native", lambda *_: inside)
     monkeypatch.setattr(attack, "brain_scale", lambda *_: 12.5)
     monkeypatch.setattr(attack, "Cascade", StandIn)
+    monkeypatch.setattr(attack, "HeadDrawing", Drawing)
     monkeypatch.setattr(attack, "native_intensities", lambda image, volume, *_: volume)
     monkeypatch.setattr(attack, "average_in_native", lambda *_: 90)
     monkeypatch.setattr(attack, "compose", lambda scan, painted, target, known: np.where(target, painted, scan.stored))
@@ -242,20 +256,23 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DefacedImage:
     return DefacedImage(scan, unknown, alignment)
 
 
-MODEL = SimpleNamespace(finest=2, prior=None, ranges={})
+MODEL = SimpleNamespace(finest=2, prior=None, ranges={}, drawing="stages")
 SETTINGS = SamplingSettings(sampler="heun", steps=1, device=torch.device("cpu"))
 
 
+@pytest.mark.parametrize("drawing", ["stages", "template"])
 @pytest.mark.parametrize("seeds", [(3,), (3, 4)])
-def test_what_an_attack_gives_back(image: DefacedImage, seeds: tuple[int, ...]) -> None:
-    asked = tuple(map(SampleSeed, seeds))
-    made = reface(image, MODEL, SETTINGS, seeds=asked, zone=False, progress=lambda *_: None)  # type: ignore[arg-type]
+def test_what_an_attack_gives_back(image: DefacedImage, seeds: tuple[int, ...], drawing: str) -> None:
+    """Painted by the stages, samples are their images; drawn by the template, their fields times the brain's median."""
+    asked, model = tuple(map(SampleSeed, seeds)), SimpleNamespace(**{**vars(MODEL), "drawing": drawing})
+    made = reface(image, model, SETTINGS, seeds=asked, zone=False, progress=lambda *_: None)  # type: ignore[arg-type]
     target = np.zeros((4, 5, 6), bool)
     target[2] = True
+    unit, average = (1.0, 90.0) if drawing == "stages" else (2 * 12.5, 3 * 12.5)
     np.testing.assert_array_equal(made.unknown, target)
-    assert [sample[2, 0, 0] for sample in made.samples] == list(seeds)
+    assert [sample[2, 0, 0] for sample in made.samples] == [unit * seed for seed in seeds]
     np.testing.assert_array_equal(made.samples[0][~target], image.scan.stored[~target])
-    assert made.mean[2, 0, 0] == (3 if len(seeds) == 1 else 50) and made.average[2, 0, 0] == 90
+    assert made.mean[2, 0, 0] == unit * (3 if len(seeds) == 1 else 50) and made.average[2, 0, 0] == average
     assert made.details == {
         "BrainMedian": 12.5,
         "RegistrationScales": [1.2, 1.1, 1.0],
