@@ -41,7 +41,9 @@ def add_image(root: Path, name: str, data: np.ndarray | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.nii.gz"
     array = np.asarray(head.dataobj) if data is None else data
-    nib.Nifti1Image(array, head.affine).to_filename(path)
+    image = nib.Nifti1Image(array, head.affine)
+    image.header.set_xyzt_units("mm", "sec")  # the validator warns of images that do not say
+    image.to_filename(path)
     return path
 
 

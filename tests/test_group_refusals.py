@@ -149,7 +149,9 @@ def test_participants_are_chosen(bids: Path, output: Path) -> None:
 
 def test_reference_dataset(bids: Path, output: Path, tmp_path: Path) -> None:
     assert "is the output itself: give the output of another" in refusal(bids, output, reference_dataset=output)
-    assert "nowhere/surfacedistance.tsv is missing" in refusal(bids, output, reference_dataset=tmp_path / "nowhere")
+    assert "nowhere/bids_refacer/surfacedistance.tsv is missing" in refusal(
+        bids, output, reference_dataset=tmp_path / "nowhere"
+    )
     other = write_output(tmp_path / "other", LABELS[:3], ("skullstrip",))
     assert "has no kind of image and tool in common" in refusal(bids, output, reference_dataset=other)
 

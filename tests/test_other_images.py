@@ -271,7 +271,7 @@ def test_images_that_are_left_alone_are_named_until_they_are_done(tmp_path: Path
     assert set(said) == {"sub-01_T2w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_UNIT1.nii.gz"}
     assert said["sub-01_T2w.nii.gz"].endswith("of its session, or have it audited itself with --suffix T2w.")
     assert said["sub-01_run-2_T1w.nii.gz"].endswith("or leave out the filter that it did not match.")
-    assert said["sub-02_UNIT1.nii.gz"].endswith("an audited image of its session.")
+    assert said["sub-02_UNIT1.nii.gz"].endswith("of its session, or have it audited itself with --suffix UNIT1.")
     assert "sub-01/anat/sub-01_T2w.nii.gz may show the face too" in "".join(describe_others(others, settings))
     assert about_passed_over(passed_over_rows(others, settings) * 3)[0].endswith(" and 4 more")
     assert about_passed_over([]) == []

@@ -170,7 +170,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ({"mem_gb": 0.0}, "mem_gb is 0.0, but it must be more than 0"),
         ({"mem_gb": float("nan")}, "mem_gb is nan, but it must be more than 0"),
         ({"model": ""}, "model is empty"),
-        ({"suffix": ("bold",)}, "suffix has the value 'bold', which is not known: use T1w, T2w, FLAIR, PDw"),
+        ({"suffix": ("bold",)}, "suffix has the value 'bold', which is not known: use T1w, UNIT1, T2w, FLAIR, PDw"),
         ({"deface_tools": ()}, "deface_tools is empty: give at least one of quickshear"),
         ({"deface_tools": ("fsl",)}, "deface_tools has the value 'fsl', which is not known"),
         ({"sampler": "euler"}, "sampler has the value 'euler', which is not known"),

@@ -17,7 +17,7 @@ from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.search import (
     FaceGallery,
     SearchResult,
-    UnreadableFaces,
+    UnreadableFacesError,
     open_gallery,
     search,
     search_exchanged,
@@ -105,7 +105,7 @@ def _searches_of(
         try:
             checks = list(check_searches(gallery, suffix, outputs.participants, seed))
             return checks + list(_face_searches(outputs, reasons, gallery, suffix, look_up))
-        except UnreadableFaces as error:
+        except UnreadableFacesError as error:
             for reason in error.reasons.values():
                 say_once(f"{reason} Its face is left out.")
             left_out |= set(error.reasons)

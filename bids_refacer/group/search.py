@@ -23,7 +23,7 @@ _CHECKED = 4000  # probes of that check at most, for its time in large galleries
 _SHAPES_KEPT = 400  # in memory: the same few members are near to many probes
 
 
-class UnreadableFaces(AuditProblem):
+class UnreadableFacesError(AuditProblem):
     """Surfaces that a search needs cannot be read; `reasons` has a sentence for each, by the path of the face map."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
@@ -108,7 +108,7 @@ def search(gallery: FaceGallery, probes: Sequence[Probe], maps: np.ndarray, rera
 
     Raises
     ------
-    UnreadableFaces
+    UnreadableFacesError
         When surfaces cannot be read: all that the search needs.
     """
     own = np.array([probe.own for probe in probes])
@@ -177,7 +177,7 @@ def _surface_distances(gallery: FaceGallery, probes: Sequence[Probe], nearest: n
             except GiftiError:
                 unreadable.update(_unreadable((probe.path, *others)))
     if unreadable:
-        raise UnreadableFaces(unreadable)
+        raise UnreadableFacesError(unreadable)
     return distances
 
 

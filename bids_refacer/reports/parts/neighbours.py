@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_refacer.dataset.tables import read_table
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -18,13 +20,9 @@ class Neighbours:
 def everyone(table: Path) -> list[str]:
     """Participants (without ``sub-``) whom a table names, in order; none where there is no table.
 
-    Only their column is read: a page of one participant must not cost the tables of all.
+    The table of status is read for it, which has a row for each image and tool: larger ones would cost too much.
     """
-    if not table.is_file():
-        return []
-    with table.open(encoding="utf-8") as lines:
-        column = next(lines, "").rstrip("\n").split("\t").index("participant_id")
-        return sorted({line.rstrip("\n").split("\t")[column].removeprefix("sub-") for line in lines})
+    return sorted({(row["participant_id"] or "").removeprefix("sub-") for row in read_table(table)})
 
 
 def neighbours(labels: Sequence[str], label: str) -> Neighbours:
