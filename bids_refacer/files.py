@@ -62,6 +62,10 @@ def new_folder_problem(folder: Path) -> str | None:
     return None
 
 
+_REMOVED_MEANWHILE = 100
+"""Times that a folder may be removed under a lock before that is an error."""
+
+
 @contextmanager
 def one_writer(lock: Path) -> Iterator[bool]:
     """Keep other runs waiting, on other machines too: what is read inside is still true when it is written.
@@ -76,8 +80,7 @@ def one_writer(lock: Path) -> Iterator[bool]:
         False where the file system has no locks, as some clusters' do not: there, nobody waits.
     """
     while True:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("ab") as file:
+        with _opened(lock) as file:
             locked = _lock(file, fcntl.LOCK_EX)
             if not locked or _is_same(file, lock):  # or else somebody removed it while we waited
                 yield locked
@@ -157,6 +160,15 @@ def _is_same(file: IO[Any], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _opened(lock: Path) -> IO[bytes]:
+    """The lock's file, made with its folder, which another run may remove between the two."""
+    for _ in range(_REMOVED_MEANWHILE):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return lock.open("ab")
+    return lock.open("ab")
 
 
 def _lock(file: IO[Any], kind: int) -> bool:

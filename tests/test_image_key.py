@@ -11,6 +11,7 @@ from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import ImageKey, suffix_of, without_extension
 from bids_refacer.dataset.images import head_image
 from bids_refacer.dataset.names import OutputNames
+from bids_refacer.layout import Layout
 
 NAME = "sub-02_ses-a_acq-x_run-01_echo-1_T2w"
 
@@ -57,8 +58,9 @@ def test_a_head_image_is_a_key_with_a_file() -> None:
     assert image is not None
     assert (image.stem, image.label) == (NAME, "sub-02 ses-a acq-x run-01 echo-1 T2w")
     of_path = ImageKey.of(image.bids_path)
-    assert OutputNames.of(Path("/out"), image) == OutputNames.of(Path("/out"), of_path)
-    assert OutputNames.of(Path("/out"), image).defaced("average").name == (
+    layout = Layout.of(Path("/out"))
+    assert OutputNames.of(layout, image) == OutputNames.of(layout, of_path)
+    assert OutputNames.of(layout, image).defaced("average").name == (
         "sub-02_ses-a_acq-x_run-01_echo-1_desc-averageDefaced_T2w.nii.gz"
     )
 

@@ -60,6 +60,14 @@ def scan_of(name: str, folder: Path) -> Scan:
     return read_scan(folder / f"{name}.nii.gz")
 
 
+def test_figures_hold_no_picture(page_output: Path) -> None:
+    figures = list((shareable(page_output) / "figures").glob("*.svg"))
+    assert figures
+    for path in figures:
+        drawn = path.read_text()
+        assert not re.search(r"<image|base64|<foreignObject|href=.data:", drawn) and len(drawn) < 100_000, path.name
+
+
 @pytest.mark.parametrize("tool", OWN_TOOLS)
 def test_masks_of_own_tools_do_not_follow_the_face(tool: str, tmp_path: Path) -> None:
     masks = [DEFACERS[tool].run(scan_of(name, tmp_path), brain(), STILL, tmp_path).mask for name in FACES]
