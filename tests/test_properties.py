@@ -65,7 +65,7 @@ _STORED = {
     **dict.fromkeys(("float32", ">f4", "float64"), _FLOAT),
 }
 _NO_SCALING = (1.0, 0.0)
-_ordinary = st.tuples(*[st.floats(-8, 8)] * 3)
+_ordinary = st.tuples(*[st.floats(-6, 6)] * 3)
 views = st.builds(
     lambda stored, scaling, **named: View(
         dtype=stored[0], gain=stored[1][0], offset=stored[1][1], slope=scaling[0], inter=scaling[1], **named
@@ -97,7 +97,7 @@ views = st.builds(
 def buffer_of_large_voxels() -> Iterator[None]:
     """Quickshear keeps a number of voxels off the brain, which is far on these large ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quickshear, "BUFFER_VOXELS", 3)
+        patch.setattr(quickshear, "BUFFER_VOXELS", 2)
         yield
 
 
@@ -171,7 +171,7 @@ def test_most_of_these_images_are_published() -> None:
     """Else the property above would say little; it runs before this test."""
     published = sum(count for what, count in outcomes.items() if what.startswith("published"))
     assert published >= 0.3 * sum(outcomes.values()) > 0, outcomes
-    assert outcomes["published: pass"] >= 0.2 * published, outcomes  # draws differ with what ran before in the process
+    assert outcomes["published: pass"] >= 0.5 * published, outcomes
 
 
 labels = st.sampled_from(("1", "01", "a", "A", "ab"))
