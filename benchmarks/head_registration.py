@@ -8,10 +8,12 @@ grid in mm; what a head's field of view does not show exerts no force (it moves 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from bids_refacer.files import unfinished
 from bids_refacer.refacing.drawing.displacement import finer, halved, sampled, smoothed
 from bids_refacer.training.data.heads import Head
 from bids_refacer.volumes.grid import CANONICAL
@@ -105,3 +107,9 @@ def register(
             if turn % EVERY == EVERY - 1 or turn == rounds - 1:
                 moved = base + smoothed(moved - base, elastic)
     return moved.astype(np.float32)
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Keep what took long, so that a run that is stopped goes on: whole under its name, or not at all."""
+    with unfinished(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +26,7 @@ from benchmarks.head_registration import (
     carried,
     channels_of,
     register,
+    save_array,
 )
 from bids_refacer.simulation.model import ASSET, save_model
 from bids_refacer.training.data.heads import Head, load_head
@@ -84,7 +84,7 @@ def main() -> None:
     paths = [path for path in sorted(options.heads.glob("*.npy")) if path.stem in known]
     start_file = options.work / "average.npy"
     if not start_file.exists():
-        _save(start_file, first_average([load_head(path) for path in paths[:FIRST]]).values)
+        save_array(start_file, first_average([load_head(path) for path in paths[:FIRST]]).values)
     values = np.load(start_file)
     target = Channels(values, np.ones(values.shape[1:], np.float32), 2)
     for number, path in enumerate(paths, start=1):
@@ -93,18 +93,12 @@ def main() -> None:
             began = time.process_time()
             head = load_head(path)
             base = to_head(head)
-            _save(moved_file, register(target, channels_of(head, 2), base, base).astype(np.float16))
+            save_array(moved_file, register(target, channels_of(head, 2), base, base).astype(np.float16))
             print(f"{number} of {len(paths)}: {time.process_time() - began:.1f} s CPU", flush=True)
     covariates = np.array([known[path.stem] for path in paths])
     model = fit_model(paths, [options.work / f"{path.stem}.npy" for path in paths], covariates, values)
     save_model(options.out, model)
     print(f"{len(paths)} heads; {options.out.stat().st_size / 1e6:.1f} MB")
-
-
-def _save(path: Path, values: np.ndarray) -> None:
-    temporary = path.with_suffix(".part.npy")
-    np.save(temporary, values)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

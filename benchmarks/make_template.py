@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from benchmarks.head_registration import REACH_MM, Channels, carried, channels_of, register
+from benchmarks.head_registration import REACH_MM, Channels, carried, channels_of, register, save_array
 from benchmarks.make_head_model import to_head
 from bids_refacer.refacing.conditioning import doubled
 from bids_refacer.refacing.drawing.displacement import at_world, finer, halved
@@ -112,7 +111,7 @@ class Work:
                 base = to_head(head)
                 start = base if turn == 1 else self.displacement(name, turn - 1)
                 found = register(mean, channels_of(head, 2), start, base, schedule, ELASTIC, within)
-                _save(path, found.astype(np.float16))
+                save_array(path, found.astype(np.float16))
                 print(f"{name}: registered, {turn} of 2", flush=True)
 
     def mean(self, before: Channels, where: np.ndarray) -> Channels:
@@ -151,7 +150,7 @@ class Work:
             last = np.array(scan.grid.shape)[:, None] - 1
             seen = ((voxels >= 0) & (voxels <= last)).all(axis=0)
             unit = CLIP * brain_scale(scan.values, brain)
-            _save(path, np.where(seen, np.clip(found / unit, 0, 1), np.nan).astype(np.float16))
+            save_array(path, np.where(seen, np.clip(found / unit, 0, 1), np.nan).astype(np.float16))
         return np.load(path)
 
     def fine_image(self, where: np.ndarray) -> np.ndarray:
@@ -233,12 +232,6 @@ def main() -> None:
         write_volume(options.out / name, Volume(array, CANONICAL[spacing].affine), array.dtype)
         print(f"{name}: {nib.load(options.out / name).shape}, {(options.out / name).stat().st_size / 1e6:.1f} MB")
     print(f"{len(names)} heads and their mirror images")
-
-
-def _save(path: Path, values: np.ndarray) -> None:
-    temporary = path.with_suffix(".part.npy")
-    np.save(temporary, values)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":
