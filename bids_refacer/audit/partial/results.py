@@ -113,18 +113,15 @@ class Watcher:
         due = self._unexplained | set(pairs)
         if not due:
             return
-        self._unexplained = due - self._explained(due)
+        rows = self._rows(due)
+        known = {row.subject for row in rows.tables.status if row.status != "skipped"}
+        self._unexplained = {pair for pair in due if self._subjects[pair] not in known}
         told = due - self._unexplained
         for pair in told:
             self._in_work.pop(pair, None)
         if told:
-            self._tables.write(self._rows(told))
+            self._tables.write(self._rows(told) if self._unexplained else rows)
             self._make_pages({self._subjects[pair][0] for pair in told})
-
-    def _explained(self, pairs: set[Pair]) -> set[Pair]:
-        """Those of which it is known what became of them."""
-        known = {row.subject for row in self._rows(pairs).tables.status if row.status != "skipped"}
-        return {pair for pair in pairs if self._subjects[pair] in known}
 
     def _rows(self, ended: set[Pair]) -> Rows:
         """Rows of the images of what has ended."""
