@@ -2,11 +2,11 @@
 
 For each head and tool: deface, attack the defaced image, score against the original. Prints one row per tool and kind
 of face (average, linear attack, diffusion cascade), symmetric MASD in mm, once where the tool took the skin and once
-over the whole face, with the skin that the tool left; and, against the registered average, the average that was fitted
-to the original (12 parameters: it knows the truth, as the attack does not) and the linear attack, the mean ratio, the
-number of heads that are closer, and a paired Wilcoxon test, Holm-corrected over rows; then whether the recovered faces
-look like faces (`surfaces/quality.py`) and, with several samples, how much of the true face lies within the intervals
-that their spread gives (`statistics/calibration.py`).
+over the whole face, with the skin that the tool left; and, against the registered average, the average that was warped
+onto the original (it knows the truth, as the attack does not) and the linear attack, the mean ratio, the number of
+heads that are closer, and a paired Wilcoxon test, Holm-corrected over rows; then whether the recovered faces look like
+faces (`surfaces/quality.py`) and, with several samples, how much of the true face lies within the intervals that their
+spread gives (`statistics/calibration.py`).
 Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
 the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is
 missing, the benchmark names the command that makes it. A model's folder may be given, too.
@@ -27,8 +27,9 @@ import torch
 
 from benchmarks.attack_tables import print_calibration, print_looks, print_tables
 from bids_refacer.defacers import DEFACERS
-from bids_refacer.refacing import compose
 from bids_refacer.refacing.attack import DefacedImage, reface
+from bids_refacer.refacing.drawing.fitted import Original, fitted_average
+from bids_refacer.refacing.drawing.template import face_template
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel, WeightsError, load_model, load_stage
 from bids_refacer.surfaces.quality import face_quality
@@ -38,7 +39,7 @@ from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_scan, write_scan, write_volume
-from bids_refacer.volumes.registration import align_brain, fit_average_head
+from bids_refacer.volumes.registration import align_brain
 from bids_refacer.volumes.scan import Scan
 
 SINGLE_STAGE = Path(__file__).with_name("single_stage.safetensors")
@@ -98,13 +99,10 @@ def defacing_of(original: Scan, scan: Scan) -> Defacing:
     return Defacing(original.volume, scan.values, original.stored != scan.stored)
 
 
-def fitted_average(original: Scan, scan: Scan, target: np.ndarray, folder: Path) -> np.ndarray:
+def fitted_to(original: Scan, scan: Scan, target: np.ndarray, folder: Path) -> np.ndarray:
     """The defaced image with the average face as a registration of the ORIGINAL puts it there: it knows the truth."""
     brain, alignment = prepare(original, folder)
-    kept = folder / "average_fitted.npy"
-    if not kept.exists():
-        np.save(kept, fit_average_head(original.volume, alignment))
-    return compose.fitted_average(original.volume, brain, np.load(kept), scan, target)
+    return fitted_average(Original(original.volume, brain, alignment), face_template(), scan, target)
 
 
 def attack_rows(
@@ -138,7 +136,7 @@ def attack_rows(
                 (SAMPLE, number): sample * scan.slope + scan.inter for number, sample in enumerate(refaced.samples, 1)
             }
     truth = prepare(original, folder)[1]
-    candidates[("average-fitted", None)] = fitted_average(original, scan, refaced.unknown, folder)
+    candidates[("average-fitted", None)] = fitted_to(original, scan, refaced.unknown, folder)
     skin = original_skin(original.volume)
     rows = score_candidates(skin, candidates, original.grid, truth, defacing_of(original, scan)).rows
     about = (skin.level, refaced.unknown, truth)

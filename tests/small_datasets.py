@@ -140,7 +140,6 @@ def known_brain() -> Iterator[None]:
 def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | None = None) -> Done:
     """Run the app with the stand-in in the place of the model."""
     from bids_refacer.audit import run as run_module
-    from bids_refacer.audit.nodes import truth
     from bids_refacer.audit.nodes.reface import Reface
     from bids_refacer.cli.run import run
 
@@ -152,7 +151,9 @@ def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | N
         patch.setattr("tempfile.tempdir", None)
         patch.setattr(run_module, "ask", lambda model, gpu: STAND_IN)
         patch.setattr(Reface, "_cmd", command)
-        patch.setattr(truth, "fit_average_head", lambda volume, alignment: alignment.rigid)  # the head is the average
+        patch.setattr(
+            "bids_refacer.refacing.drawing.fitted.fitted_average", lambda original, template, scan, target: scan.values
+        )
         patch.setenv("STAND_IN_FAILS", fails)
         if calls:
             patch.setenv("STAND_IN_CALLS", str(calls))

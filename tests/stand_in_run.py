@@ -28,10 +28,10 @@ def put_stand_in() -> None:
 
 
 def put_known_fit() -> None:
-    """The average head fits where its brain does: the registration takes longer than all the rest."""
-    from bids_refacer.audit.nodes import truth
+    """No average face is warped onto the original: the warp takes longer than all the rest."""
+    from bids_refacer.refacing.drawing import fitted
 
-    truth.fit_average_head = lambda volume, alignment: alignment.rigid
+    fitted.fitted_average = lambda original, template, scan, target: scan.values
 
 
 def put_known_brain() -> None:

@@ -1,4 +1,4 @@
-"""The baseline that knows the truth: the average head fitted to an original by twelve parameters."""
+"""The baseline that knows the truth: an average face warped onto the true one."""
 
 from __future__ import annotations
 
@@ -7,78 +7,82 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from nibabel.affines import apply_affine
 
-from benchmarks import attack
-from benchmarks.attack import fitted_average
-from bids_refacer.audit.nodes import truth
 from bids_refacer.audit.nodes.score import Score
 from bids_refacer.group.summary import _distances_of
-from bids_refacer.refacing import compose
-from bids_refacer.surfaces.skin import skin_surface
+from bids_refacer.refacing.drawing.fitted import Original, fitted_average
+from bids_refacer.refacing.drawing.template import face_template
+from bids_refacer.surfaces.distances import signed_distances
+from bids_refacer.surfaces.skin import SkinError, skin_surface
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Volume, resample
 from bids_refacer.volumes.nifti import read_scan, write_volume
-from bids_refacer.volumes.registration import RegistrationError, fit_average_head
-from bids_refacer.volumes.templates import asset
+from bids_refacer.volumes.scan import Scan
 
 INDEX = ["participant_id", "session", "image"]
 AT_HOME = Alignment(np.eye(4), np.eye(4))
 STRETCH = np.diag([1.06, 0.95, 0.94, 1.0])
-"""From a planted head to the average head, about the origin, with a shift."""
+"""From a planted head to the template, about the origin, with a shift."""
 STRETCH[:3, 3] = [2.0, -3.0, 4.0]
+BRAIN_UNIT = 200.0
 
 
 @pytest.fixture(scope="module")
-def head() -> np.ndarray:
-    return resample(asset("average_head.nii.gz"), CANONICAL[2], STRETCH)
-
-
-def test_a_planted_stretch_is_found_in_the_face(head: np.ndarray) -> None:
-    """The head is the average one, stretched: the fit brings its face onto the average face."""
-    fitted = fit_average_head(Volume(head, CANONICAL[2].affine), AT_HOME)
-    points = np.asarray(skin_surface(Volume(head, CANONICAL[2].affine)).vertices)
-    face = points[(points[:, 1] > 70) & (np.abs(points[:, 2] + 50) < 50)]
-    apart = np.linalg.norm(apply_affine(fitted, face) - apply_affine(STRETCH, face), axis=1)
-    unfitted = np.linalg.norm(face - apply_affine(STRETCH, face), axis=1)
-    assert apart.mean() < 1.5 < 4 < unfitted.mean()
-
-
-def test_the_average_is_put_where_skin_was_removed(
-    head: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the true fit the face comes back, and nothing else of the image changes."""
-    affine, brain = CANONICAL[2].affine, np.zeros(head.shape, dtype=bool)
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Scan, np.ndarray]:
+    """The template, stretched; what is left of it when its face is removed; and what was removed."""
+    folder, grid = tmp_path_factory.mktemp("planted"), CANONICAL[2]
+    image = Volume(face_template().image * np.float32(BRAIN_UNIT), CANONICAL[1].affine)
+    head = resample(image, grid, STRETCH)
+    brain = np.zeros(head.shape, dtype=bool)
     brain[40:56, 50:70, 70:90] = True
     target = np.zeros(head.shape, dtype=bool)
     target[:, 85:, :70] = True
-    write_volume(tmp_path / "original.nii.gz", Volume(head, affine), "float32")
-    write_volume(tmp_path / "defaced.nii.gz", Volume(np.where(target, 0, head), affine), "float32")
-    original, scan = read_scan(tmp_path / "original.nii.gz"), read_scan(tmp_path / "defaced.nii.gz")
-    monkeypatch.setattr(attack, "prepare", lambda *_: (brain, AT_HOME))
-    monkeypatch.setattr(attack, "fit_average_head", lambda *_: STRETCH)
-    monkeypatch.setattr(compose, "brain_scale", lambda *_: 100.0)  # the unit of the average head
-    found = fitted_average(original, scan, target, tmp_path)
-    assert np.array_equal(found[~target], head[~target])
-    tissue = target & (head > 20)
-    assert np.abs(found - head)[tissue].mean() < 0.1 * head[tissue].mean()
-    assert (tmp_path / "average_fitted.npy").exists()
-    monkeypatch.setattr(attack, "fit_average_head", lambda *_: pytest.fail("it was kept"))
-    assert np.array_equal(fitted_average(original, scan, target, tmp_path), found)
+    write_volume(folder / "defaced.nii.gz", Volume(np.where(target, 0, head), grid.affine), "float32")
+    return Original(Volume(head, grid.affine), brain, AT_HOME), read_scan(folder / "defaced.nii.gz"), target
 
 
-def test_no_fit_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registration that fails costs the baseline and nothing else."""
-    image = Volume(np.zeros((2, 2, 2), np.float32), np.eye(4))
-    monkeypatch.setattr(truth, "fit_average_head", lambda *_: STRETCH)
-    assert np.allclose(np.loadtxt(truth._fit(image, AT_HOME, tmp_path)), STRETCH)
-    assert Score(average_fit=str(tmp_path / "average_fit.txt"))._fitted(image) is not None
+def to_truth(values: np.ndarray, truth: np.ndarray) -> float:
+    """Mean distance, mm, of the true face to the skin of an image on the canonical grid."""
+    affine = CANONICAL[2].affine
+    points = np.asarray(skin_surface(Volume(truth, affine)).vertices)
+    face = points[(points[:, 1] > 70) & (np.abs(points[:, 2] + 50) < 50)]
+    return float(np.abs(signed_distances(face, skin_surface(Volume(values, affine)))).mean())
+
+
+def test_the_template_is_warped_onto_the_true_face(planted: tuple[Original, Scan, np.ndarray]) -> None:
+    """The face of a stretched template comes back, and nothing else of the image changes."""
+    original, scan, target = planted
+    head = original.image.values
+    found = fitted_average(original, face_template(), scan, target)
+    assert np.array_equal(found[~target], scan.values[~target])
+    still = resample(
+        Volume(face_template().image * np.float32(BRAIN_UNIT), CANONICAL[1].affine), CANONICAL[2], np.eye(4)
+    )
+    assert to_truth(found, head) < 0.8 < 3 < to_truth(still, head)
+
+
+def test_where_nothing_was_removed_nothing_is_put(planted: tuple[Original, Scan, np.ndarray]) -> None:
+    original, scan, target = planted
+    found = fitted_average(original, face_template(), scan, np.zeros_like(target))
+    assert np.array_equal(found, scan.values)
+
+
+def test_without_a_head_to_fit_there_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warp that cannot be had costs the baseline and nothing else."""
+    image = Volume(np.zeros((4, 4, 4), np.float32), np.eye(4))
+    write_volume(tmp_path / "mask.nii.gz", image, "uint8")
+    write_volume(tmp_path / "defaced.nii.gz", Volume(np.arange(64.0).reshape(4, 4, 4), image.affine), "uint8")
+    AT_HOME.to_json(tmp_path / "alignment.json")
+    files = {"brain_mask": "mask.nii.gz", "unknown": "mask.nii.gz", "defaced": "defaced.nii.gz"}
+    given = {name: str(tmp_path / file) for name, file in files.items()}
+    node = Score(alignment=str(tmp_path / "alignment.json"), **given)
+    assert node._fitted(image) is not None
 
     def fails(*_: object) -> np.ndarray:
-        raise RegistrationError("It does not fit.")
+        raise SkinError("No head.")
 
-    monkeypatch.setattr(truth, "fit_average_head", fails)
-    assert Path(truth._fit(image, AT_HOME, tmp_path)).read_text() == ""
-    assert Score(average_fit=str(tmp_path / "average_fit.txt"))._fitted(image) is None
+    monkeypatch.setattr("bids_refacer.refacing.drawing.fitted.fitted_average", fails)
+    assert node._fitted(image) is None
+    assert Score()._fitted(image) is None
 
 
 def test_a_group_has_its_mean_beside_the_average() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from bids_refacer.volumes.grid import Alignment, Grid, Volume
-from bids_refacer.volumes.intensity import brain_scale
+from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.scan import Scan, to_stored
 from bids_refacer.volumes.seam import seam_correction
@@ -33,28 +30,6 @@ def compose(scan: Scan, painted: np.ndarray, target: np.ndarray, known: np.ndarr
     """
     matched = painted + seam_correction(scan.values - painted, target, voxel_sizes(scan.affine), known)
     return np.where(target, to_stored(scan, np.maximum(matched, 0)), scan.stored)
-
-
-def fitted_average(original: Volume, brain: np.ndarray, fit: np.ndarray, scan: Scan, target: np.ndarray) -> np.ndarray:
-    """The defaced image with the average face where a registration of the *original* puts it.
-
-    This is what tools that replace faces put there. It knows the true face, which an attacker does not have, and is a
-    baseline that no attack without the original need reach.
-
-    Parameters
-    ----------
-    original : before defacing
-    brain : (i, j, k) bool, its brain
-    fit : (4, 4) float, world of the original -> world of the average head, mm (`volumes.registration.fit_average_head`)
-    scan : the defaced image, on the grid of the original
-    target : (i, j, k) bool, to be replaced
-
-    Returns
-    -------
-    (i, j, k) float32, intensities as `Scan.values`
-    """
-    average = average_in_native(original.grid, Alignment(fit, fit), brain_scale(original.values, brain))
-    return replace(scan, stored=compose(scan, average, target, ~target)).values
 
 
 def average_in_native(native: Grid, alignment: Alignment, scale: float) -> np.ndarray:

@@ -44,7 +44,7 @@ from bids_refacer.wording import listed
 TYPES = {
     "defaced": "defaced image",
     "average": "average face",
-    "average-fitted": "average face fitted to the original: it knows the truth",
+    "average-fitted": "average face warped onto the original: it knows the truth",
     "refaced": "sample",
     "refaced_mean": "mean of the samples",
     "refaced_sample_mean": "samples, distances averaged",

@@ -26,7 +26,7 @@ Key = tuple[str, int | None]
 
 TOLD_APART_MM = 1e-3
 FITTED: Key = ("average-fitted", None)
-"""The average face fitted to the original: a baseline that knows the truth, of which distances alone are kept."""
+"""The average face warped onto the original: a baseline that knows the truth, of which distances alone are kept."""
 
 SAMPLE = "refaced"  # rows of this type are summed up as `refaced_sample_mean` and `refaced_best`
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bids_refacer import processes
 from bids_refacer.problems import AuditProblem
-from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, resample, rigid_part
+from bids_refacer.volumes.grid import Alignment, Grid, Volume, resample, rigid_part
 from bids_refacer.volumes.masks import head_mask, voxel_sizes
 
 SCALE_LIMITS = (0.75, 1.35)
@@ -112,32 +112,6 @@ def align_heads(moving: Volume, fixed: Volume, fixed_brain: np.ndarray) -> np.nd
             f"{LEAST_OVERLAP}; check that both show the same head, and the orientations in their headers."
         )
     return rigid
-
-
-def fit_average_head(volume: Volume, alignment: Alignment) -> np.ndarray:
-    """Fit the average head to the whole head of an original: twelve parameters, face and all.
-
-    Only who has the original can do that, as tools that put an average face there do. The search starts from the
-    rigid alignment of the brain.
-
-    Parameters
-    ----------
-    volume : an image with its face
-    alignment : of the image
-
-    Returns
-    -------
-    (4, 4) float64, world of the image -> world of the average head (the canonical frame), mm
-
-    Raises
-    ------
-    RegistrationError
-        When the engine fails.
-    """
-    grid = CANONICAL[2]
-    head = resample(volume, grid, np.linalg.inv(alignment.rigid))
-    with as_file(files("bids_refacer") / "data" / "average_head.nii.gz") as template:
-        return np.asarray(allineate(Volume(head, grid.affine), template) @ alignment.rigid)
 
 
 def head_overlap(moving: Volume, fixed: Volume, rigid: np.ndarray) -> float:

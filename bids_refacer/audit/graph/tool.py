@@ -26,7 +26,7 @@ from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
 from bids_refacer.audit.nodes.verdict import Judge
 
-TRUTH = ("skin", "face_files", "voxels", "brain", "average_fit")
+TRUTH = ("skin", "face_files", "voxels", "brain")
 """Outputs of the node `audit.nodes.truth.Truth`, which every tool needs."""
 
 _OF_HEAD = ("original", "brain_mask", "alignment")
@@ -44,7 +44,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     Inputs (of ``inputnode``)
     ------
     original, brain_mask, alignment : files
-    skin, face_files, voxels, brain, average_fit : what was measured of the original, by `audit.nodes.truth`
+    skin, face_files, voxels, brain : what was measured of the original, by `audit.nodes.truth`
     brain_files : what was published of the image itself; the record lists it
     """
     workflow = Workflow(name=tool.node_name)
@@ -59,7 +59,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
-            (inputs, score, [(name, name) for name in (*_OF_HEAD, "skin", "face_files", "average_fit")]),
+            (inputs, score, [(name, name) for name in (*_OF_HEAD, "skin", "face_files")]),
             (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
             (reface, score, [(name, name) for name in ("samples", "average", "unknown")]),
         ]

@@ -26,11 +26,10 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
-from bids_refacer.refacing.compose import fitted_average
 from bids_refacer.surfaces.face_map import map_face, write_face_map
 from bids_refacer.surfaces.gifti import write_map, write_surface
 from bids_refacer.surfaces.score import FITTED, Key, Scores, score_candidates
-from bids_refacer.surfaces.skin import read_skin
+from bids_refacer.surfaces.skin import SkinError, read_skin
 from bids_refacer.surfaces.skin_left import Defacing, as_text
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.nifti import read_mask, read_scan
@@ -47,7 +46,6 @@ class _ScoreInput(BaseInterfaceInputSpec):
     average = File(exists=True, mandatory=True, desc="with the population-average face")
     alignment = File(exists=True, mandatory=True, desc="of the original")
     brain_mask = File(exists=True, desc="of the original, for the average face that is fitted to it")
-    average_fit = File(exists=True, desc="the fit, an empty file where there is none")
     unknown = File(exists=True, desc="mask of what the attack painted, where that face goes")
     version = traits.Str(desc="of this app; part of the hash")
 
@@ -89,17 +87,21 @@ class Score(SimpleInterface):
         self._results.update(details=report, files=surfaces)
         return runtime
 
-    def _fitted(self, original: Volume) -> Callable[[], np.ndarray] | None:
-        """How the image with the fitted average face is made; None without a fit."""
+    def _fitted(self, original: Volume) -> np.ndarray | None:
+        """The image with the average face that was fitted to the original; None where that cannot be made."""
         given = self.inputs
-        if not isdefined(given.average_fit) or not Path(given.average_fit).read_text():
+        if not isdefined(given.unknown):
             return None
+        # these load torch, which the process that plans need not
+        from bids_refacer.refacing.drawing.fitted import Original, fitted_average
+        from bids_refacer.refacing.drawing.template import face_template
 
-        def make() -> np.ndarray:
-            brain, target = read_mask(given.brain_mask).values, read_mask(given.unknown).values
-            return fitted_average(original, brain, np.loadtxt(given.average_fit), read_scan(given.defaced), target)
-
-        return make
+        brain, target = read_mask(given.brain_mask).values, read_mask(given.unknown).values
+        truth = Original(original, brain, Alignment.from_json(Path(given.alignment)))
+        try:
+            return fitted_average(truth, face_template(), read_scan(given.defaced), target)
+        except SkinError:
+            return None
 
     def _defacing(self) -> Defacing:
         """What the tool did to the original; all images of a head lie on its grid."""
@@ -110,9 +112,9 @@ class Score(SimpleInterface):
 class _Volumes(Mapping[Key, np.ndarray]):
     """Images read when they are asked for: all samples of a 1 mm head at once would not fit small machines."""
 
-    def __init__(self, paths: Mapping[Key, str], fitted: Callable[[], np.ndarray] | None) -> None:
+    def __init__(self, paths: Mapping[Key, str], fitted: np.ndarray | None) -> None:
         self._makers: dict[Key, Callable[[], np.ndarray]] = {key: partial(_values, path) for key, path in paths.items()}
-        self._makers |= {FITTED: fitted} if fitted else {}
+        self._makers |= {} if fitted is None else {FITTED: lambda: fitted}
 
     def __getitem__(self, key: Key) -> np.ndarray:
         return self._makers[key]()

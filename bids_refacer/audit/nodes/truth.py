@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, OutputMultiObject, SimpleInterface, TraitedSpec, traits
 from nipype.interfaces.base.support import Bunch
 
@@ -18,10 +17,9 @@ from bids_refacer.surfaces.gifti import write_surface
 from bids_refacer.surfaces.score import original_skin, true_face
 from bids_refacer.surfaces.skin import SkinError, write_skin
 from bids_refacer.surfaces.verdicts import brain_measures
-from bids_refacer.volumes.grid import Alignment, Volume
+from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_scan
-from bids_refacer.volumes.registration import RegistrationError, fit_average_head
 
 
 class _TruthInput(BaseInterfaceInputSpec):
@@ -36,17 +34,6 @@ class _TruthOutput(TraitedSpec):
     face_files = OutputMultiObject(File(), desc="original.surf.gii, original.npz: the face, and its map")
     voxels = File(desc="original.npz: facial voxels")
     brain = File(desc="JSON: brain measures")
-    average_fit = File(desc="text: matrix of the average head's fit to the original; nothing where there is no fit")
-
-
-def _fit(image: Volume, alignment: Alignment, folder: Path) -> str:
-    """Fit the average head to an original; an empty file says that it could not be done."""
-    path = folder / "average_fit.txt"
-    try:
-        np.savetxt(path, fit_average_head(image, alignment))
-    except RegistrationError:
-        path.write_text("")
-    return str(path)
 
 
 class Truth(SimpleInterface):
@@ -79,5 +66,5 @@ class Truth(SimpleInterface):
         write_voxels(voxels, sample_voxels(image, brain, alignment))
         measures = write_report(folder / "brain.json", asdict(brain_measures(image, brain)))
         self._results.update(skin=str(folder / "skin.npz"), face_files=files)
-        self._results.update(voxels=str(voxels), brain=measures, average_fit=_fit(image, alignment, folder))
+        self._results.update(voxels=str(voxels), brain=measures)
         return runtime
