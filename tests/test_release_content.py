@@ -20,7 +20,7 @@ from bids_refacer.release.content.headers import copy_without_texts, has_clean_g
 from bids_refacer.release.content.metadata import metadata_lists, scrub_description, scrub_dictionary, scrub_sidecar
 from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.images.making import place
-from bids_refacer.release.inventory import Kind, list_files
+from bids_refacer.release.inventory import Kind, Wanted, list_files
 from bids_refacer.volumes.image_file import ImageError
 
 IDENTIFYING = {
@@ -268,7 +268,7 @@ def test_every_kind_of_file_is_found(tmp_path: Path) -> None:
     assert found["sub-2/anat/sub-1_T1w.nii.gz"].kind is Kind.IMAGE
     assert "is a broken link to nowhere" in str(found["broken"].note)
     assert "pointer without its content" in str(found["annexed.tsv"].note)
-    taken = {one.path: one.kind for one in list_files(tmp_path, ["sub-1/anat/*"])}
+    taken = {one.path: one.kind for one in list_files(tmp_path, Wanted(unchecked=("sub-1/anat/*",)))}
     assert (taken["sub-1/anat/x.mgz"], taken["sub-2/anat/x.mgz"]) == (Kind.OTHER, Kind.UNCHECKED)
 
 

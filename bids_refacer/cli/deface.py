@@ -16,6 +16,9 @@ from bids_refacer.cli.release import add_options, answer, settings_of
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.settings import RunSettings
 from bids_refacer.settings_file import SettingsError
+from bids_refacer.wording import counted
+
+_OF_RUN = ("tools_file", "skip_bids_validation", "omp_nthreads", "participant_label", "work_dir")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def deface_and_release(asked: Asked) -> int:
     """Deface all heads, then make the release; what an earlier call did is not done again."""
-    from bids_refacer.release.defacing import deface_dataset
+    from bids_refacer.release.defacing import deface_dataset, images_to_deface
     from bids_refacer.release.run import check_places, run_release
 
     check_places(asked.release)  # before minutes are spent
-    if not asked.release.dry_run:
-        deface_dataset(asked.run)
+    if asked.release.dry_run:
+        waiting = images_to_deface(asked.run)
+        print(f"{counted(waiting, 'image')} would be defaced with {asked.release.tool}. Nothing was written.")
+        return 0 if waiting or asked.run.participant_label else run_release(asked.release, ask=answer)
+    if asked.run.participant_label:
+        failed = deface_dataset(asked.run)
+        print("No release is made of some participants: run the same command without --participant-label for it.")
+        return 1 if failed else 0
+    deface_dataset(asked.run)
     return run_release(asked.release, ask=answer)
 
 
@@ -49,13 +59,15 @@ def parse_args(argv: Sequence[str] | None = None) -> Asked:
     """Read the command line; a sentence and code 2 when it cannot be used."""
     parser = build_parser()
     typed = vars(parser.parse_args(argv))
-    of_run = {name: typed.pop(name) for name in ("tools_file", "skip_bids_validation", "omp_nthreads") if name in typed}
+    of_run = {name: typed.pop(name) for name in _OF_RUN if name in typed}
+    if "participant_label" in of_run:
+        of_run["participant_label"] = tuple(label.removeprefix("sub-") for label in of_run["participant_label"])
     place = typed["release_dir"].expanduser().absolute()
     typed["output_dir"] = typed.pop("audit_dir", place.with_name(f"{place.name}-audit"))
     release = settings_of(parser, typed)
     limits = {name: getattr(release, name) for name in ("face_left_limits", "brain_cut_limits", "brain_hole_limits")}
-    if "tools_file" in of_run:
-        of_run["tools_file"] = of_run["tools_file"].expanduser().absolute()
+    for name in {"tools_file", "work_dir"} & of_run.keys():
+        of_run[name] = of_run[name].expanduser().absolute()
     from bids_refacer.cli.checks import first_problem
     from bids_refacer.release.defacing import audit_settings
 
@@ -88,6 +100,11 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("defacing")
     place = "folder for what is made on the way, as an audit makes it (default: RELEASE_DIR-audit, beside it)"
     group.add_argument("--audit-dir", type=Path, metavar="DIR", help=place)
+    some = "deface these participants alone and make no release: for the tasks of an array (docs/release.md)"
+    group.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL", help=some)
+    group.add_argument(
+        "-w", "--work-dir", type=Path, metavar="DIR", help="folder for intermediate files, emptied at the end"
+    )
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads in each process (default: 8 at most)")
     group.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_refacer.cli.arguments import Parser
+from bids_refacer.dataset.inputs.naming import FOREIGN
 from bids_refacer.release.settings import LINK_MODES, ReleaseSettings
 from bids_refacer.settings_file import SettingsError
 
@@ -95,6 +96,10 @@ def _add_images(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tool", required=True, metavar="NAME", help="the tool whose defaced images are released")
     also = "look at the images in these folders too (func, fmap, perf, pet, dwi), and mask those that show a face"
     group.add_argument("--also", nargs="+", metavar="FOLDER", help=also)
+    everything = "look at every image, whatever its folder; what cannot be judged is held back"
+    group.add_argument("--scan-everything", action="store_true", help=everything)
+    include = "release these folders of BIDS_DIR too; each image in them is looked at (default: they are left out)"
+    group.add_argument("--include", nargs="+", choices=FOREIGN, metavar="FOLDER", help=include)
     group.add_argument(
         "--accept-warnings",
         action="store_true",
@@ -147,6 +152,9 @@ def _add_contents(group: argparse._ArgumentGroup) -> None:
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--nprocs", type=int, metavar="N", help="processes at a time (default: all usable cores)")
+    group.add_argument(
+        "--datalad", action="store_true", help="make RELEASE_DIR a DataLad dataset and save it; datalad must be there"
+    )
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 

@@ -11,6 +11,7 @@ from bids_refacer.audit.tables import Limits, VerdictLimits, defacing_row
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import ImageKey
 from bids_refacer.dataset.images import HeadImage, head_image
+from bids_refacer.dataset.inputs.naming import FOREIGN
 from bids_refacer.dataset.names import OutputNames, records_dir
 from bids_refacer.dataset.records import DefacedRecord, is_current, read_defaced_record
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
@@ -78,10 +79,21 @@ def judge_images(paths: list[str], settings: ReleaseSettings) -> dict[str, Judge
     found = {}
     for path in paths:
         image = head_image(settings.bids_dir / path, settings.bids_dir)
-        judged = Judged(reason=NAMELESS) if image is None else _judge(image, settings, said)
+        judged = _judge(image, settings, said) if image else Judged(reason=_not_of_the_audit(path))
         message = failed.get(path) if judged.reason == NOT_AUDITED else None
         found[path] = replace(judged, said=f"Not judged: {message}") if message else judged
     return found
+
+
+def _not_of_the_audit(path: str) -> str:
+    """Why an image has no verdict that is no image of the audited dataset."""
+    if set(FOREIGN).isdisjoint(PurePosixPath(path).parts):
+        return NAMELESS
+    try:
+        ImageKey.of(path)
+    except DatasetError:
+        return NAMELESS
+    return NOT_AUDITED
 
 
 def mask_name(path: str, settings: ReleaseSettings) -> str:
@@ -90,8 +102,8 @@ def mask_name(path: str, settings: ReleaseSettings) -> str:
 
 
 def session_of(path: str) -> str:
-    """The folder of the session, or of the participant, that a file belongs to."""
-    return "/".join(part for part in PurePosixPath(path).parts[:2] if part.startswith(("sub-", "ses-")))
+    """The folder of the session, or of the participant, that a file belongs to, in whatever dataset below it lies."""
+    return "/".join(part for part in PurePosixPath(path).parts[:-1] if part.startswith(("sub-", "ses-")))
 
 
 def references_of(judged: Mapping[str, Judged], settings: ReleaseSettings) -> dict[str, Reference]:

@@ -43,8 +43,13 @@ _NODES = f"bids_refacer-{__version__}-deface"  # in the work folder
 Say = Callable[[str], None]
 
 
-def deface_dataset(settings: RunSettings, say: Say = print) -> None:
+def deface_dataset(settings: RunSettings, say: Say = print) -> int:
     """Deface all images of heads that no earlier run has done; what failed is in the table of status.
+
+    Returns
+    -------
+    int
+        How many images failed.
 
     Raises
     ------
@@ -64,6 +69,20 @@ def deface_dataset(settings: RunSettings, say: Say = print) -> None:
             write_tables(tables, own.layout, places_of(own))
         for line in tidy(status, own):
             say(line)
+    return sum(row.status == "failed" for row in status)
+
+
+def images_to_deface(settings: RunSettings) -> int:
+    """How many images have no current result: audited ones, and those of other contrasts that get their masks.
+
+    Raises
+    ------
+    RunError, DatasetError
+        When the run cannot start: one or more sentences.
+    """
+    asked = find_usable(settings)
+    selection, others = choose(asked, settings)
+    return len(jobs_of(selection, settings)) + len(plan_others(others, settings).jobs)
 
 
 def _run(selection: Selection, others: Others, settings: RunSettings, say: Say) -> list[Crash]:
@@ -159,12 +178,13 @@ def _rows(
 
 def audit_settings(bids_dir: Path, audit_dir: Path, tool: str, **others: object) -> RunSettings:
     """Settings of a run that defaces all images of heads of a dataset with one tool."""
-    return RunSettings(
-        bids_dir=bids_dir,
-        output_dir=audit_dir,
-        work_dir=default_work_dir(Layout.of(audit_dir)),
-        deface_tools=(tool,),
-        apply_to_others=True,
-        gpu="none",
-        **others,  # type: ignore[arg-type]
-    )
+    settings: dict[str, object] = {
+        "bids_dir": bids_dir,
+        "output_dir": audit_dir,
+        "work_dir": default_work_dir(Layout.of(audit_dir)),
+        "deface_tools": (tool,),
+        "apply_to_others": True,
+        "gpu": "none",
+        **others,
+    }
+    return RunSettings(**settings)  # type: ignore[arg-type]

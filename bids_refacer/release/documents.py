@@ -37,6 +37,7 @@ SCRUB = {
     Kind.SIDECAR: scrub_sidecar,
     Kind.DICTIONARY: scrub_dictionary,
     Kind.DESCRIPTION: scrub_description,
+    Kind.OTHER_DESCRIPTION: scrub_description,
 }
 """How the fields of each kind of JSON file are scrubbed."""
 

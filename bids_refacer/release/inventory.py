@@ -28,6 +28,9 @@ _UNCHECKED = (
 )
 """Files that may show a head or hold an image, and into which nobody looks here."""
 
+OF_GIT = (".git", ".datalad", ".gitattributes", ".gitmodules")
+"""Files and folders of those who keep a release in git or DataLad."""
+
 _TEXTS = ("", ".txt", ".md", ".rst", ".cff", ".bib", ".bval", ".bvec", ".bvals", ".bvecs", ".tsv", ".json")
 _POINTERS = (b"/annex/objects/", b"version https://git-lfs")
 _LONGEST_POINTER = 2**15
@@ -37,6 +40,7 @@ class Kind(Enum):
     """What a file is, by its name and place."""
 
     DESCRIPTION = "dataset_description.json"
+    OTHER_DESCRIPTION = "dataset_description.json of a dataset inside"
     TEXT_TO_COMPLETE = "README, CHANGES or .bidsignore"
     IMAGE = "NIfTI image"
     SIDECAR = "sidecar of images"
@@ -64,12 +68,23 @@ class Found:
         return self.source.suffix.lower() in _TEXTS
 
 
-def list_files(bids_dir: Path, unchecked: Sequence[str] = ()) -> list[Found]:
-    """Every file of a dataset, sorted; those that match a pattern of `unchecked` go although nobody can look."""
-    return sorted(_walk(bids_dir, bids_dir, frozenset(), tuple(unchecked)), key=lambda found: found.path)
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a release takes over that others leave out: folders of other datasets, and files that nobody can look into.
+
+    `unchecked` are patterns of paths.
+    """
+
+    include: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
-def _walk(root: Path, folder: Path, above: frozenset[str], unchecked: Sequence[str]) -> Iterator[Found]:
+def list_files(bids_dir: Path, wanted: Wanted | None = None) -> list[Found]:
+    """Every file of a dataset, sorted."""
+    return sorted(_walk(bids_dir, bids_dir, frozenset(), wanted or Wanted()), key=lambda found: found.path)
+
+
+def _walk(root: Path, folder: Path, above: frozenset[str], wanted: Wanted) -> Iterator[Found]:
     real = os.path.realpath(folder)
     if real in above:
         note = "A link that leads back to a folder around it."
@@ -78,19 +93,19 @@ def _walk(root: Path, folder: Path, above: frozenset[str], unchecked: Sequence[s
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
         if entry.is_dir():
-            reason = _left_out(entry.name)
+            reason = _left_out(entry.name, wanted.include)
             if reason:
                 yield Found(path=_name(path, root) + "/", source=path, kind=Kind.LEFT_OUT, note=reason)
             else:
-                yield from _walk(root, path, above | {real}, unchecked)
+                yield from _walk(root, path, above | {real}, wanted)
         else:
-            yield _found(path, root, unchecked)
+            yield _found(path, root, wanted.unchecked)
 
 
-def _left_out(folder: str) -> str | None:
+def _left_out(folder: str, include: Sequence[str]) -> str | None:
     """Why a folder is left out as a whole."""
-    if folder in FOREIGN:
-        return f"Datasets of their own in {folder} are not looked at and not released."
+    if folder in FOREIGN and folder not in include:
+        return f"Datasets of their own in {folder} are not looked at and not released: --include {folder} takes them."
     return "A hidden folder, which is no part of BIDS." if folder.startswith(".") else None
 
 
@@ -130,6 +145,8 @@ def kind_of(path: Path, name: str) -> Kind:
 
 
 def _text_kind(path: Path, name: str) -> Kind:
+    if path.name == "dataset_description.json":
+        return Kind.OTHER_DESCRIPTION
     low, in_bids = path.name.lower(), name.split("/")[0] not in ("code", "stimuli")
     if low.endswith(".json") and in_bids:
         is_dictionary = name.startswith("phenotype/") or path.stem.split("_")[-1] in DICTIONARIES

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from bids_refacer.dataset.errors import DatasetError
 from bids_refacer.dataset.image_key import without_extension
+from bids_refacer.dataset.inputs.naming import FOREIGN
 from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
 from bids_refacer.dataset.rows.table import read_rows
 from bids_refacer.dataset.tables import data_dictionary
@@ -65,7 +66,7 @@ def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
         if one.kind in _NOT_RELEASED
     ]
     images = [one for one in every if one.kind is Kind.IMAGE]
-    wanted = [one.path for one in images if needs_verdict(one.path, settings.also)]
+    wanted = [one.path for one in images if needs_verdict(one.path, settings.also, everything=settings.scan_everything)]
     judged = judge_images(wanted, settings)
     decisions = _read_review(settings.review_list, judged)
     references = references_of(judged, settings)
@@ -83,9 +84,13 @@ def make_plan(found: Iterable[Found], settings: ReleaseSettings) -> Plan:
     return Plan(tasks=tuple(tasks), withheld=tuple(withheld), rest=rest, decisions=decisions, warned=warned)
 
 
-def needs_verdict(path: str, also: Sequence[str] = ()) -> bool:
-    """Whether an image goes only with a verdict: all in ``anat`` folders, and in others that a person names."""
-    return not {"anat", *also}.isdisjoint(PurePosixPath(path).parts[:-1])
+def needs_verdict(path: str, also: Sequence[str] = (), *, everything: bool = False) -> bool:
+    """Whether an image goes only with a verdict.
+
+    These are all in ``anat`` folders, in other datasets (``derivatives``, ``sourcedata``), and in folders that a person
+    names; with `everything`, all.
+    """
+    return everything or not {"anat", *FOREIGN, *also}.isdisjoint(PurePosixPath(path).parts[:-1])
 
 
 def mask_path(path: str, mask: Path) -> str:

@@ -12,8 +12,10 @@ from bids_refacer.environment import own_variables, prepare
 from bids_refacer.files import one_writer
 from bids_refacer.release.audit_results import AuditFinding, audit_finding, check_audit, private_dir
 from bids_refacer.release.certificate import held_back, unchecked_lines
+from bids_refacer.release.content.descriptions import MASKS
+from bids_refacer.release.datalad import check_programs, save
 from bids_refacer.release.errors import ReleaseError
-from bids_refacer.release.inventory import list_files
+from bids_refacer.release.inventory import Wanted, list_files
 from bids_refacer.release.journal import journal_folder, read_journal
 from bids_refacer.release.plan import Plan, make_plan
 from bids_refacer.release.settings import ReleaseSettings
@@ -43,8 +45,11 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
     """
     check_places(settings)
     check_audit(settings)
+    if settings.datalad:
+        check_programs()
     finding = audit_finding(settings)
-    found = list_files(settings.bids_dir, settings.release_unchecked)
+    wanted = Wanted(include=settings.include, unchecked=settings.release_unchecked)
+    found = list_files(settings.bids_dir, wanted)
     plan = make_plan(found, settings)
     if settings.dry_run:
         for line in (*finding.sentences, *_described(plan)):
@@ -58,6 +63,8 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
     with one_writer(folder / "lock"), _place_to_look(plan, folder / "work"):
         work = Work(settings=settings, plan=plan, folder=folder, journal=read_journal(folder))
         rows = work.run(finding, consent)
+        if settings.datalad:
+            save(settings.release_dir)
     for line in _summary(rows, settings, folder):
         say(line)
     return 1 if any(row.action == "held back" for row in rows) else 0
@@ -82,6 +89,12 @@ def check_places(settings: ReleaseSettings) -> None:
             raise ReleaseError(
                 f"The release {settings.release_dir} and the {name} in {other} lie in each other: give another folder."
             )
+    masks = settings.bids_dir / MASKS
+    if "derivatives" in settings.include and masks.exists():
+        raise ReleaseError(
+            f"The masks of a release go into {MASKS}, and {masks} is there already: rename that folder, or leave "
+            "--include derivatives out."
+        )
     if settings.release_dir.exists() and not settings.release_dir.is_dir():
         raise ReleaseError(f"The release {settings.release_dir} is a file: give a folder.")
 

@@ -27,6 +27,9 @@ class ReleaseSettings:
     shift_dates : move times in tables instead of removing them
     cap_ages : make ages over 89 the same
     also : folders besides ``anat`` whose images go only with a verdict
+    scan_everything : no image goes without a verdict, whatever its folder
+    include : ``sourcedata``, ``derivatives`` or both, where they are released too
+    datalad : make the release a DataLad dataset, and save it
     release_unchecked : patterns of files that are released although nobody can check them
     accept_risk : release although the audit says that the tool did not withstand
     face_left_limits, brain_cut_limits, brain_hole_limits : of the verdicts, as an audit has them
@@ -51,6 +54,9 @@ class ReleaseSettings:
     cap_ages: bool = False
     release_unchecked: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    scan_everything: bool = False
+    include: tuple[str, ...] = ()
+    datalad: bool = False
     accept_risk: bool = False
     face_left_limits: tuple[float, float] = (5.0, 20.0)
     brain_cut_limits: tuple[float, float] = (0.1, 5.0)

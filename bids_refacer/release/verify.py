@@ -28,14 +28,13 @@ from bids_refacer.release.content.people import TableRules, release_table
 from bids_refacer.release.documents import SCRUB
 from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.images.making import in_parallel
-from bids_refacer.release.inventory import Kind, kind_of
+from bids_refacer.release.inventory import OF_GIT, Kind, kind_of
 from bids_refacer.release.plan import needs_verdict, sidecar_path
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_series
 from bids_refacer.wording import counted
 
 _SHIFTED_BEFORE = "1925"
-_OF_GIT = (".git", ".datalad", ".gitattributes", ".gitmodules")  # of those who publish it so
 _RELEASED = ("copied", "defaced", "scrubbed", "completed", "added")
 _MOST = 50  # lines on the terminal
 Say = Callable[[str], None]
@@ -142,7 +141,7 @@ def _faults_of_list(root: Path, rows: Sequence[ReleaseRow]) -> Iterator[Fault]:
         yield from _faults_of_verdict(row)
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if not path.is_dir() and name not in CERTIFICATE and name not in known and name.split("/")[0] not in _OF_GIT:
+        if not path.is_dir() and name not in CERTIFICATE and name not in known and name.split("/")[0] not in OF_GIT:
             yield Fault(path=name, sentence="It has no row in release.tsv: nobody looked at it.")
     for name in CERTIFICATE:
         if not (root / name).is_file():
@@ -157,7 +156,7 @@ def _faults_of_verdict(row: ReleaseRow) -> Iterator[Fault]:
         if row.kept_voxels != "equal":
             yield Fault(path=row.path, sentence="Its kept voxels were not seen to be the original's.")
     elif row.action in _RELEASED and _is_head(row.path) and row.looked_at != "yes":
-        yield Fault(path=row.path, sentence="It lies in an anat folder and was released without a verdict.")
+        yield Fault(path=row.path, sentence="It lies where images of heads lie and was released without a verdict.")
 
 
 def _is_head(path: str) -> bool:

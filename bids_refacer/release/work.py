@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from bids_refacer.dataset.descriptions.derivatives import read_description
 from bids_refacer.dataset.descriptions.shareable_text import Places
+from bids_refacer.dataset.inputs.naming import FOREIGN
 from bids_refacer.dataset.names import sidecar_of
 from bids_refacer.dataset.records import fingerprint
 from bids_refacer.dataset.rows.release import ReleaseRow, ReviewRow
@@ -24,7 +25,7 @@ from bids_refacer.release.content.people import TableRules
 from bids_refacer.release.documents import Documents
 from bids_refacer.release.errors import ReleaseError
 from bids_refacer.release.images.making import in_parallel, make_image, place
-from bids_refacer.release.inventory import Kind
+from bids_refacer.release.inventory import OF_GIT, Kind
 from bids_refacer.release.journal import Journal, Made
 from bids_refacer.release.plan import Plan, review_dir, sidecar_path
 from bids_refacer.release.settings import ReleaseSettings
@@ -77,6 +78,7 @@ class Work:
             return
         ours = {*self.journal.entries, *CERTIFICATE, *_TEXTS, *self._planned()}
         there = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if not path.is_dir()]
+        there = [name for name in there if name.split("/")[0] not in OF_GIT]
         strange = [name for name in there if name not in ours and not PurePosixPath(name).name.startswith(".")]
         if strange or (there and not self.journal.entries and not (self.folder / "begun.json").is_file()):
             raise ReleaseError(
@@ -178,9 +180,10 @@ class Work:
             return []
         name = str(read_description(self.settings.bids_dir).get("Name", "a dataset without a name"))
         write_json(root / MASKS / "dataset_description.json", masks_description(name))
-        ignored = [f"{MASKS}/.bidsignore"] if self.settings.also else []
-        for path in ignored:  # BIDS has such masks of anatomical images alone
-            write_text(root / path, "".join(f"{folder}/\n" for folder in sorted(self.settings.also)))
+        folders = sorted({_ignored(mask) for mask in masks} - {"anat/"})
+        ignored = [f"{MASKS}/.bidsignore"] if folders else []
+        for path in ignored:  # BIDS has such masks of anatomical images of the raw dataset alone
+            write_text(root / path, "".join(f"{folder}\n" for folder in folders))
         written = [
             *masks,
             *ignored,
@@ -236,6 +239,12 @@ def _to_review(row: ReleaseRow, known: ReviewRow | None) -> ReviewRow:
         decision=known.decision if known else None,
         initials=known.initials if known else None,
     )
+
+
+def _ignored(mask: str) -> str:
+    """The pattern by which a validator passes over a mask that BIDS does not have; ``anat/`` for one that it has."""
+    parts = PurePosixPath(mask).relative_to(MASKS).parts
+    return f"{parts[0] if parts[0] in FOREIGN else parts[-2]}/"
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
