@@ -9,7 +9,8 @@ import numpy as np
 from bids_refacer.statistics.paired import holm, wilcoxon_paired
 from bids_refacer.surfaces.region import PARTS, PLACES, REMOVED
 
-BASELINES = ("average", "average-fitted", "linear mean")
+BASELINES = ("average", "average-drawn", "average-fitted", "linear mean")
+_AVERAGES = BASELINES[:3]
 
 
 def print_tables(rows: list[dict]) -> None:
@@ -33,7 +34,7 @@ def print_table(rows: list[dict], part: str) -> None:
         line: dict = {"tool": tool, "face": kind, "heads": len(heads), "MASD mm": f"{values.mean():.2f}"}
         for baseline in BASELINES:
             other = face.get((tool, baseline))
-            if other and kind not in ("defaced", "average", "average-fitted", baseline):
+            if other and kind not in ("defaced", *_AVERAGES, baseline):
                 line[baseline] = against(values, np.array([other[head] for head in heads]))
         lines.append(line)
     for baseline in BASELINES:

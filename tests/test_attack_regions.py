@@ -29,7 +29,9 @@ def test_both_regions_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MASD where the skin was removed:" in removed
     assert "| pydeface | average | 2 | 3.00 |" in removed and "| pydeface | average | 2 | 1.00 |" in face
     assert "| pydeface | default mean | 2 | 1.50 | 0.50 | 2 |" in removed
-    assert "| / average | closer | p (Holm) | / average-fitted | closer | p (Holm) | / linear | closer" in removed
+    assert (
+        "| / average | closer | p (Holm) | / average-drawn | closer | p (Holm) | / average-fitted | closer" in removed
+    )
     assert "| pydeface | default mean | 2 | 0.50 | 0.50 | 2 |" in face
 
 
