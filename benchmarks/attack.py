@@ -4,8 +4,8 @@ For each head and tool: deface, attack the defaced image, score against the orig
 of face (average, the template as an average (`average-drawn`), linear attack, diffusion cascade), symmetric MASD in mm,
 once where the tool took the skin and once over the whole face, with the skin that the tool left. Beside it stand the
 mean ratio to the averages and to the linear attack, the number of heads that are closer, and a paired Wilcoxon test,
-Holm-corrected over rows. `average-fitted` was warped onto the original: it knows the truth, as the attack does not. Then
-come looks (`surfaces/quality.py`) and, with several samples, how much of the true face lies within the intervals that
+Holm-corrected over rows. `average-fitted` was warped onto the original and knows the truth, as no attack does. Looks
+(`surfaces/quality.py`) follow and, with several samples, how much of the true face lies within the intervals that
 their spread gives (`statistics/calibration.py`).
 Two more baselines: `--models coarse`, the cascade's first stage alone, and `--models single`, one network of 2 mm over
 the same estimate, as large as the second stage and trained as long. That one is not part of the project: where it is

@@ -28,7 +28,7 @@ from bids_refacer.release.run import run_release
 from bids_refacer.release.verify import verify_release
 from bids_refacer.volumes.nifti import read_series
 
-FIRST = next(iter(VERDICTS))
+FIRST, _, WARNED, *_ = VERDICTS
 PREPROCESSED = "derivatives/prep/sub-01/ses-1/anat/sub-01_ses-1_desc-preproc_T1w.nii.gz"
 ALONE = "derivatives/prep/sub-09/anat/sub-09_desc-preproc_T1w.nii.gz"
 GROUP = "derivatives/prep/average.nii.gz"
@@ -162,6 +162,16 @@ class TestDataLad:
         released(study, place, datalad=True)
         assert [line.split()[1] for line in calls.read_text().splitlines()] == ["create", "save", "save"]
         assert {path: path.stat().st_mtime_ns for path in place.rglob("*.nii.gz")} == before
+
+    def test_what_was_withdrawn_stays_in_the_history_and_that_is_said(
+        self, study: Study, tmp_path: Path, calls: Path
+    ) -> None:
+        place, said = tmp_path / "x", []
+        run_release(study.settings(place, datalad=True, accept_warnings=True), said.append)
+        assert not [line for line in said if "history" in line]
+        run_release(study.settings(place, datalad=True), said.append)
+        assert f"are withdrawn, but the history of {place} keeps them: publish a release in a new folder." in said[-1]
+        assert WARNED.removesuffix(".nii.gz") in said[-1]
 
     def test_what_it_says_when_it_fails(
         self, study: Study, tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch

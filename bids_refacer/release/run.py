@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bids_refacer.release.journal import journal_folder, read_journal
 from bids_refacer.release.plan import Plan, make_plan
 from bids_refacer.release.settings import ReleaseSettings
 from bids_refacer.release.work import Work
-from bids_refacer.wording import counted
+from bids_refacer.wording import counted, listed
 from bids_refacer.work_folder import make_private
 
 _MOST = 20  # lines on the terminal
@@ -62,10 +62,11 @@ def run_release(settings: ReleaseSettings, say: Say = print, ask: Ask = lambda _
     make_private(folder)
     with one_writer(folder / "lock"), _place_to_look(plan, folder / "work"):
         work = Work(settings=settings, plan=plan, folder=folder, journal=read_journal(folder))
+        former = set(work.journal.entries)
         rows = work.run(finding, consent)
         if settings.datalad:
             save(settings.release_dir)
-    for line in _summary(rows, settings, folder):
+    for line in (*_summary(rows, settings, folder), *_kept_in_history(former, rows, settings.release_dir)):
         say(line)
     return 1 if any(row.action == "held back" for row in rows) else 0
 
@@ -128,6 +129,17 @@ def _described(plan: Plan) -> list[str]:
         f"{counted(defaced, 'image')} would be released defaced, {counted(len(plan.tasks) - defaced, 'other image')} "
         f"without a look for faces, {counted(len(plan.rest), 'file')} that are no images; {len(held)} held back. "
         "Nothing was written.",
+    ]
+
+
+def _kept_in_history(former: Collection[str], rows: Iterable[ReleaseRow], release_dir: Path) -> list[str]:
+    """A warning where git keeps files that an earlier run released and this one did not."""
+    gone = set(former) - {row.path for row in rows if row.action not in ("held back", "left out")}
+    if not gone or not (release_dir / ".git").exists():
+        return []
+    return [
+        f"{counted(len(gone), 'file')} of an earlier release ({listed(sorted(gone), 3)}) are withdrawn, but the history "
+        f"of {release_dir} keeps them: publish a release in a new folder."
     ]
 
 
