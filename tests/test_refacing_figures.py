@@ -25,6 +25,7 @@ from bids_refacer.refacing.unknown import Level, NothingRemovedError, paint_regi
 from bids_refacer.refacing.weights import AttackModel
 from bids_refacer.volumes.grid import Alignment
 from bids_refacer.volumes.nifti import read_scan
+from bids_refacer.volumes.scan import Scan
 
 SHAPE = (8, 8, 24)
 MEASURED = {"brain_scale": 1.00004, "shape": 0.123449, "misfit": 0.05}
@@ -233,6 +234,10 @@ class Drawing:
         return 3.0
 
 
+def opening_without_seam(scan: Scan, target: np.ndarray, known: np.ndarray) -> SimpleNamespace:
+    return SimpleNamespace(around=target, filled=lambda painted: np.where(target, painted, scan.stored))
+
+
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DefacedImage:
     """4 x 5 x 6 voxels of 1 x 2 x 3 mm, of which two planes are unknown, one of them in the region to paint."""
@@ -244,14 +249,14 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DefacedImage:
     inside = np.zeros((4, 5, 6), np.float32)
     inside[1:3] = 0.51
     monkeypatch.setattr(attack, "unknown_region", lambda *_, zone: unknown)
-    monkeypatch.setattr(attack, "canonical_head", lambda *_: SimpleNamespace(unknown=np.zeros(1)))
-    monkeypatch.setattr(Alignment, "to_native", lambda *_: inside)
+    monkeypatch.setattr(attack, "canonical_head", lambda *_: SimpleNamespace(unknown=np.ones((2, 2, 2), bool)))
+    monkeypatch.setattr(attack, "_target", lambda image, unknown, *_: unknown & (inside > 0.5))
     monkeypatch.setattr(attack, "brain_scale", lambda *_: 12.5)
     monkeypatch.setattr(attack, "Cascade", StandIn)
     monkeypatch.setattr(attack, "HeadDrawing", Drawing)
     monkeypatch.setattr(attack, "native_intensities", lambda image, volume, *_: volume)
     monkeypatch.setattr(attack, "average_in_native", lambda *_: 90)
-    monkeypatch.setattr(attack, "compose", lambda scan, painted, target, known: np.where(target, painted, scan.stored))
+    monkeypatch.setattr(attack, "find_opening", opening_without_seam)
     monkeypatch.setattr(attack, "measures", lambda *_: MEASURED)
     return DefacedImage(scan, unknown, alignment)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_refacer.cli.arguments import Parser
+from bids_refacer.environment import keep_freed_memory
 from bids_refacer.problems import NO_MEMORY, remedy_for
 from bids_refacer.settings import ATTACKS, SAMPLERS
 from bids_refacer.volumes.grid import Volume
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code. Errors are one sentence on standard error."""
     options = _parser().parse_args(argv)
+    keep_freed_memory()
     if options.threads:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
     try:

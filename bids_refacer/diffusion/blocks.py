@@ -30,7 +30,8 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-2, 1, size), persistent=False)
+        # on the CPU: what a network is like is found on the meta device, where this loads torch's compiler
+        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-2, 1, size, device="cpu"), persistent=False)
 
     def forward(self, scalar: Tensor) -> Tensor:
         """(n,) -> (n, 2 size)."""

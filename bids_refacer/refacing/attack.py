@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 
-from bids_refacer.refacing.compose import average_in_native, compose
+from bids_refacer.refacing.compose import average_in_native, find_opening
 from bids_refacer.refacing.defaced_head import DefacedHead, estimated_head
 from bids_refacer.refacing.drawing.head import HeadDrawing
 from bids_refacer.refacing.drawing.template import face_template
@@ -17,7 +18,7 @@ from bids_refacer.refacing.range_check import UNLIKE_TRAINING, measures, unusual
 from bids_refacer.refacing.sampling import Cascade, Sample, SampleSeed, SamplingSettings
 from bids_refacer.refacing.unknown import Level, unknown_region
 from bids_refacer.refacing.weights import AttackModel
-from bids_refacer.volumes.grid import Alignment, Grid, Volume
+from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, bounding_box
 from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, from_model, to_model
 from bids_refacer.volumes.masks import voxel_volume
 from bids_refacer.volumes.scan import Scan
@@ -92,29 +93,28 @@ def reface(
     unknown = unknown_region(image.scan, image.brain, image.alignment, zone=zone)
     head = canonical_head(image, unknown, scale, model)
     cascade = Cascade(model, replace(settings, alone=len(seeds) == 1))
-    inside = image.alignment.to_native(head.unknown.astype(np.float32), model.finest, image.native)
-    target = unknown & (inside > 0.5)
-
+    target = _target(image, unknown, head.unknown, model.finest)
+    opening = find_opening(image.scan, target, ~unknown)
     drawing = HeadDrawing(face_template(), head, target, image.native, image.alignment)
 
     def composed(sample: Sample) -> np.ndarray:
         if cascade.paints:
-            values = native_intensities(image, sample.volume, model.finest, scale)
+            values = native_intensities(image, sample.volume, model.finest, scale, opening.around)
         else:
             values = drawing.of(sample.fields) * np.float32(scale)
-        return compose(image.scan, values, target, ~unknown)
+        return opening.filled(values)
 
     drawn = [cascade.sample(head, seed, partial(progress, number)) for number, seed in enumerate(seeds)]
     samples = [composed(sample) for sample in drawn]
     mean = samples[0] if len(drawn) == 1 else composed(cascade.mean(head, drawn, SampleSeed(seeds[0].seed)))
     if cascade.paints:
-        average = average_in_native(image.native, image.alignment, scale)
+        average = average_in_native(image.native, image.alignment, scale, opening.around)
     else:
         average = drawing.average() * np.float32(scale)
     return Refaced(
         samples=samples,
         mean=mean,
-        average=compose(image.scan, average, target, ~unknown),
+        average=opening.filled(average),
         unknown=target,
         details={
             "BrainMedian": scale,
@@ -144,19 +144,35 @@ def canonical_head(image: DefacedImage, unknown: np.ndarray, scale: float, model
     return estimated_head(Level(values, known, seen & ~known, spacing), model.prior, model.estimate)
 
 
-def native_intensities(image: DefacedImage, volume: np.ndarray, spacing: int, scale: float) -> np.ndarray:
+def _target(image: DefacedImage, unknown: np.ndarray, region: np.ndarray, spacing: int) -> np.ndarray:
+    """(i, j, k) bool, the unknown voxels of the image in a region: bool on the canonical grid of `spacing` mm."""
+    to_voxel = np.linalg.inv(image.native.affine) @ np.linalg.inv(image.alignment.rigid) @ CANONICAL[spacing].affine
+    sides = [(part.start, part.stop - 1) for part in bounding_box(region, 1)]
+    corners = apply_affine(to_voxel, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 3))
+    low, high = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
+    box = tuple(slice(*ends) for ends in zip(low, high, strict=True))
+    near = np.zeros_like(unknown)
+    near[box] = unknown[box]
+    inside = image.alignment.to_native(region.astype(np.float32), spacing, image.native, where=near)
+    return np.asarray(near & (inside > 0.5))
+
+
+def native_intensities(
+    image: DefacedImage, volume: np.ndarray, spacing: int, scale: float, where: np.ndarray | None = None
+) -> np.ndarray:
     """A painted head in the native image; by cubic interpolation, as linear would blur the face.
 
     Parameters
     ----------
     volume : float model intensities on the canonical grid of `spacing` mm
     scale : median of the brain, native intensities
+    where : (i, j, k) bool, the voxels that are wanted; all when omitted. What is elsewhere means nothing then
 
     Returns
     -------
     (i, j, k) float32, native intensities
     """
-    moved = image.alignment.to_native(volume, spacing, image.native, order=3, cval=MODEL_AIR)
+    moved = image.alignment.to_native(volume, spacing, image.native, order=3, cval=MODEL_AIR, where=where)
     return from_model(moved, scale)
 
 

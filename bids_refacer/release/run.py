@@ -138,8 +138,8 @@ def _kept_in_history(former: Collection[str], rows: Iterable[ReleaseRow], releas
     if not gone or not (release_dir / ".git").exists():
         return []
     return [
-        f"{counted(len(gone), 'file')} of an earlier release ({listed(sorted(gone), 3)}) are withdrawn, but the history "
-        f"of {release_dir} keeps them: publish a release in a new folder."
+        f"{counted(len(gone), 'file')} of an earlier release ({listed(sorted(gone), 3)}) are withdrawn, but the "
+        f"history of {release_dir} keeps them: publish a release in a new folder."
     ]
 
 

@@ -46,6 +46,24 @@ class Volume:
         return Grid((i, j, k), self.affine)
 
 
+Box = tuple[slice, slice, slice]
+"""A part of a grid, as arrays are indexed."""
+
+
+def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 0) -> Box:
+    """The smallest box that holds a mask, and a margin around it where the image goes on.
+
+    Parameters
+    ----------
+    mask : (i, j, k) bool, not empty
+    margin : voxels, one number for all axes or one each
+    """
+    found = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    low, high = np.array([(where[0], where[-1] + 1) for where in found]).T
+    low, high = np.maximum(low - margin, 0), np.minimum(high + margin, mask.shape)
+    return (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+
+
 def _canonical_grid(spacing: int) -> Grid:
     """The box x -96..96, y -112..144, z -152..104 mm (a whole adult head with the neck) in voxels of `spacing` mm.
 
@@ -76,9 +94,7 @@ def resample(
     -------
     (grid.shape) array, float32, or the input dtype for order 0
     """
-    world = np.eye(4) if to_source is None else to_source
-    # Rounded: a border voxel at -1e-15 of a coinciding grid would count as outside.
-    matrix = np.round(np.linalg.inv(volume.affine) @ world @ grid.affine, 9)
+    matrix = _voxel_map(volume, grid, to_source)
     values = volume.values
     source = values if order == 0 else values.astype(np.float32, copy=False)
     dtype = values.dtype if order == 0 else np.float32
@@ -88,6 +104,42 @@ def resample(
         source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, cval=cval, output=dtype
     )
     return np.asarray(found)
+
+
+def resample_at(
+    volume: Volume,
+    grid: Grid,
+    where: np.ndarray,
+    to_source: np.ndarray | None = None,
+    order: int = 1,
+    cval: float = 0.0,
+) -> np.ndarray:
+    """`resample` to float32 at some voxels of a grid alone, in less time.
+
+    Parameters
+    ----------
+    where : (grid.shape) bool
+    volume, grid, to_source, order, cval : see `resample`
+
+    Returns
+    -------
+    (grid.shape) float32; 0 where nothing was sampled
+    """
+    found = np.zeros(grid.shape, np.float32)
+    matrix = _voxel_map(volume, grid, to_source)
+    places = np.repeat(matrix[:3, 3:], int(where.sum()), axis=1)
+    for axis, voxels in enumerate(np.nonzero(where)):
+        places += matrix[:3, axis : axis + 1] * voxels
+    source = volume.values.astype(np.float32, copy=False)
+    found[where] = ndimage.map_coordinates(source, places, order=order, cval=cval, output=np.float32)
+    return found
+
+
+def _voxel_map(volume: Volume, grid: Grid, to_source: np.ndarray | None) -> np.ndarray:
+    """(4, 4) voxel of a grid -> voxel of an image."""
+    world = np.eye(4) if to_source is None else to_source
+    # Rounded: a border voxel at -1e-15 of a coinciding grid would count as outside.
+    return np.asarray(np.round(np.linalg.inv(volume.affine) @ world @ grid.affine, 9))
 
 
 def pool(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,10 +210,19 @@ class Alignment:
         return resample(volume, CANONICAL[spacing], np.linalg.inv(self.rigid), order, cval)
 
     def to_native(
-        self, values: np.ndarray, spacing: int, native: Grid, order: int = 1, cval: float = 0.0
+        self,
+        values: np.ndarray,
+        spacing: int,
+        native: Grid,
+        order: int = 1,
+        cval: float = 0.0,
+        where: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Resample a canonical image of `spacing` mm onto the native grid."""
-        return resample(Volume(values, CANONICAL[spacing].affine), native, self.rigid, order, cval)
+        """Resample a canonical image of `spacing` mm onto the native grid, or some voxels of it (`resample_at`)."""
+        volume = Volume(values, CANONICAL[spacing].affine)
+        if where is None:
+            return resample(volume, native, self.rigid, order, cval)
+        return resample_at(volume, native, where, self.rigid, order, cval)
 
     def average_to_native(self, values: np.ndarray, spacing: int, native: Grid, order: int = 1) -> np.ndarray:
         """Resample an average-head image of `spacing` mm, affinely registered, onto the native grid."""

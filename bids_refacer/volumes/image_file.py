@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import nibabel as nib
+from isal import igzip, isal_zlib
+from isal.igzip_lib import IsalError
 
 from bids_refacer.problems import AuditProblem
 
@@ -17,6 +19,7 @@ _LONGEST_HEADER = nib.Nifti2Header.single_vox_offset
 _MOST_HEADER_BYTES = 2**26  # extensions of scanners hold some 100 kB
 _MOST_VOXEL_BYTES = 2**33  # a head at 0.25 mm has 2 GiB as float32
 _PART = 2**20
+_LEVEL = isal_zlib.ISAL_DEFAULT_COMPRESSION
 _GZIP_MAGIC = b"\x1f\x8b"
 _ANNEX_POINTER = b"/annex/objects/"  # how an unlocked git-annex file starts when its content is absent
 _LFS_POINTER = b"version https://git-lfs"
@@ -41,12 +44,20 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                 raise _not_fetched(path, "is a git-annex pointer")
             if start.startswith(_LFS_POINTER):
                 raise ImageError(f"{path} is a git-lfs pointer, its content is not here: get it with `git lfs pull`.")
-            packed = gzip.open(file) if start.startswith(_GZIP_MAGIC) else None
-            yield cast(BinaryIO, packed or file)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            yield cast(BinaryIO, igzip.open(file) if start.startswith(_GZIP_MAGIC) else file)
+    except (EOFError, gzip.BadGzipFile, zlib.error, IsalError) as error:  # type: ignore[misc]  # a value to its stub
         raise truncated(path) from error
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk.") from error
+
+
+def packed(file: BinaryIO) -> Any:
+    """A gzip stream into a file, to be used in a ``with``: its header has neither name nor time.
+
+    Images are packed by ISA-L at its middle level: twenty times as fast as zlib at its usual level, for files that are
+    six percent larger (docs/speed.md).
+    """
+    return igzip.IGzipFile(filename="", mode="wb", fileobj=file, compresslevel=_LEVEL, mtime=0)
 
 
 def read_header_bytes(path: Path, stream: BinaryIO) -> bytes:

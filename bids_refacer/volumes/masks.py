@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from bids_refacer.volumes.grid import Grid, Volume
+from bids_refacer.volumes.grid import Grid, Volume, bounding_box
+from bids_refacer.volumes.shapes.morphology import BLOCK, closed, dilated, opened
 
 SMOOTHING_MM = 0.7
 """Standard deviation of the Gaussian before thresholding: enough for Rician noise, too little to move a nose."""
@@ -51,7 +52,7 @@ def head_mask(volume: Volume) -> np.ndarray:
     noise = np.median(air) + 4 * 1.4826 * np.median(np.abs(air - np.median(air))) if air.size else 0.0
     # Where more than half of the "air" is tissue in shadow, its spread is no noise: Otsu's threshold caps it.
     mask = smooth > min(max(0.5 * otsu, noise), otsu)
-    mask = largest_component(ndimage.binary_opening(mask, _ball(spacing, OPENING_MM)))
+    mask = largest_component(opened(mask, _ball(spacing, OPENING_MM)))
     return holes_filled(_closing(mask, spacing, CLOSING_MM), (VOLUME, *SLICES))
 
 
@@ -109,10 +110,15 @@ def carry_mask(mask: Volume, grid: Grid, to_mask: np.ndarray, *, continued: bool
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest face-connected component of a bool mask; the mask itself when it is empty."""
-    labels, n_components = ndimage.label(mask)
+    if not mask.any():
+        return mask
+    box = bounding_box(mask)
+    labels, n_components = ndimage.label(mask[box])
     if n_components <= 1:
         return mask
-    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
+    largest = np.zeros_like(mask)
+    largest[box] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return largest
 
 
 def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndarray:
@@ -123,18 +129,24 @@ def holes_filled(mask: np.ndarray, spaces: Iterable[tuple[int, ...]]) -> np.ndar
     mask : (i, j, k) bool
     spaces : axes of each (`VOLUME`, `SLICES`); what one fills may close holes of the next
     """
+    if not mask.any():
+        return mask
+    box = bounding_box(mask, 1)  # beyond it lies what is outside in any case
+    inner = mask[box]
     for axes in spaces:
         structure = ndimage.generate_binary_structure(3, 1)
         for axis in set(VOLUME) - set(axes):
             structure = np.logical_and(structure, np.moveaxis(np.arange(3).reshape(3, 1, 1) == 1, 0, axis))
-        labels, count = ndimage.label(~mask, structure)
+        labels, count = ndimage.label(~inner, structure)
         outside = np.zeros(count + 1, dtype=bool)
         for axis in axes:
             outside[labels.take(0, axis)] = True
             outside[labels.take(-1, axis)] = True
         outside[0] = False
-        mask = ~outside[labels]
-    return mask
+        inner = ~outside[labels]
+    filled = np.zeros_like(mask)
+    filled[box] = inner
+    return filled
 
 
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
@@ -160,15 +172,14 @@ def _commonest_in_runs(stored: np.ndarray) -> np.ndarray:
 
 def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:
     """Opening by a 3 x 3 x 3 block, components of `smallest` voxels or more, then the majority steps."""
-    block = np.ones((3, 3, 3), dtype=bool)
     # Outside the field of view counts as constant: a cut may leave a sheet of one voxel at the border of the image.
-    opened = ndimage.binary_opening(np.pad(equal, 2, constant_values=True), block)[2:-2, 2:-2, 2:-2]
-    labels, _ = ndimage.label(opened & equal)
+    blocks = opened(np.pad(equal, 2, constant_values=True), BLOCK)[2:-2, 2:-2, 2:-2]
+    labels, _ = ndimage.label(blocks & equal)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     solid = np.asarray((sizes >= smallest)[labels])
     for _ in range(3 if solid.any() else 0):
-        rim = np.argwhere(equal & ~solid & ndimage.binary_dilation(solid, block))
+        rim = np.argwhere(equal & ~solid & dilated(solid, BLOCK))
         solid[tuple(rim[_neighbours(solid, rim) >= _MAJORITY].T)] = True
     return solid
 
@@ -191,8 +202,8 @@ def _ball(spacing: np.ndarray, radius: float) -> np.ndarray:
 
 def _closing(mask: np.ndarray, spacing: np.ndarray, radius: float) -> np.ndarray:
     """Closing by a ball of `radius` mm, in two steps of half the radius (a small ball is many times faster)."""
-    ball = _ball(spacing, radius / 2)
+    element = _ball(spacing, radius / 2)
     # Padding keeps the closing from eating into the head where it touches the border of the image.
-    width = [(size, size) for size in ball.shape]
-    closed = ndimage.binary_closing(np.pad(mask, width, mode="edge"), ball, iterations=2)
-    return np.asarray(closed[tuple(slice(w, -w) for w, _ in width)] | mask)
+    width = [(size, size) for size in element.shape]
+    wide = closed(np.pad(mask, width, mode="edge"), element, times=2)
+    return np.asarray(wide[tuple(slice(w, -w) for w, _ in width)] | mask)

@@ -7,7 +7,6 @@ values stay in their on-disk dtype (``stored``); scaled values are a view for th
 
 from __future__ import annotations
 
-import gzip
 import io
 import logging
 import math
@@ -23,7 +22,7 @@ from bids_refacer.files import unfinished
 from bids_refacer.volumes.content.useless import useless_values
 from bids_refacer.volumes.grid import Volume
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.image_file import ImageError, opened, read_header_bytes, read_voxels, truncated
+from bids_refacer.volumes.image_file import ImageError, opened, packed, read_header_bytes, read_voxels, truncated
 from bids_refacer.volumes.scan import Scan
 
 # nibabel's fixes of harmless header fields are no news to users
@@ -48,6 +47,14 @@ def read_series(path: str | Path) -> Scan:
 
 
 def _read(path: Path, axes: Callable[[Path, tuple[int, ...]], tuple[int, ...]]) -> Scan:
+    scan = _unchecked(path, axes)
+    if sentence := useless_values(scan.stored, scan.slope, scan.inter):
+        raise ImageError(f"{path} {sentence}")
+    return scan
+
+
+def _unchecked(path: Path, axes: Callable[[Path, tuple[int, ...]], tuple[int, ...]]) -> Scan:
+    """An image whose values were not looked at."""
     with opened(path) as stream:
         start = read_header_bytes(path, stream)
         header = _read_header(path, start)
@@ -59,16 +66,13 @@ def _read(path: Path, axes: Callable[[Path, tuple[int, ...]], tuple[int, ...]]) 
         content = read_voxels(path, stream, start, int(header["vox_offset"]), size)
     stored = np.frombuffer(content, dtype=dtype).reshape(shape, order="F")
     stored.flags.writeable = False
-    scan = Scan(path=path, stored=stored, slope=slope, inter=inter, affine=affine, header=header)
-    if sentence := useless_values(stored, slope, inter):
-        raise ImageError(f"{path} {sentence}")
-    return scan
+    return Scan(path=path, stored=stored, slope=slope, inter=inter, affine=affine, header=header)
 
 
 def read_mask(path: str | Path) -> Volume:
     """A mask that this app wrote, ``(i, j, k)`` bool; unlike an image, it may be the same everywhere."""
-    image = nib.Nifti1Image.from_filename(path)
-    return Volume(np.asarray(image.dataobj) > 0, image.affine)
+    scan = _unchecked(Path(path), _three_axes)
+    return Volume(scan.stored > 0, scan.affine)
 
 
 def write_scan(path: str | Path, scan: Scan, stored: np.ndarray, *, keep_texts: bool = False) -> None:
@@ -193,13 +197,13 @@ def _write(path: Path, header: nib.Nifti1Header, stored: np.ndarray) -> None:
     """Header, extensions and voxels."""
     with unfinished(path) as temporary, temporary.open("xb") as file:
         if path.name.endswith(".gz"):
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
-                _write_parts(packed, header, stored)
+            with packed(file) as stream:
+                _write_parts(stream, header, stored)
         else:
             _write_parts(file, header, stored)
 
 
-def _write_parts(file: BinaryIO | gzip.GzipFile, header: nib.Nifti1Header, stored: np.ndarray) -> None:
+def _write_parts(file: BinaryIO, header: nib.Nifti1Header, stored: np.ndarray) -> None:
     header = header.copy()
     header.write_to(file)
     file.write(b"\x00" * (int(header["vox_offset"]) - file.tell()))

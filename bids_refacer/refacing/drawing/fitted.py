@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from bids_refacer.refacing.compose import compose
+from bids_refacer.refacing.compose import find_opening
 from bids_refacer.refacing.drawing.paint import painted
 from bids_refacer.refacing.drawing.template import Template
 from bids_refacer.refacing.drawing.warp import MARGIN_MM, Target, fitted
@@ -17,9 +17,7 @@ from bids_refacer.refacing.unknown import Level
 from bids_refacer.surfaces.skin_distance import near_skin_distance, skin_distance_at
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, to_model
-from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.scan import Scan
-from bids_refacer.volumes.seam import RING_MM
 
 _SPACING = 2
 
@@ -68,9 +66,9 @@ def fitted_average(original: Original, template: Template, scan: Scan, target: n
     wanted = Target((level.values.clip(-1, 1) + 1) / 2, skin, near)
     coarse = level.at(FIELD_SPACING)
     fields = Fields(skin, tissue_field(coarse.values, skin, coarse.known | coarse.unknown))
-    around = ndimage.distance_transform_edt(~target, sampling=voxel_sizes(scan.affine)) <= RING_MM
-    face = painted(template, fitted(template, wanted), fields, around, scan.grid, original.alignment)
-    return replace(scan, stored=compose(scan, face * np.float32(scale), target, ~target)).values
+    opening = find_opening(scan, target, ~target)
+    face = painted(template, fitted(template, wanted), fields, opening.around, scan.grid, original.alignment)
+    return replace(scan, stored=opening.filled(face * np.float32(scale))).values
 
 
 def _level(original: Original, scale: float, target: np.ndarray) -> Level:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from bids_refacer.refacing.defaced_head import DefacedHead
 from bids_refacer.refacing.drawing.paint import painted
@@ -15,6 +14,7 @@ from bids_refacer.refacing.fields import Fields
 from bids_refacer.volumes.grid import Alignment, Grid
 from bids_refacer.volumes.masks import voxel_sizes
 from bids_refacer.volumes.seam import RING_MM
+from bids_refacer.volumes.shapes.morphology import ball, dilated
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,5 @@ class HeadDrawing:
         return self._painted(met(still, self.template, wanted, self.head, AVERAGE_FADE_MM), self.template.fields)
 
     def _painted(self, displacement: np.ndarray, fields: Fields) -> np.ndarray:
-        spacing = voxel_sizes(self.native.affine)
-        around = ndimage.distance_transform_edt(~self.target, sampling=spacing) <= RING_MM
+        around = dilated(self.target, ball(voxel_sizes(self.native.affine), RING_MM))
         return painted(self.template, displacement, fields, around, self.native, self.alignment)

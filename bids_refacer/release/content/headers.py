@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from bids_refacer.files import unfinished
 from bids_refacer.volumes.header_texts import without_texts
-from bids_refacer.volumes.image_file import ImageError, opened, read_header_bytes, truncated
+from bids_refacer.volumes.image_file import ImageError, opened, packed, read_header_bytes, truncated
 
 _PART = 2**20
 _GZIP = b"\x1f\x8b"
@@ -126,7 +126,7 @@ def _written(target: Path) -> Iterator[Any]:
     """A file to write to, packed where its name says so, which appears whole or not at all."""
     with unfinished(target) as temporary, temporary.open("xb") as file:
         if target.name.endswith(".gz"):
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
-                yield packed
+            with packed(file) as stream:
+                yield stream
         else:
             yield file
