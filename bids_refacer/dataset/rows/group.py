@@ -66,6 +66,14 @@ class SummaryRow(Row):
     rank5_chance: float | None = None
     auc: float | None = None
     average_rank1: float | None = None
+    recogniser: str | None = None
+    recogniser_rank1: float | None = None
+    recogniser_rank1_low: float | None = None
+    recogniser_rank1_high: float | None = None
+    recogniser_gallery: int | None = None
+    town_rank1: float | None = None
+    town_rank1_low: float | None = None
+    town_rank1_high: float | None = None
     run_time_median_s: float | None = None
 
 
