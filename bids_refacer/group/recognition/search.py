@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class Found:
 
     about: GroupRecognitionRow
     result: SearchResult | None = None
-    has_face: np.ndarray = np.zeros(0, dtype=bool)
+    has_face: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +112,11 @@ def _by_recogniser(
             tool=None if image_type == "original" else tool,
             recogniser=recogniser,
             image_type=image_type,
-            n_missing=len(missing.get((tool, image_type), ())),
         )
         kept, probes = load_probes(own, recogniser, vectors.shape[1], say)
+        usable = {image.image for image in kept if image.participant in crowd.places}
+        lost = {image.image for image in own} - usable | missing.get((tool, image_type), set())
+        about = replace(about, n_missing=len(lost))
         yield from _looked_up(crowd, about, kept, probes, failed.get(about.tool or "", frozenset()))
 
 

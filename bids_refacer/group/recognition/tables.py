@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bids_refacer.dataset.rows.recognition import CrowdRow, GroupRecognitionRow, RecognitionComparisonRow
+from bids_refacer.group.cohorts import GATES
 from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.recognition.people import means_of, problems_of
 from bids_refacer.group.recognition.search import Found, searches
@@ -140,7 +141,7 @@ def _comparisons(found: Sequence[Found], seed: int) -> list[RecognitionCompariso
     of_type = {
         (one.about.suffix, one.about.tool, one.about.recogniser, one.about.image_type, one.about.gate): one
         for one in found
-        if one.about.scan == "same" and one.result is not None
+        if (one.about.scan, one.about.gate) == ("same", GATES[0]) and one.result is not None
     }
     rows: list[RecognitionComparisonRow] = []
     for suffix, tool, recogniser, first, gate in of_type:
@@ -199,7 +200,8 @@ def _adjusted(rows: Sequence[RecognitionComparisonRow]) -> list[RecognitionCompa
 def _crowd_rows(found: Found, seed: int) -> Iterator[CrowdRow]:
     """How often people would be found in crowds, by what was seen in this gallery, in its own scans."""
     result, about = found.result, found.about
-    if result is None or about.image_type == "shuffled" or about.scan != "same" or result.n_gallery < 2:
+    is_told = (about.scan, about.gate) == ("same", GATES[0]) and about.image_type != "shuffled"
+    if result is None or not is_told or result.n_gallery < 2:
         return
     sizes = sorted({*SIZES, result.n_gallery})
     nearer = np.where(found.has_face, result.ranks - 1, np.nan)
