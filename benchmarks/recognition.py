@@ -28,6 +28,7 @@ from bids_refacer.recognition.gallery import DescriptorGallery
 from bids_refacer.recognition.heads import head_level, head_surface
 from bids_refacer.recognition.portraits import describe_head
 from bids_refacer.recognition.recognisers import Dlib, Recogniser, SFace
+from bids_refacer.recognition.render import Surface
 from bids_refacer.refacing.attack import DefacedImage, reface
 from bids_refacer.refacing.sampling import SamplingSettings, paired_seeds
 from bids_refacer.refacing.weights import AttackModel
@@ -66,13 +67,25 @@ class Describer:
         if not kept.exists():
             assert image is not None
             kept.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(kept, **self._described(image, alignment, level, lights))
+            np.savez(kept, **self._described(kept, image, alignment, level, lights))
         with np.load(kept) as content:
             return Seen({one.name: content[one.name] for one in self.recognisers}, content["depth"])
 
-    def _described(self, image: Volume, alignment: Alignment, level: np.ndarray, lights: str) -> dict[str, np.ndarray]:
+    def _surface(self, kept: Path, image: Volume, alignment: Alignment, level: np.ndarray) -> Surface:
+        """The skin, which is kept beside the description: it takes longer to paint a face than to describe it."""
+        head = head_surface(image, alignment, level)
+        np.savez_compressed(
+            kept.with_suffix(".surface.npz"),
+            points=head.points.astype(np.float32),
+            triangles=head.triangles.astype(np.int32),
+        )
+        return head
+
+    def _described(
+        self, kept: Path, image: Volume, alignment: Alignment, level: np.ndarray, lights: str
+    ) -> dict[str, np.ndarray]:
         try:
-            head = head_surface(image, alignment, level)
+            head = self._surface(kept, image, alignment, level)
         except SkinError:
             empty = np.full((len(LIGHTS[lights]), VIEWS, 128), np.nan, dtype=np.float32)
             nothing = np.zeros((0, 3))

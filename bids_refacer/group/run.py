@@ -33,7 +33,7 @@ from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
-from bids_refacer.group.recognition.summary import with_recognition
+from bids_refacer.group.recognition.summary import with_ranks, with_recognition
 from bids_refacer.group.recognition.tables import RecognitionTables, recognition_tables
 from bids_refacer.group.report import make_group_page, report_text, summary_lines, unfinished_images
 from bids_refacer.group.summary import participant_rows, summary_rows
@@ -176,7 +176,7 @@ def _tables(
         recognition=recognised.recognition,
         recognition_comparisons=recognised.comparisons,
         crowd=recognised.crowd,
-        participants=participant_rows(outputs, images, of_group),
+        participants=with_ranks(participant_rows(outputs, images, of_group), recognised),
     )
     reference = _reference(settings, settings.reference_dataset, of_group) if settings.reference_dataset else ()
     summary = with_recognition(summary_rows(outputs, tables), tables.recognition, tables.crowd)

@@ -12,8 +12,8 @@ from torch.nn import functional
 MEAN = (122.782, 117.001, 104.298)  # red, green, blue, taken away before both networks
 SCALE = 256.0
 WINDOW = 80  # pixels: the size of the faces that the detector finds
-_LARGEST_SCALE = 0.8  # of the pyramid's first level: faces of 100 pixels, smaller ones are in no picture of ours
 _SHRINK = 5 / 6  # from one level of the detector's pyramid to the next
+_LARGEST_SCALE = _SHRINK  # of the first level: faces of 96 pixels, smaller ones are in no picture of ours
 _BORDER = 11  # black pixels around each level
 _STRIDE, _FIRST = 8, 14  # pixels from one place of the detector's output to the next, and the middle of the first
 # (channels, whether the image is halved) of each residual block, in the order in which an image passes them

@@ -103,6 +103,7 @@ class GroupParticipantRow(Row):
     face_defaced_mm: float | None = None
     face_recovered_mm: float | None = None
     face_average_mm: float | None = None
+    recogniser_ranks: str | None = None
     run_time_s: float | None = None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bids_refacer.dataset.rows.group import SummaryRow
+from bids_refacer.dataset.rows.group import GroupParticipantRow, SummaryRow
 from bids_refacer.dataset.rows.recognition import CrowdRow, GroupRecognitionRow
-from bids_refacer.group.recognition.tables import RECOVERED
+from bids_refacer.group.recognition.tables import RECOVERED, RecognitionTables
 from bids_refacer.recognition.own import SHAPES
 
 TOWN = 10_000
@@ -49,3 +49,18 @@ def _with_best(row: SummaryRow, recognition: Sequence[GroupRecognitionRow], crow
         town_rank1_low=town.rank1_low,
         town_rank1_high=town.rank1_high,
     )
+
+
+def with_ranks(people: Sequence[GroupParticipantRow], found: RecognitionTables) -> list[GroupParticipantRow]:
+    """Rows of participants with the rank of their own original, by each recogniser."""
+    return [replace(row, recogniser_ranks=_ranks(row, found)) for row in people]
+
+
+def _ranks(row: GroupParticipantRow, found: RecognitionTables) -> str | None:
+    """``dlib 1 of 32, sface 4 of 32``: by the better of the recovered faces."""
+    for image_type in RECOVERED:
+        key = (row.suffix, row.tool, image_type)
+        known = found.ranks.get((*key, row.participant_id), {})
+        if known:
+            return ", ".join(f"{name} {rank:g} of {size}" for name, (rank, size) in sorted(known.items()))
+    return None

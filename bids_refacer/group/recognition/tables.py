@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,21 @@ RECOVERED = ("refaced_mean", "refaced")
 """Types of recovered image, the better first."""
 _PAIRS = tuple((one, other) for one in (*RECOVERED, "average") for other in ("defaced", "average", "average-fitted"))
 _DEEP = 10
+PersonKey = tuple[str, str | None, str | None, str]
+"""Suffix, tool, type of image, participant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecognitionTables:
-    """Rows of the three tables of recognition."""
+    """Rows of the three tables of recognition.
+
+    `ranks` has, for (suffix, tool, type of recovered image, participant), each recogniser with rank and gallery.
+    """
 
     recognition: Sequence[GroupRecognitionRow] = ()
     comparisons: Sequence[RecognitionComparisonRow] = ()
     crowd: Sequence[CrowdRow] = ()
+    ranks: Mapping[PersonKey, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
 
 
 def recognition_tables(
@@ -64,7 +70,22 @@ def recognition_tables(
         recognition=[_row(one, seed) for one in found],
         comparisons=_comparisons(found, seed),
         crowd=[row for one in found for row in _crowd_rows(one, seed)],
+        ranks=_ranks(found),
     )
+
+
+def _ranks(found: Sequence[Found]) -> dict[PersonKey, dict[str, tuple[float, int]]]:
+    ranks: dict[PersonKey, dict[str, tuple[float, int]]] = {}
+    for one in found:
+        about, result = one.about, one.result
+        is_told = (about.scan, about.gate) == ("same", GATES[1]) and about.image_type in RECOVERED
+        if result is None or not is_told or about.recogniser in SHAPES:
+            continue
+        values = _by_person(result, result.ranks)
+        for person, rank in zip(np.unique(result.persons).tolist(), values.tolist(), strict=True):
+            key = (about.suffix, about.tool, about.image_type, person)
+            ranks.setdefault(key, {})[str(about.recogniser)] = round(rank, 1), result.n_gallery
+    return ranks
 
 
 def _row(found: Found, seed: int) -> GroupRecognitionRow:
