@@ -25,8 +25,16 @@ LOST = "defaced"
 def write_people(
     output: Path, labels: Sequence[str], tools: Sequence[str], *, seed: int = 0, recognisers: Sequence[str] = ("dlib",)
 ) -> Path:
-    """A synthetic output whose people have descriptors, those of refaced images alike to their own original's."""
+    """A synthetic output whose people have descriptors; see `add_descriptors`."""
     write_output(output, labels, tools, seed=seed, samples=1, noise_mm=1.5)
+    add_descriptors(output, labels, tools, seed=seed, recognisers=recognisers)
+    return output
+
+
+def add_descriptors(
+    output: Path, labels: Sequence[str], tools: Sequence[str], *, seed: int = 0, recognisers: Sequence[str] = ("dlib",)
+) -> None:
+    """Descriptors of everyone, those of refaced images alike to their own original's, and the table about them."""
     rng, layout = np.random.default_rng(seed), layout_of(output)
     rows: list[RecognitionRow] = []
     for label in labels:
@@ -47,7 +55,6 @@ def write_people(
                     seen = figures(values[-1], original[name][0])
                     rows += [RecognitionRow(**about, **own, **figure) for figure in seen]
     write_rows(dataset_table(layout, "recognition"), RecognitionRow, rows)
-    return output
 
 
 def _views(person: np.ndarray, kind: str, rng: np.random.Generator, lights: int = 1) -> np.ndarray:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from group_runs import LABELS, make_bids, one, run, table
-from output_folders import identifiable, shareable
+from output_folders import identifiable, layout_of, shareable
 from recognised_people import write_people
 
 from benchmarks.synthetic_outputs import write_output
 from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.dataset.rows.table import write_rows
+from bids_refacer.reports.group_plots import group_plots
+from bids_refacer.reports.group_tables import read_group_tables
+from bids_refacer.reports.notes.recognition import recognised_lines
 
 GATE = {"gate": "passed"}
 
@@ -102,6 +105,42 @@ def test_the_page_tells_of_a_town(output: Path) -> None:
     assert "Would a face-recognition program find people again?" in page and "And in how large a crowd?" in page
     report = (shareable(output) / "group.md").read_text()
     assert "In a town of 10,000 people, an attacker with face-recognition programs would find" in report
+
+
+def test_figures_show_the_tables(output: Path) -> None:
+    drawn = {plot.name: plot for plot in group_plots(read_group_tables(layout_of(output)), "T1w")}
+    (panel,) = drawn["crowd"].panels
+    rows = table(output, "group_crowd", recogniser="dlib", image_type="refaced", **GATE)
+    (curve,) = [line for line in panel[0].axes[0].lines if line.get_gid() == "recovered"]
+    assert curve.get_ydata().tolist() == [float(row["rank1"]) for row in rows]
+    assert "among 10,000,000" in panel[1] and "projection" in drawn["crowd"].caption
+    (panel,) = drawn["recognition"].panels
+    known = [row for row in table(output, "group_recognition", scan="same", tool="niimath", **GATE) if row["rank1"]]
+    assert f"dlib refaced {float(found(output, image_type='refaced', tool='niimath')['rank1']):.2f}" in panel[1]
+    assert panel[1].count(";") == len([row for row in known if row["image_type"] != "average-fitted"]) - 1
+
+
+def test_ranks_of_a_participant(output: Path) -> None:
+    row = one(output, "group_participants", participant_id="sub-01", tool="niimath")
+    assert row["recogniser_ranks"] == "dlib 1 of 32"
+
+
+def test_a_participants_page_says_what_programs_see() -> None:
+    about = {"participant_id": "sub-01", "image": "a", "tool": "t", "view": "mean", "n_views": 6}
+    rows = [
+        RecognitionRow(**about, image_type="original", recogniser="dlib", n_detected=6, similarity=0.98),
+        RecognitionRow(**about, image_type="refaced", sample=1, recogniser="dlib", n_detected=5, similarity=0.912),
+        RecognitionRow(**about, image_type="refaced", sample=1, recogniser="sface", n_detected=0),
+    ]
+    first, second = recognised_lines(rows, "dlib 1 of 32")
+    assert first == (
+        "Face recognition, by the recovered face: dlib sees a face in 5 of 6 views, 0.91 alike to the original (the "
+        "original under another light: 0.98); sface sees a face in 0 of 6 views."
+    )
+    assert second == "Rank of the own original among all originals of the group, by the recovered face: dlib 1 of 32."
+    assert recognised_lines([], None) == []
+    note = RecognitionRow(participant_id="sub-01", note="No disk.")
+    assert recognised_lines([note], None) == ["Face recognition was not measured: No disk."]
 
 
 def test_without_recognition_nothing_is_told(bids: Path, tmp_path: Path) -> None:
