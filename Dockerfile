@@ -62,7 +62,7 @@ LABEL org.opencontainers.image.title="bids_refacer" \
       org.opencontainers.image.description="BIDS app that audits defacing: how much of the face comes back, and how much science was lost" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0 AND CC0-1.0 AND MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # the app adds its version, as the image's tag, where it records the container
 ENV BIDS_REFACER_DOCKER_TAG=bids_refacer

@@ -60,7 +60,7 @@ def attack_model(name: str) -> AttackModel:
             f"{SINGLE_STAGE} is missing: train it with `{SINGLE_STAGE_COMMAND}`, "
             "then copy NEW/model/fine.safetensors there."
         )
-    shipped = load_model("default", cpu)
+    shipped = load_model("stages", cpu)
     return replace(
         shipped, name=name, stages=shipped.stages[:1] if name == "coarse" else [load_stage(SINGLE_STAGE, cpu)]
     )

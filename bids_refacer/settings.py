@@ -28,6 +28,7 @@ GPU_POLICIES = ("require", "try", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 PHENOTYPE_MODELS = ("linear", "cnn")
 EXPORTS = ("best", "last")
+MOST_VIEWS = 15  # cameras that `recognition.render` has
 MOST_SIMULATED = 99_999
 MOST_MUSCLE_EFFECT = 4.0
 RESOLUTION_MM = (0.7, 4.0)
@@ -71,6 +72,9 @@ class RunSettings:
     sampler: str = "dpmpp2m"
     steps: int | None = None  # None: what the model's card recommends
     model: str = "default"
+    recognition: bool = True  # describe faces as face-recognition programs see them
+    recognition_views: int = 6
+    recognisers_file: Path | None = None  # TOML that defines more recognisers
     seed: int = 0
     gpu: str = "try"
     keep_refaced: bool = True
@@ -103,12 +107,14 @@ class RunSettings:
         _check_choices("attack", (self.attack,), ATTACKS)
         _check_choices("gpu", (self.gpu,), GPU_POLICIES)
         _check_choices("phenotype_models", self.phenotype_models, PHENOTYPE_MODELS)
-        for name in ("nprocs", "omp_nthreads", "num_samples", "steps", "cnn_permutations"):
+        for name in ("nprocs", "omp_nthreads", "num_samples", "recognition_views", "steps", "cnn_permutations"):
             _check_at_least(name, getattr(self, name), 1)
         for name in ("seed", "verbose", "rerank"):
             _check_at_least(name, getattr(self, name), 0)
         if self.mem_gb is not None and not self.mem_gb > 0:
             raise SettingsError(f"mem_gb is {self.mem_gb}, but it must be more than 0: give the memory in gigabytes.")
+        if self.recognition_views > MOST_VIEWS:
+            raise SettingsError(f"recognition_views is {self.recognition_views}: give 1 to {MOST_VIEWS}.")
         if not self.tool_timeout > 0:
             raise SettingsError(f"tool_timeout is {self.tool_timeout}, but it must be more than 0: give seconds.")
         for name in ("face_left_limits", "brain_cut_limits"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from group_runs import TOOLS
 from output_folders import shareable
+from recognised_people import add_descriptors
 
 from benchmarks.synthetic_outputs import image_path
 from bids_refacer.dataset.tables import write_table
@@ -14,7 +15,11 @@ LABELS = tuple(f"{number:02}" for number in range(1, 9))
 
 
 def judge(output: Path, labels: tuple[str, ...] = LABELS) -> None:
-    """Verdicts for every image; sub-02 failed with quickshear, sub-03 has to be looked at with niimath."""
+    """Verdicts for every image; sub-02 failed with quickshear, sub-03 has to be looked at with niimath.
+
+    Heads are described for recognition, too.
+    """
+    add_descriptors(output, labels, TOOLS)
     rows = []
     for number, label in enumerate(labels):
         for place, tool in enumerate(TOOLS):

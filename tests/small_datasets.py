@@ -116,6 +116,7 @@ def settings_for(bids: Path, output: Path, **changes: object) -> RunSettings:
         "nprocs": 1,
         "omp_nthreads": 1,
         "skip_bids_validation": True,
+        "recognition": False,  # tests that are not about it do without its networks
     }
     return RunSettings(**{**values, **changes})
 

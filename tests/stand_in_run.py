@@ -15,12 +15,14 @@ from bids_refacer.__main__ import main
 def put_stand_in() -> None:
     import shlex
 
+    from bids_refacer.audit import plan
     from bids_refacer.audit import run as run_module
     from bids_refacer.audit.machine import Machine
     from bids_refacer.audit.nodes.reface import Reface
 
     weights = {"prior.safetensors": "0" * 64}
     run_module.ask = lambda model, gpu: Machine(gpus=0, card="stand-in", weights=weights)
+    plan.recognition_of = lambda settings: None  # its networks are no part of what is tested with this
     if "STAND_IN_BRAIN" in os.environ:
         put_known_brain()
     put_known_fit()

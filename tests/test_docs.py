@@ -30,7 +30,18 @@ FOR_USERS = [
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("outputs", "release", "validation", "hpc", "containers", "simulate", "phenotype", "group", "tools")
+        for name in (
+            "outputs",
+            "release",
+            "validation",
+            "hpc",
+            "containers",
+            "simulate",
+            "phenotype",
+            "group",
+            "recognition",
+            "tools",
+        )
     ),
 ]
 

@@ -14,6 +14,7 @@ import pytest
 from bids_refacer import __version__
 from bids_refacer.cli.parser import build_parser
 from bids_refacer.cli.train import build_parser as build_train_parser
+from bids_refacer.recognition.weights import SHA256
 from bids_refacer.settings import DEFACE_TOOLS
 
 if sys.version_info >= (3, 11):
@@ -99,6 +100,9 @@ def test_licences() -> None:
     assert "https://creativecommons.org/licenses/by-sa/3.0/legalcode" in weights
     for asset in (ROOT / "bids_refacer" / "data").glob("*.nii.gz"):
         assert asset.name in weights
+    recognisers, notice = text("bids_refacer/data/recognition/LICENSE"), text("NOTICE")
+    for name, digest in SHA256.items():
+        assert f"{name}.safetensors" in recognisers and digest in recognisers and digest in notice
     for name in dependencies():
         assert name in text("NOTICE").lower().replace("_", "-"), f"NOTICE does not name {name}"
 

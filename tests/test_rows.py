@@ -9,13 +9,13 @@ import pytest
 from output_folders import layout_of
 
 from bids_refacer.dataset.names import dataset_table
-from bids_refacer.dataset.rows import audit, group, group_people, release
+from bids_refacer.dataset.rows import audit, group, group_people, recognition, release
 from bids_refacer.dataset.rows.table import Row, read_rows, rows_of, write_rows
 from bids_refacer.dataset.tables import GROUP_TABLES, RELEASE_TABLES, TABLES, data_dictionary
 
 KINDS: list[type[Row]] = [
     kind
-    for module in (audit, group, group_people, release)
+    for module in (audit, group, group_people, recognition, release)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Row) and "table" in vars(kind)
 ]

@@ -94,3 +94,17 @@ def test_holm_takes_certain_values():
         holm(np.array([0.1, -0.01]))
     with pytest.raises(ValueError, match="give two lists of equal length"):
         wilcoxon_paired(np.ones((2, 2)), np.ones((2, 2)))
+
+
+def test_equal_differences_of_few_pairs_are_tested_as_scipy_does() -> None:
+    """Which tries all signs, and takes seconds for it."""
+    rng = np.random.default_rng(3)
+    for size in (2, 5, 8):
+        for _ in range(4):
+            ours, theirs = rng.integers(0, 4, (2, size)).astype(float)
+            if np.array_equal(ours, theirs):
+                continue
+            expected = stats.wilcoxon(ours, theirs, zero_method="pratt", method=stats.PermutationMethod())
+            found = wilcoxon_paired(ours, theirs)
+            assert found.p_value == pytest.approx(expected.pvalue)
+            assert found.statistic == pytest.approx(expected.statistic)

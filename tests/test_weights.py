@@ -110,7 +110,7 @@ def test_file_of_another_kind_is_refused(folder: Path) -> None:
 
 
 def test_unknown_model_lists_what_there_is() -> None:
-    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear, kriged, template"):
+    with pytest.raises(WeightsError, match=r"No attack model 'nobody': .*default, linear, kriged, stages"):
         model_folder("nobody")
 
 
@@ -131,15 +131,15 @@ def test_shipped_weights_are_whole_and_small() -> None:
 
 def test_the_template_belongs_to_the_weights_of_models_that_draw_with_it() -> None:
     """Refaced images are known by the digests: those that were drawn otherwise must not be taken for new."""
-    shipped, drawn = load_model("default", CPU), load_model("template", CPU)
-    assert drawn.sha256.keys() - shipped.sha256.keys() == set(TEMPLATE)
+    painted, drawn = load_model("stages", CPU), load_model("default", CPU)
+    assert drawn.sha256.keys() - painted.sha256.keys() == set(TEMPLATE)
     for name in TEMPLATE:
         asset = Path(bids_refacer.__file__).parent / "data" / name
         assert drawn.sha256[name] == hashlib.sha256(asset.read_bytes()).hexdigest()
-    assert (shipped.name, drawn.name) == ("default", "template")
-    assert (shipped.drawing, drawn.drawing) == ("stages", "template")
+    assert (painted.name, drawn.name) == ("stages", "default")
+    assert (painted.drawing, drawn.drawing) == ("stages", "template")
     assert [config.spacing for config, _ in drawn.used_stages] == [4], "no stage paints where the template is drawn"
-    assert [config.spacing for config, _ in shipped.used_stages] == [4, 2]
+    assert [config.spacing for config, _ in painted.used_stages] == [4, 2]
 
 
 def test_how_a_model_draws_is_read_and_checked(folder: Path) -> None:

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_refacer import processes
+from bids_refacer.audit.graph.jobs import Recognition
 from bids_refacer.diffusion.device import NO_GPU
 from bids_refacer.problems import AuditProblem
+from bids_refacer.recognition.own import as_tables, read_recognisers
+from bids_refacer.recognition.weights import SHA256
+from bids_refacer.settings import RunSettings
 
 
 class RunError(AuditProblem):
@@ -74,3 +78,11 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def recognition_of(settings: RunSettings) -> Recognition | None:
+    """How heads are described for recognition in a run; None where nobody is to be recognised."""
+    if not settings.recognition:
+        return None
+    own = as_tables(read_recognisers(settings.recognisers_file)) if settings.recognisers_file else {}
+    return Recognition(views=settings.recognition_views, own=own, weights=SHA256)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, node_name
-from bids_refacer.audit.machine import Machine
+from bids_refacer.audit.machine import Machine, recognition_of
 from bids_refacer.dataset.descriptions.shareable_text import Places
-from bids_refacer.dataset.details import Json
+from bids_refacer.dataset.details import RECOGNITION, Json
 from bids_refacer.dataset.image_key import without_extension
 from bids_refacer.dataset.images import HeadImage, ImageProblem, Selection, problem_of
 from bids_refacer.dataset.inputs.collisions import keep_apart, twins
@@ -182,6 +182,7 @@ def make_attack(settings: RunSettings, machine: Machine) -> Attack:
         progress=alone,
         keep=settings.keep_refaced,
         level=settings.attack,
+        recognition=recognition_of(settings),
     )
 
 
@@ -242,11 +243,13 @@ def _key(tool: Defacer, definition: Mapping[str, object] | None, settings: RunSe
         model=machine.card,
         weights_sha256=machine.weights,
     )
+    recognition = recognition_of(settings)
     return {
         **record_key(tool=tool.name, tool_version=tool.version(), attack=attack, app_version=__version__),
         **({} if definition is None else {"ToolDefinition": dict(definition)}),
         **({"Attack": settings.attack} if tool.action == "replaces" else {}),
         **header_key(settings),
+        **({} if recognition is None else {RECOGNITION: recognition.key()}),
     }
 
 

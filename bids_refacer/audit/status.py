@@ -11,6 +11,7 @@ from bids_refacer.audit.graph.stages import Stage
 from bids_refacer.audit.plan import Plan, tasks_of
 from bids_refacer.audit.results import Result
 from bids_refacer.dataset.images import HeadImage, ImageProblem
+from bids_refacer.dataset.records import Record
 from bids_refacer.dataset.rows.audit import DefacingRow, DistanceRow, StatusRow, subject_columns
 from bids_refacer.problems import printable
 from bids_refacer.reports.findings import image_marks
@@ -85,11 +86,16 @@ def status_rows(
         if row := in_work_row(result.image, result.tool, in_work):
             rows.append(row)
         elif result.record:
-            warnings = " ".join(result.record.reface.warnings) or None
-            rows.append(done_row(result.image, result.tool, warnings, result.record.run_time_s))
+            rows.append(done_row(result.image, result.tool, _warnings(result.record), result.record.run_time_s))
         elif (result.image, result.tool) in to_do:
             rows.append(without_record(result, crashes))
     return sorted(rows, key=lambda row: (row.participant_id, row.image or "", row.tool or ""))
+
+
+def _warnings(record: Record) -> str | None:
+    """What people should know of a result: warnings of the attack, and why nobody could be recognised."""
+    notes = [f"Recognition was not possible: {row.note}" for row in record.recognition if row.note]
+    return " ".join([*record.reface.warnings, *notes]) or None
 
 
 def without_record(result: Result, crashes: Sequence[Crash]) -> StatusRow:

@@ -22,6 +22,7 @@ from bids_refacer.dataset.rows.audit import (
     subject_columns,
 )
 from bids_refacer.dataset.rows.growing import GrowingTable
+from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.dataset.tables import write_dictionary
 from bids_refacer.layout import Layout
@@ -68,6 +69,7 @@ class Tables:
     defacing: Sequence[DefacingRow]
     distances: Sequence[DistanceRow]
     calibration: Sequence[CalibrationRow]
+    recognition: Sequence[RecognitionRow] = ()
 
 
 def tables_of(
@@ -87,6 +89,7 @@ def tables_of(
         defacing=[*others, *defacing],
         distances=[row for record in records for row in record.distances],
         calibration=[row for record in records for row in record.calibration],
+        recognition=[row for record in records for row in record.recognition],
     )
 
 
@@ -156,6 +159,7 @@ class TableWriter:
         self._distances = self._table(DistanceRow, places)
         self._defacing = self._table(DefacingRow, places)
         self._calibration = self._table(CalibrationRow, places)
+        self._recognition = self._table(RecognitionRow, places)
 
     def write(self, tables: Tables, *, whole: bool = True) -> None:
         """Merge rows into the tables, and list the participants; who calls it holds the lock of the output.
@@ -168,6 +172,7 @@ class TableWriter:
         self._distances.merge(tables.distances, about, whole=whole)
         self._defacing.merge(tables.defacing, about, whole=whole)
         self._calibration.merge(tables.calibration, about, whole=whole)
+        self._recognition.merge(tables.recognition, about, whole=whole)
         folders = [folder for folder in sorted(self._layout.shareable.glob("sub-*")) if folder.is_dir()]
         people = [ParticipantRow(participant_id=folder.name) for folder in folders]
         if people:

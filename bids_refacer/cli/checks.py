@@ -244,6 +244,19 @@ def check_tools_file(settings: RunSettings) -> str | None:
     return None
 
 
+def check_recognisers_file(settings: RunSettings) -> str | None:
+    """The recognisers file defines recognisers that can be used."""
+    if not settings.recognisers_file:
+        return None
+    from bids_refacer.recognition.own import RecogniserError, read_recognisers
+
+    try:
+        read_recognisers(settings.recognisers_file)
+    except RecogniserError as error:
+        return str(error)
+    return None
+
+
 _CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
     check_input,
     check_output_place,
@@ -254,6 +267,7 @@ _CHECKS: tuple[Callable[[RunSettings], str | None], ...] = (
     check_labels,
     check_files,
     check_tools_file,
+    check_recognisers_file,
 )
 
 

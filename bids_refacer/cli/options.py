@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 from bids_refacer import __version__
 from bids_refacer.cli.arguments import ListTools, Memory, Needless, Parser, add_directory, add_flag
+from bids_refacer.cli.option_groups.defaults import default_of
+from bids_refacer.cli.option_groups.group_level import add_group_level, add_phenotypes
+from bids_refacer.cli.option_groups.recognition import add_recognition
 from bids_refacer.settings import (
     ANALYSIS_LEVELS,
     ATTACKS,
     DEFACE_TOOLS,
     GPU_POLICIES,
-    PHENOTYPE_MODELS,
     SAMPLERS,
     SUFFIXES,
-    RunSettings,
 )
-
-_DEFAULTS = {item.name: item.default for item in fields(RunSettings)}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,10 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_selection(parser.add_argument_group("participant level: which images"))
     _add_defacing(parser.add_argument_group("participant level: defacing"))
     _add_refacing(parser.add_argument_group("participant level: refacing"))
+    add_recognition(parser.add_argument_group("participant level: recognition"))
     _add_resources(parser.add_argument_group("participant level: performance"))
     _add_running(parser.add_argument_group("participant level: running and output"))
-    _add_group_level(parser.add_argument_group("group level: which results"))
-    _add_phenotypes(parser.add_argument_group("group level: phenotypes"))
+    add_group_level(parser.add_argument_group("group level: which results"))
+    add_phenotypes(parser.add_argument_group("group level: phenotypes"))
     return parser
 
 
@@ -71,7 +70,7 @@ def _add_both(group: argparse._ArgumentGroup) -> None:
         "--random-seed",
         type=int,
         metavar="N",
-        help=f"of the run; each image derives its own from it {_default('seed')}",
+        help=f"of the run; each image derives its own from it {default_of('seed')}",
     )
     add_directory(
         group, "--identifiable-dir", "where recovered faces, records and logs go (default: output_dir/identifiable)"
@@ -96,7 +95,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="LABEL",
         help="sessions, with or without 'ses-' (default: all)",
     )
-    group.add_argument("--suffix", nargs="+", choices=SUFFIXES, help=f"kinds of image {_default('suffix')}")
+    group.add_argument("--suffix", nargs="+", choices=SUFFIXES, help=f"kinds of image {default_of('suffix')}")
     group.add_argument(
         "--bids-filter-file",
         type=Path,
@@ -117,7 +116,7 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
         "--deface-tools",
         nargs="+",
         metavar="NAME",
-        help=f"tools to audit, of {', '.join(DEFACE_TOOLS)}, or of the tools file {_default('deface_tools')}; see "
+        help=f"tools to audit, of {', '.join(DEFACE_TOOLS)}, or of the tools file {default_of('deface_tools')}; see "
         "--list-tools",
     )
     add_flag(
@@ -134,44 +133,45 @@ def _add_defacing(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--tools-file", type=Path, metavar="FILE", help="TOML that defines more tools (docs/tools.md)")
     group.add_argument(
-        "--tool-timeout", type=float, metavar="S", help=f"seconds that a tool may take {_default('tool_timeout')}"
+        "--tool-timeout", type=float, metavar="S", help=f"seconds that a tool may take {default_of('tool_timeout')}"
     )
     group.add_argument(
         "--face-left-limits",
         type=float,
         nargs=2,
         metavar=("WARN", "FAIL"),
-        help=f"percent of the nose, eyes, mouth or chin that may be left {_default('face_left_limits')}",
+        help=f"percent of the nose, eyes, mouth or chin that may be left {default_of('face_left_limits')}",
     )
     group.add_argument(
         "--brain-cut-limits",
         type=float,
         nargs=2,
         metavar=("WARN", "FAIL"),
-        help=f"percent of the brain that may be removed {_default('brain_cut_limits')}",
+        help=f"percent of the brain that may be removed {default_of('brain_cut_limits')}",
     )
     group.add_argument(
         "--brain-hole-limits",
         type=float,
         nargs=2,
         metavar=("WARN", "FAIL"),
-        help=f"mL that the largest hole in the brain may have {_default('brain_hole_limits')}",
+        help=f"mL that the largest hole in the brain may have {default_of('brain_hole_limits')}",
     )
 
 
 def _add_refacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {_default('num_samples')}"
+        "--num-samples", type=int, metavar="K", help=f"faces drawn for each defaced image {default_of('num_samples')}"
     )
     group.add_argument(
         "--attack",
         choices=ATTACKS,
         help="on tools that replace the face: paint over the zone they are known to replace, take their face for the "
-        f"true one, or run a removing tool first {_default('attack')}",
+        f"true one, or run a removing tool first {default_of('attack')}",
     )
-    group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {_default('sampler')}")
+    group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {default_of('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
-    group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights {_default('model')}")
+    group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights: default, stages (its faces are painted by its second network), linear, kriged, or the folder of a "
+        f"model of your own {default_of('model')}")
     add_flag(
         group, "--keep-refaced", "keep recovered faces in output_dir/identifiable (default), or remove them once scored"
     )
@@ -197,7 +197,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--gpu",
         choices=GPU_POLICIES,
-        help=f"stop without a GPU, use one when there is one, or never {_default('gpu')}",
+        help=f"stop without a GPU, use one when there is one, or never {default_of('gpu')}",
     )
     group.add_argument(
         "--nipype-plugin-file",
@@ -218,82 +218,3 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add_flag(group, "--clean-work-dir", "empty the work folder before the run")
     add_flag(group, "--write-graph", "draw the graph of the workflow into the log folder")
     add_flag(group, "--stop-on-first-crash", "stop at the first image that fails, instead of doing the others")
-
-
-def _add_group_level(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--merge-output",
-        nargs="+",
-        type=Path,
-        metavar="DIR",
-        help="more participant outputs of the same dataset, such as those of a cluster's array jobs",
-    )
-    group.add_argument(
-        "--filler-dataset",
-        nargs="+",
-        type=Path,
-        metavar="DIR",
-        help="outputs whose true faces fill the gallery of the identification, and are not looked up",
-    )
-    add_directory(group, "--reference-dataset", "output of another dataset, to be put beside this one")
-    group.add_argument(
-        "--max-brain-removed",
-        type=float,
-        metavar="PERCENT",
-        help="keep out images that lost more of their brain (default: the participant level's verdict, or 5)",
-    )
-    group.add_argument(
-        "--min-face-change",
-        type=float,
-        metavar="MM",
-        help="keep out images whose defaced skin lies nearer to the true one (default: the participant level's "
-        "verdict, or 1)",
-    )
-    group.add_argument(
-        "--rerank",
-        type=int,
-        metavar="N",
-        help=f"compare the N nearest faces again by the distance between surfaces; 0: never {_default('rerank')}",
-    )
-    add_flag(group, "--allow-mixed", "take results of different versions, models or seeds together")
-
-
-def _add_phenotypes(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--phenotype",
-        type=Path,
-        metavar="FILE",
-        help="table (TSV) of what is to be predicted from facial voxels (participants.tsv and phenotype/*.tsv of the "
-        "dataset are searched as well)",
-    )
-    group.add_argument(
-        "--target",
-        nargs="+",
-        metavar="COLUMN",
-        help="numeric columns to predict (default: muscle_radiodensity_abdomen, _thigh and _shin, where there are any)",
-    )
-    group.add_argument(
-        "--covariates",
-        nargs="+",
-        metavar="COLUMN",
-        help="columns to regress out of the targets; 'none': none (default: age and sex, where there are any)",
-    )
-    group.add_argument(
-        "--phenotype-models",
-        nargs="+",
-        choices=PHENOTYPE_MODELS,
-        help="ridge regression and partial least squares, or a 3-D convolutional network, which takes long without a "
-        f"GPU {_default('phenotype_models')}",
-    )
-    group.add_argument(
-        "--cnn-permutations",
-        type=int,
-        metavar="N",
-        help="permuted phenotypes for each p value of the network; 19 are the fewest for p = 0.05, and its time goes "
-        f"with N + 1 {_default('cnn_permutations')}",
-    )
-
-
-def _default(name: str) -> str:
-    value = _DEFAULTS[name]
-    return f"(default: {' '.join(map(str, value)) if isinstance(value, tuple) else value})"

@@ -64,6 +64,6 @@ def _absolute_model(value: str) -> str:
     """The name of a model that comes with the package, or the absolute path of a model folder."""
     shipped = [folder.name for folder in (Path(__file__).parents[1] / "data" / "weights").iterdir()]
     folder = Path(value).expanduser()
-    if value in (*shipped, "linear", "kriged", "template") or not (folder / "model.json").is_file():
+    if value in (*shipped, "linear", "kriged", "stages") or not (folder / "model.json").is_file():
         return value
     return str(folder.absolute())

@@ -18,6 +18,9 @@ FIGURES = "DefacingFigures"
 VERDICT = "Verdict"
 """Member with the verdicts and the limits that they hold by (`surfaces.verdicts.verdict_json`)."""
 
+RECOGNITION = "Recognition"
+"""Member of a record's key with what descriptors depend on, and of the record with what was found."""
+
 T = TypeVar("T")
 
 
@@ -187,6 +190,13 @@ def optional_text(content: Json, name: str) -> str | None:
 def texts(content: Json, name: str) -> tuple[str, ...]:
     """A list of texts of a JSON object; empty where it is absent."""
     return tuple(map(str, member(content, name, list, [])))
+
+
+def is_same_key(known: Json, wanted: Json) -> bool:
+    """Whether results with one key serve for another; descriptors that nobody asks for now do not matter."""
+    if RECOGNITION not in wanted:
+        known = {name: value for name, value in known.items() if name != RECOGNITION}
+    return known == wanted
 
 
 def _figures(kind: type[T], content: Json, name: str) -> T:

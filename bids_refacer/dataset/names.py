@@ -33,6 +33,8 @@ SHAREABLE_BIDSIGNORE = (
     "/CITATION.md",
     "/CITATION.bib",
     "/figures",
+    "/recognition.tsv",
+    "/recognition.json",
     "/calibration.tsv",
     "/calibration.json",
     "/group_*.tsv",
@@ -45,6 +47,7 @@ IDENTIFIABLE_BIDSIGNORE = (
     *("work", LOGS, "*.surf.gii", "*.shape.gii", "*_face.json", "*_distance.json"),
     *("*_facemap.npz", "*_facemap.json"),
     *("*_facialvoxels.npz", "*_facialvoxels.json"),
+    *("*_descriptors.npz", "*_descriptors.json"),
     "/sub-*.html",
 )
 
@@ -167,16 +170,23 @@ class OutputNames:
         label = surface_label(tool, image_type, sample)
         return self.identifiable_anat / self._other(label, "facialvoxels", ".npz")
 
+    def descriptors(self, tool: str | None, image_type: str, sample: int | None = None) -> Path:
+        """What face-recognition programs see of an image (see `surface_label`, or ``average-fitted``); identifiable."""
+        fitted = image_type == "average-fitted" and tool is not None
+        label = f"{tool_label(str(tool))}AverageFitted" if fitted else surface_label(tool, image_type, sample)
+        return self.identifiable_anat / self._other(label, "descriptors", ".npz")
+
     def paths(self, tool: str) -> list[Path]:
         """Every file with a name of its own that one tool may leave of this image, with the first of the samples."""
         kinds = ((None, "original", None), (tool, "defaced", None), (tool, "refaced", 1), (tool, "refaced_mean", None))
         surfaces = [*kinds, (tool, "average", None)]
-        named = (self.face_surface, self.distance_map, self.face_map, self.facial_voxels)
+        named = (self.face_surface, self.distance_map, self.face_map, self.facial_voxels, self.descriptors)
         return [
             *(self.brain_mask(), self.defaced(tool), self.defacemask(tool), self.surfacedistance(tool)),
             *(self.record(tool), self.verdict(tool), self.other_record(tool)),
             *(self.refaced(tool, 1), self.refaced_mean(tool), self.average_face(tool)),
             *(path(*kind) for path in named for kind in surfaces),
+            self.descriptors(tool, "average-fitted"),
         ]
 
     def _folder(self) -> Path:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bids_refacer.dataset.details import (
+    RECOGNITION,
     DefaceDetails,
     Json,
     RefaceDetails,
+    is_same_key,
     member,
     number,
     optional_number,
@@ -27,11 +29,12 @@ from bids_refacer.dataset.images import HeadImage
 from bids_refacer.dataset.names import records_dir
 from bids_refacer.dataset.rows.audit import SUBJECT, CalibrationRow, DistanceRow, columns_of
 from bids_refacer.dataset.rows.checked import OutsideError, check_cells, is_inside, output_of
+from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.dataset.rows.table import row_from
 from bids_refacer.layout import Layout, is_identifiable
 
 T = TypeVar("T")
-RowType = TypeVar("RowType", DistanceRow, CalibrationRow)
+RowType = TypeVar("RowType", DistanceRow, CalibrationRow, RecognitionRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ class Record(DefacedRecord):
     reface : what the attack reported
     score_s : run time of the scoring, s
     removed_skin : which of the true face's skin was removed (`surfaces.skin_left.as_text`)
-    distances, calibration : rows of these tables
+    distances, calibration, recognition : rows of these tables
     """
 
     reface: RefaceDetails
@@ -117,6 +120,7 @@ class Record(DefacedRecord):
     removed_skin: str | None = None
     distances: tuple[DistanceRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
+    recognition: tuple[RecognitionRow, ...] = ()
 
     @classmethod
     def from_json(cls, content: Json) -> Record:
@@ -130,6 +134,7 @@ class Record(DefacedRecord):
             removed_skin=optional_text(member(content, "Score", dict, {}), "RemovedSkin"),
             distances=_rows(DistanceRow, member(content, "Rows", list), image, tool),
             calibration=_rows(CalibrationRow, member(content, "Calibration", list, []), image, tool),
+            recognition=_rows(RecognitionRow, member(content, RECOGNITION, list, []), image, tool),
         )
 
     def to_json(self) -> Json:
@@ -146,6 +151,7 @@ class Record(DefacedRecord):
             "RunTime": self.run_time_s,
             "Rows": [_cells(row) for row in self.distances],
             "Calibration": [_cells(row) for row in self.calibration],
+            **({RECOGNITION: [_cells(row) for row in self.recognition]} if self.recognition else {}),
             "Outputs": self.outputs,
         }
 
@@ -206,10 +212,7 @@ def read_details(path: Path) -> DefaceDetails | None:
 
 def all_records(layout: Layout) -> Iterator[Record]:
     """Every readable record of an audited image in the output, sorted by path."""
-    for path in sorted(records_dir(layout).glob("sub-*/**/*.json")):
-        record = read_record(path)
-        if record is not None:
-            yield record
+    yield from filter(None, map(read_record, sorted(records_dir(layout).glob("sub-*/**/*.json"))))
 
 
 def any_other(layout: Layout) -> bool:
@@ -224,7 +227,7 @@ def is_current(
 
     Without `keep_refaced`, identifiable outputs need not be there.
     """
-    if record is None or record.key != key or (keep_refaced and not record.kept_refaced):
+    if record is None or not is_same_key(record.key, key) or (keep_refaced and not record.kept_refaced):
         return False
     for name, size in record.outputs.items():
         path = output_of(layout, name)
@@ -283,7 +286,7 @@ def _rows(kind: type[RowType], rows: list[Json], image: str, tool: str) -> tuple
     return tuple(row_from(kind, {**subject, **row}) for row in rows)
 
 
-def _cells(row: DistanceRow | CalibrationRow) -> Json:
+def _cells(row: DistanceRow | CalibrationRow | RecognitionRow) -> Json:
     return {name: value for name, value in asdict(row).items() if name not in SUBJECT}
 
 

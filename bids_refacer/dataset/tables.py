@@ -18,13 +18,13 @@ from bids_refacer.files import write_json, write_text
 from bids_refacer.problems import printable
 
 _OF_PARTICIPANTS = "Participants with results in this dataset; what else is known of them is in the source dataset."
-TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration")
+TABLES = ("participants", "status", "defacing", "surfacedistance", "calibration", "recognition")
 RELEASE_TABLES = ("release", "release_review")
 GROUP_TABLES = tuple(
     f"group_{name}"
     for name in (
-        "summary participants images surfacedistance comparison tools calibration identification cmc roc reference "
-        "phenotype phenotype_predictions"
+        "summary participants images surfacedistance comparison tools calibration identification cmc roc recognition "
+        "recognition_comparison crowd reference phenotype phenotype_predictions"
     ).split()
 )
 

@@ -14,6 +14,7 @@ from bids_refacer.group.outputs import ParticipantOutputs
 from bids_refacer.group.phenotype_rows import phenotype_lines
 from bids_refacer.layout import Layout
 from bids_refacer.reports.answer import answer_lines
+from bids_refacer.reports.notes.recognition import town_lines
 from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
 from bids_refacer.settings import RunSettings
 from bids_refacer.surfaces.region import PLACES, headline
@@ -78,7 +79,8 @@ def _answers(tables: GroupTables) -> list[str]:
     for suffix in sorted({row.suffix for row in tables.summary}):
         own = [row for row in tables.summary if row.suffix == suffix]
         answer = answer_lines(own, [row for row in tables.tools if row.suffix == suffix])
-        lines += [f"{suffix}: {line}" for line in (*answer, *same_cut_lines(summary_same_cut(own)))]
+        more = (*town_lines(own), *same_cut_lines(summary_same_cut(own)))
+        lines += [f"{suffix}: {line}" for line in (*answer, *more)]
     return lines
 
 

@@ -33,6 +33,8 @@ from bids_refacer.group.distances import distance_tables, reference_rows
 from bids_refacer.group.identity import identification_tables
 from bids_refacer.group.outputs import GroupError, ParticipantOutputs, read_outputs
 from bids_refacer.group.phenotypes import phenotype_tables, phenotypes_of
+from bids_refacer.group.recognition.summary import with_ranks, with_recognition
+from bids_refacer.group.recognition.tables import RecognitionTables, recognition_tables
 from bids_refacer.group.report import make_group_page, report_text, summary_lines, unfinished_images
 from bids_refacer.group.summary import participant_rows, summary_rows
 from bids_refacer.layout import Layout
@@ -157,6 +159,11 @@ def _tables(
     identity = identification_tables(
         outputs, reasons, settings.filler_dataset, rerank=settings.rerank, seed=settings.seed, say=say
     )
+    recognised = (
+        recognition_tables(outputs, reasons, settings.filler_dataset, seed=settings.seed, say=say)
+        if settings.recognition
+        else RecognitionTables()
+    )
     tables = GroupTables(
         images=images,
         distances=distances.distances,
@@ -166,10 +173,14 @@ def _tables(
         identification=identity.identification,
         cmc=identity.cmc,
         roc=identity.roc,
-        participants=participant_rows(outputs, images, of_group),
+        recognition=recognised.recognition,
+        recognition_comparisons=recognised.comparisons,
+        crowd=recognised.crowd,
+        participants=with_ranks(participant_rows(outputs, images, of_group), recognised),
     )
     reference = _reference(settings, settings.reference_dataset, of_group) if settings.reference_dataset else ()
-    return replace(tables, summary=summary_rows(outputs, tables), reference=reference)
+    summary = with_recognition(summary_rows(outputs, tables), tables.recognition, tables.crowd)
+    return replace(tables, summary=summary, reference=reference)
 
 
 def _reference(settings: RunSettings, reference: Path, ours: Iterable[Cohort]) -> list[ReferenceRow]:

@@ -29,9 +29,9 @@ from bids_refacer.refacing.prior import BLOCKS, FIELD_SPACING, Block, LinearPrio
 LICENCE = "CC BY-SA 3.0"
 BARE = ("linear", "kriged")
 """Models without networks: the linear estimate alone, and moved to agree with the skin beside the cut."""
-DRAWN = "template"
-"""The shipped model whose fields are drawn by a template, in place of its second stage."""
-VARIANTS = (*BARE, DRAWN)
+PAINTED = "stages"
+"""The shipped model with its second stage, in place of the template that draws its faces otherwise."""
+VARIANTS = (*BARE, PAINTED)
 """Models made of the shipped one."""
 
 Drawing = Literal["template", "stages"]
@@ -131,7 +131,7 @@ def load_model(name: str, device: torch.device) -> AttackModel:
     stages = [load_stage(folder / f"{stage}.safetensors", device) for stage in names[len(BLOCKS) :]]
     label = name if name in VARIANTS else description.name
     estimate: Estimate = "linear" if name == "linear" else "kriged"
-    drawing: Drawing = "template" if name == DRAWN else description.drawing
+    drawing: Drawing = "stages" if name in VARIANTS else description.drawing
     if drawing == "template":
         sha256 |= template_digests()
     return AttackModel(label, _load_prior(folder), stages, sha256, estimate, description.ranges, drawing)

@@ -26,6 +26,7 @@ from bids_refacer.reports.group_tables import (
     read_group_tables,
     shown_phenotypes,
 )
+from bids_refacer.reports.notes.recognition import recognition_line, town_lines
 from bids_refacer.reports.notes.same_cut import same_cut_lines, summary_same_cut
 from bids_refacer.reports.notes.unfinished import unfinished_lines
 from bids_refacer.reports.page import markdown, write_page
@@ -74,6 +75,7 @@ class ToolLine:
     distance: str
     identity: str
     brain: str
+    recognition: str
     phenotypes: Sequence[PhenotypeKept]
 
 
@@ -158,7 +160,7 @@ def _image_kind(tables: GroupTables, suffix: str, pages: Mapping[str, str]) -> I
         suffix=suffix,
         headline=headline,
         place=PLACES[headline],
-        choice=answer.answer_lines(own.summary, own.tools),
+        choice=[*answer.answer_lines(own.summary, own.tools), *town_lines(own.summary)],
         sure=[
             *unfinished_lines(own.summary),
             *same_cut_lines(summary_same_cut(own.summary)),
@@ -184,6 +186,7 @@ def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int, 
         distance=findings.distance_line(row, tests),
         identity=findings.identity_line(row),
         brain=findings.brain_line(row),
+        recognition=recognition_line(row),
         phenotypes=[_phenotype_kept(matching(phenotypes, target=target), target, row.tool) for target in targets],
     )
 
@@ -191,6 +194,7 @@ def _tool_line(row: SummaryRow, phenotypes: Sequence[PhenotypeRow], tests: int, 
 def _columns(summary: Sequence[SummaryRow], phenotypes: Sequence[PhenotypeRow]) -> list[str]:
     known = {
         "identity": any(row.rank1 is not None for row in summary),
+        "recognition": any(row.recogniser_rank1 is not None for row in summary),
         "phenotypes": bool(phenotypes),
         "run_time": any(row.run_time_median_s is not None for row in summary),
     }

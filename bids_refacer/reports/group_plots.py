@@ -18,6 +18,7 @@ from bids_refacer.reports.group_tables import (
     shown_phenotypes,
 )
 from bids_refacer.reports.page import shown
+from bids_refacer.reports.parts.recognition_plots import crowd_plot, recognition_plot
 from bids_refacer.reports.theme import Panel, Plot
 from bids_refacer.surfaces.region import PLACES
 from bids_refacer.wording import counted
@@ -42,7 +43,18 @@ class CurveAxes(Generic[CurveRow]):
 
 def group_plots(tables: GroupTables, suffix: str) -> list[Plot]:
     """All plots of one kind of image."""
-    makers = (_differences, _paired, _cmc, _roc, _phenotypes, _calibration, _brain, _trade)
+    makers = (
+        _differences,
+        _paired,
+        _cmc,
+        _roc,
+        recognition_plot,
+        crowd_plot,
+        _phenotypes,
+        _calibration,
+        _brain,
+        _trade,
+    )
     return [make(of_suffix(tables, suffix)) for make in makers]
 
 

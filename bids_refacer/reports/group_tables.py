@@ -17,6 +17,7 @@ from bids_refacer.dataset.rows.group import (
     ToolsRow,
 )
 from bids_refacer.dataset.rows.group_people import CmcRow, PhenotypeRow, RocRow
+from bids_refacer.dataset.rows.recognition import CrowdRow, GroupRecognitionRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
 from bids_refacer.layout import Layout
 from bids_refacer.surfaces.region import PARTS
@@ -33,6 +34,8 @@ class GroupTables:
     calibration: Sequence[GroupCalibrationRow]
     cmc: Sequence[CmcRow]
     roc: Sequence[RocRow]
+    recognition: Sequence[GroupRecognitionRow]
+    crowd: Sequence[CrowdRow]
     phenotypes: Sequence[PhenotypeRow]
 
 
@@ -53,6 +56,8 @@ def read_group_tables(layout: Layout) -> GroupTables:
         calibration=rows_of(layout, GroupCalibrationRow),
         cmc=rows_of(layout, CmcRow),
         roc=rows_of(layout, RocRow),
+        recognition=rows_of(layout, GroupRecognitionRow),
+        crowd=rows_of(layout, CrowdRow),
         phenotypes=rows_of(layout, PhenotypeRow),
     )
 
@@ -67,6 +72,8 @@ def of_suffix(tables: GroupTables, suffix: str) -> GroupTables:
         calibration=matching(tables.calibration, suffix=suffix),
         cmc=matching(tables.cmc, suffix=suffix),
         roc=matching(tables.roc, suffix=suffix),
+        recognition=matching(tables.recognition, suffix=suffix),
+        crowd=matching(tables.crowd, suffix=suffix),
         phenotypes=matching(tables.phenotypes, suffix=suffix),
     )
 

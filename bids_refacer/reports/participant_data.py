@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bids_refacer.dataset.descriptions.shareable_text import Places
-from bids_refacer.dataset.image_key import ImageKey
+from bids_refacer.dataset.image_key import ImageKey, suffix_of
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.records import Record, read_record
 from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, DistanceRow, StatusRow
+from bids_refacer.dataset.rows.group import GroupParticipantRow
+from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.dataset.rows.table import RowType, rows_of
 from bids_refacer.layout import Layout
 from bids_refacer.surfaces.region import headline
@@ -26,6 +28,8 @@ class AuditTables:
     defacing: Mapping[str, Sequence[DefacingRow]]
     distances: Mapping[str, Sequence[DistanceRow]]
     calibration: Mapping[str, Sequence[CalibrationRow]]
+    recognition: Mapping[str, Sequence[RecognitionRow]]
+    group: Mapping[str, Sequence[GroupParticipantRow]]
 
     def labels(self) -> list[str]:
         """Participants, without ``sub-``, whom any table names."""
@@ -42,6 +46,8 @@ class ToolResult:
     defacing: DefacingRow
     distances: Sequence[DistanceRow]
     calibration: Sequence[CalibrationRow]
+    recognition: Sequence[RecognitionRow]
+    ranks: str | None
     record: Record | None
 
     @property
@@ -102,6 +108,8 @@ def read_tables(layout: Layout, places: Places, labels: Sequence[str] | None = N
         defacing=_by_participant(map(places.shareable_row, rows_of(layout, DefacingRow, alone))),
         distances=_by_participant(rows_of(layout, DistanceRow, alone)),
         calibration=_by_participant(rows_of(layout, CalibrationRow, alone)),
+        recognition=_by_participant(rows_of(layout, RecognitionRow, alone)),
+        group=_by_participant(rows_of(layout, GroupParticipantRow, alone)),
     )
 
 
@@ -128,11 +136,18 @@ def gather(layout: Layout, tables: AuditTables, label: str) -> ParticipantResult
                 defacing=_first(defacing, DefacingRow(participant_id=name), path, tool),
                 distances=_about(distances, path, tool),
                 calibration=_about(calibration, path, tool),
+                recognition=_about(tables.recognition.get(name, ()), path, tool),
+                ranks=_ranks(tables.group.get(name, ()), suffix_of(path), tool),
                 record=read_record(image.names.record(tool)),
             )
         )
     problems = [row for row in status if not row.image or not row.tool]
     return ParticipantResult(label, list(images.values()), problems)
+
+
+def _ranks(rows: Sequence[GroupParticipantRow], suffix: str, tool: str) -> str | None:
+    """What recognisers found at the group level; None before it has run."""
+    return next((row.recogniser_ranks for row in rows if (row.suffix, row.tool) == (suffix, tool)), None)
 
 
 def _about(rows: Sequence[RowType], image: str, tool: str) -> list[RowType]:

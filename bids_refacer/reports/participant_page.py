@@ -14,6 +14,7 @@ from bids_refacer.dataset.rows.audit import CalibrationRow, DefacingRow, Distanc
 from bids_refacer.layout import Layout
 from bids_refacer.reports.faces import LIMIT_MM
 from bids_refacer.reports.findings import image_marks
+from bids_refacer.reports.notes.recognition import recognised_lines
 from bids_refacer.reports.notes.same_cut import same_cut_counts, same_cut_lines
 from bids_refacer.reports.page import write_page
 from bids_refacer.reports.participant_data import ImageResult, ParticipantResult, ToolResult, gather, read_tables
@@ -96,6 +97,7 @@ class ToolSection:
     table: str
     place: str
     line: str
+    recognised: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def _tool_section(
         table=image.names.surfacedistance(tool.tool).relative_to(image.names.layout.shareable).as_posix(),
         place=PLACES[tool.headline],
         line=tool_line(tool),
+        recognised=recognised_lines(tool.recognition, tool.ranks),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class Matches:
     ranks: np.ndarray
     counter: ScoreCounter
     nearest: np.ndarray
+
+
+class Searchable(Protocol):
+    """Members that probes of any kind are compared with, as `Gallery` compares face maps."""
+
+    def __len__(self) -> int: ...
+
+    def distances(self, probes: np.ndarray, /) -> np.ndarray:
+        """Distance of each probe to each member: (b, g) float32."""
+
+    def own_distances(self, probes: np.ndarray, own: np.ndarray, /) -> np.ndarray:
+        """Distance of each probe to one member: (p,) float32."""
 
 
 class Gallery:
@@ -91,14 +104,14 @@ class Gallery:
 
 
 def match(
-    probes: np.ndarray, gallery: Gallery, own: np.ndarray, nearest: int = 1, barred: np.ndarray | None = None
+    probes: np.ndarray, gallery: Searchable, own: np.ndarray, nearest: int = 1, barred: np.ndarray | None = None
 ) -> Matches:
     """Compare every probe with every member of the gallery.
 
     Parameters
     ----------
-    probes : (p, rows, columns) float32, mm, NaN where there is no skin; p >= 1
-    gallery : Gallery
+    probes : (p, ...) float32, p >= 1: face maps in mm, NaN where there is no skin, or what else the gallery compares
+    gallery : Gallery, or another of the same kind
     own : (p,) int, the member of the gallery that is the probe's own
     nearest : how many of the nearest members to name for each probe
     barred : (p,) int, optional, another member of each probe that is left out, as if it were not in the gallery

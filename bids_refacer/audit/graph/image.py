@@ -10,6 +10,7 @@ from bids_refacer import __version__
 from bids_refacer.audit.graph import stages
 from bids_refacer.audit.graph.jobs import Attack, ImageJob
 from bids_refacer.audit.graph.outputs import brain_outputs
+from bids_refacer.audit.graph.recognition import describe_original, hand_on
 from bids_refacer.audit.graph.tool import TRUTH, build_tool
 from bids_refacer.audit.nodes.head import Align, BrainMask, CheckFace, InspectHead
 from bids_refacer.audit.nodes.publish import Publish
@@ -37,6 +38,7 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
             (brain, publish, [("details", "details")]),
         ]
     )
+    described = describe_original(workflow, check, attack)
     for tool in job.tools:
         part = build_tool(job=job, tool=tool, attack=attack)
         workflow.connect(
@@ -46,6 +48,7 @@ def build_image(*, job: ImageJob, attack: Attack) -> Workflow:
                 (publish, part, [("out_files", "inputnode.brain_files")]),
             ]
         )
+        hand_on(workflow, described, part)
     return workflow
 
 

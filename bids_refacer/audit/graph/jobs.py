@@ -124,12 +124,26 @@ def tool_node_name(tool: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recognition:
+    """How heads are described for recognition: number of cameras, the user's commands, SHA-256 of shipped weights."""
+
+    views: int
+    own: Mapping[str, str] = field(hash=False)
+    weights: Mapping[str, str] = field(hash=False)
+
+    def key(self) -> dict[str, object]:
+        """What descriptors depend on, for the key of a record."""
+        return {"Views": self.views, "Own": dict(self.own), "WeightsSHA256": dict(self.weights)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attack:
     """How faces are painted back, the same for all images.
 
     `weights` is file -> SHA-256; `gpu` is the policy, `use_gpu` whether a slot of the GPU queue is taken;
     `processes` is what the node counts for on the CPU; `keep` is whether recovered faces are published; `level` is how
     hard replaced faces are attacked. Without `paints`, images are defaced and judged, and no face is painted back.
+    `recognition` is None where nobody is to be recognised.
     """
 
     num_samples: int
@@ -145,3 +159,4 @@ class Attack:
     keep: bool
     level: str = "mask"
     paints: bool = True
+    recognition: Recognition | None = None

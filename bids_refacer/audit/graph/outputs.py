@@ -30,6 +30,7 @@ _IMAGE_WORDS = {
     "defaced": "the defaced image",
     "refaced_mean": "the mean of the refaced samples",
     "average": "the defaced image with the population-average face",
+    "average-fitted": "the defaced image with the population-average face, fitted to the original",
 }
 
 
@@ -106,6 +107,15 @@ def voxel_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     return outputs
 
 
+def descriptor_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
+    """What face-recognition programs see of the original and of what was made of it; identifiable, and biometric."""
+    outputs = {products.descriptors(ORIGINAL): _descriptor_output(job, None, ORIGINAL)}
+    fitted: Kind = ("average-fitted", None)
+    return outputs | {
+        products.descriptors(kind): _descriptor_output(job, tool.tool, kind) for kind in (*_kinds(tool), fitted)
+    }
+
+
 def _header_text(tool: ToolJob) -> str:
     return HEADER_TEXT_KEPT if tool.keep_header_text else HEADER_TEXT_BLANKED
 
@@ -170,6 +180,18 @@ def _voxel_output(job: ImageJob, tool: str | None, kind: Kind) -> Output:
         details={"Coordinates": "RAS+ mm, canonical frame"},
     )
     return Output(target=job.names.facial_voxels(tool, *kind), sidecar=sidecar)
+
+
+def _descriptor_output(job: ImageJob, tool: str | None, kind: Kind) -> Output:
+    fitted = kind[0] == "average-fitted"
+    source = _uri(job.names, job.names.defaced(str(tool)), dataset="shareable") if fitted else _source(job, tool, kind)
+    sidecar = surface_sidecar(
+        f"Biometric data: vectors (light, view, vector; NaN: no face) of face-recognition programs for {_words(kind)}",
+        sources=[source],
+        synthetic=_is_synthetic(kind),
+        details={},
+    )
+    return Output(target=job.names.descriptors(tool, *kind), sidecar=sidecar)
 
 
 def _is_synthetic(kind: Kind) -> bool:

@@ -32,6 +32,7 @@ DEFACE = Stage(node="deface", status="deface", doing="defacing", done="defaced")
 VERDICT = Stage(node="verdict", status="deface", doing="judging")
 REFACE = Stage(node="reface", status="reface", doing="refacing", done="refaced")
 SCORE = Stage(node="score", status="score", doing="scoring", done="scored")
+RECOGNISE = Stage(node="recognise", status="score", doing="describing faces")
 VOXELS = Stage(node="voxels", status="score", doing="keeping facial voxels")
 RECORD = Stage(node="record", status="output", doing="writing results")
 
@@ -39,12 +40,12 @@ REGISTER = Stage(node="register", status="brain", doing="registering", done="reg
 CARRY_HEAD = Stage(node="head", status="brain", doing="carrying brain mask and alignment")
 CARRY = Stage(node="carry", status="deface", doing="carrying the mask", done="defaced by the mask of its session")
 
-_OF_ONE_IMAGE = (INSPECT, BRAIN, ALIGN, CHECK_FACE, TRUTH, DEFACE, VERDICT, REFACE, SCORE, VOXELS, RECORD)
+_OF_ONE_IMAGE = (INSPECT, BRAIN, ALIGN, CHECK_FACE, TRUTH, DEFACE, VERDICT, REFACE, SCORE, RECOGNISE, VOXELS, RECORD)
 STAGES = {stage.node: stage for stage in (*_OF_ONE_IMAGE, REGISTER, CARRY_HEAD, CARRY)}
 
 
 def publish(what: str) -> Stage:
-    """The stage that puts files into the output: ``brain``, ``defaced``, ``refaced``, ``surface``, ``voxel``."""
+    """The stage that puts files into the output, such as ``brain``, ``defaced`` or ``surface``."""
     return Stage(node=f"publish_{what}", status=RECORD.status, doing=RECORD.doing)
 
 

@@ -14,10 +14,12 @@ from bids_refacer.audit.graph.jobs import Attack, ImageJob, ToolJob, record_star
 from bids_refacer.audit.graph.outputs import (
     Outputs,
     defaced_outputs,
+    descriptor_outputs,
     refaced_outputs,
     surface_outputs,
     voxel_outputs,
 )
+from bids_refacer.audit.graph.recognition import DESCRIBED, describe_faces
 from bids_refacer.audit.nodes.carry import RecordDefaced
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
@@ -45,10 +47,12 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     ------
     original, brain_mask, alignment : files
     skin, face_files, voxels, brain : what was measured of the original, by `audit.nodes.truth`
+    original_files, original_rows, original_details : how the original is recognised, by `audit.graph.recognition`
     brain_files : what was published of the image itself; the record lists it
     """
     workflow = Workflow(name=tool.node_name)
-    inputs = Node(IdentityInterface(fields=[*_OF_HEAD, *TRUTH, "brain_files"]), name="inputnode")
+    fields = [*_OF_HEAD, *TRUTH, *DESCRIBED.values(), "brain_files"]
+    inputs = Node(IdentityInterface(fields=fields), name="inputnode")
     deface, verdict = deface_node(tool), _verdict_node(job, tool, attack)
     if not attack.paints:
         return _without_attack(workflow, inputs, deface, verdict, _DefacedOutput(job, tool))
@@ -68,12 +72,15 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         workflow.connect(reface, "mean", score, "mean")
     record = _record_node(job, tool, attack)
     _connect_record(workflow, record, inputs, verdict, reface, score)
+    described = describe_faces(workflow, inputs, deface, reface, attack, record)
     _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool))
     if attack.keep:
         voxels = _voxels(workflow, inputs, deface, reface)
         _publish(workflow, reface, record, "refaced", refaced_outputs(job, tool))
         _publish(workflow, score, record, "surface", surface_outputs(job, tool))
         _publish(workflow, voxels, record, "voxel", voxel_outputs(job, tool))
+        if described is not None:
+            _publish(workflow, described, record, "descriptor", descriptor_outputs(job, tool))
     return workflow
 
 

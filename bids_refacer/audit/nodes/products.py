@@ -40,3 +40,8 @@ def face_map(kind: Kind) -> str:
 def facial_voxels(kind: Kind) -> str:
     """The voxels by which phenotypes are predicted; in another folder than face maps."""
     return f"{label(*kind)}.npz"
+
+
+def descriptors(kind: Kind) -> str:
+    """What face-recognition programs see of a head; in another folder than face maps."""
+    return f"{label(*kind)}.npz"

@@ -87,6 +87,8 @@ class _WriteRecordInput(BaseInterfaceInputSpec):
     refaced_files = InputMultiObject(File(exists=True))
     surface_files = InputMultiObject(File(exists=True))
     voxel_files = InputMultiObject(File(exists=True))
+    descriptor_files = InputMultiObject(File(exists=True))
+    recognition = File(exists=True, desc="JSON: rows of the table of recognition")
 
 
 class _WriteRecordOutput(TraitedSpec):
@@ -102,7 +104,8 @@ class WriteRecord(SimpleInterface):
 
     def _run_interface(self, runtime: Bunch) -> Bunch:
         given = self.inputs
-        lists = (given.brain_files, given.defaced_files, given.refaced_files, given.surface_files, given.voxel_files)
+        kinds = ("brain", "defaced", "refaced", "surface", "voxel", "descriptor")
+        lists = [getattr(given, f"{kind}_files") for kind in kinds]
         published = sorted({file for files in lists if isdefined(files) for file in files})
         reports = {"Deface": given.deface_details, "Reface": given.reface_details, "Score": given.score_details}
         details = {name: read_report(file) for name, file in reports.items()}
@@ -113,11 +116,19 @@ class WriteRecord(SimpleInterface):
             "RunTime": round(sum(number(part, "RunTime") for part in details.values()), 1),
             "Rows": json.loads(Path(given.rows).read_text()),
             "Calibration": json.loads(Path(given.calibration).read_text()) if isdefined(given.calibration) else [],
+            **self._recognition(),
             "Outputs": sizes(published, given.layout),
         }
         write_json(Path(given.target), Record.from_json(content).to_json())
         self._results["record"] = given.target
         return runtime
+
+    def _recognition(self) -> dict[str, object]:
+        """What was found of recognition; nothing where nobody was to be recognised."""
+        given = self.inputs
+        if not isdefined(given.recognition):
+            return {}
+        return {"Recognition": json.loads(Path(given.recognition).read_text())}
 
 
 def _warned(report: dict[str, object], brain_files: Iterable[str]) -> dict[str, object]:

@@ -66,6 +66,14 @@ class SummaryRow(Row):
     rank5_chance: float | None = None
     auc: float | None = None
     average_rank1: float | None = None
+    recogniser: str | None = None
+    recogniser_rank1: float | None = None
+    recogniser_rank1_low: float | None = None
+    recogniser_rank1_high: float | None = None
+    recogniser_gallery: int | None = None
+    town_rank1: float | None = None
+    town_rank1_low: float | None = None
+    town_rank1_high: float | None = None
     run_time_median_s: float | None = None
 
 
@@ -95,6 +103,7 @@ class GroupParticipantRow(Row):
     face_defaced_mm: float | None = None
     face_recovered_mm: float | None = None
     face_average_mm: float | None = None
+    recogniser_ranks: str | None = None
     run_time_s: float | None = None
 
 

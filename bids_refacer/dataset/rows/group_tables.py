@@ -16,6 +16,7 @@ from bids_refacer.dataset.rows.group import (
     ToolsRow,
 )
 from bids_refacer.dataset.rows.group_people import CmcRow, IdentificationRow, PhenotypeRow, PredictionRow, RocRow
+from bids_refacer.dataset.rows.recognition import CrowdRow, GroupRecognitionRow, RecognitionComparisonRow
 from bids_refacer.dataset.rows.table import Row
 
 
@@ -33,6 +34,9 @@ class GroupTables:
     identification: Sequence[IdentificationRow] = ()
     cmc: Sequence[CmcRow] = ()
     roc: Sequence[RocRow] = ()
+    recognition: Sequence[GroupRecognitionRow] = ()
+    recognition_comparisons: Sequence[RecognitionComparisonRow] = ()
+    crowd: Sequence[CrowdRow] = ()
     reference: Sequence[ReferenceRow] = ()
     phenotypes: Sequence[PhenotypeRow] = ()
     predictions: Sequence[PredictionRow] = ()
@@ -49,6 +53,9 @@ class GroupTables:
         yield IdentificationRow, self.identification
         yield CmcRow, self.cmc
         yield RocRow, self.roc
+        yield GroupRecognitionRow, self.recognition
+        yield RecognitionComparisonRow, self.recognition_comparisons
+        yield CrowdRow, self.crowd
         yield ReferenceRow, self.reference
         yield PhenotypeRow, self.phenotypes
         yield PredictionRow, self.predictions

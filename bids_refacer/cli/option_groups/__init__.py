@@ -1,0 +1,1 @@
+"""Options of an audit that are about one thing."""
