@@ -156,7 +156,7 @@ def _reface_node(tool: ToolJob, attack: Attack) -> Node:
         **({} if attack.steps is None else {"steps": attack.steps}),
         **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
     )
-    return Node(call, name=stages.REFACE.node, mem_gb=4.0, n_procs=attack.processes)
+    return Node(call, name=stages.REFACE.node, mem_gb=2.5, n_procs=attack.processes)
 
 
 def _record_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
