@@ -185,9 +185,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="processes at a time (default: all usable cores)",
     )
-    group.add_argument(
-        "--omp-nthreads", type=int, metavar="N", help="threads in each process (default: nprocs / tools, 1 to 8)"
-    )
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads per process (default: nprocs / tools)")
     group.add_argument(
         "--mem-gb",
         "--mem_gb",
