@@ -13,6 +13,7 @@ from output_folders import layout_of
 from bids_refacer import __version__
 from bids_refacer.audit.plugin_file import PluginFileError, read_plugin_file
 from bids_refacer.cli.parser import build_parser, parse_args
+from bids_refacer.limits import usable_cpus
 from bids_refacer.settings import DEFACE_TOOLS, RunSettings
 from bids_refacer.work_folder import default_work_dir
 
@@ -37,8 +38,11 @@ def parse(bids: Path, tmp_path: Path):
 
 def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    expected = RunSettings(bids_dir=bids, output_dir=out, work_dir=default_work_dir(layout_of(out)))
+    threads = min(max(usable_cpus() // 3, 1), 8)  # three tools run one beside the other
+    work = default_work_dir(layout_of(out))
+    expected = RunSettings(bids_dir=bids, output_dir=out, work_dir=work, omp_nthreads=threads)
     assert parse() == expected
+    assert parse(level="group").omp_nthreads == min(usable_cpus(), 8)
     assert (expected.suffix, expected.deface_tools) == (("T1w",), ("quickshear", "pydeface", "spm-rule"))
     assert (expected.num_samples, expected.sampler, expected.steps) == (1, "dpmpp2m", None)
     assert (expected.model, expected.seed, expected.gpu, expected.keep_refaced) == ("default", 0, "try", True)
@@ -55,7 +59,10 @@ def test_defaults(parse, bids: Path, tmp_path: Path) -> None:
         ("--suffix T1w FLAIR", "suffix", ("T1w", "FLAIR")),
         ("--skip-bids-validation", "skip_bids_validation", True),
         ("--nprocs 3", "nprocs", 3),
-        ("--nprocs 3", "omp_nthreads", 3),
+        ("--nprocs 3", "omp_nthreads", 1),
+        ("--nprocs 2", "omp_nthreads", 1),
+        ("--nprocs 7 --deface-tools quickshear pydeface", "omp_nthreads", 3),
+        ("--nprocs 3 --deface-tools quickshear", "omp_nthreads", 3),
         ("--nprocs 30", "omp_nthreads", 8),
         ("--nprocs 3 --omp-nthreads 2", "omp_nthreads", 2),
         ("--mem-gb 1.5", "mem_gb", 1.5),
@@ -132,7 +139,7 @@ def test_config_file_speaks_where_the_command_line_is_silent(parse, tmp_path: Pa
     config.write_text('num_samples = 3\nsteps = 9\ndry_run = true\nparticipant_label = ["sub-02"]\nnprocs = 5\n')
     settings = parse("--config-file", str(config), "--steps", "4", "--no-dry-run")
     assert (settings.num_samples, settings.steps, settings.dry_run) == (3, 4, False)
-    assert (settings.participant_label, settings.nprocs, settings.omp_nthreads) == (("02",), 5, 5)
+    assert (settings.participant_label, settings.nprocs, settings.omp_nthreads) == (("02",), 5, 1)
 
 
 def test_settings_of_an_earlier_run_are_a_config_file(parse, tmp_path: Path) -> None:

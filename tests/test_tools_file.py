@@ -52,7 +52,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     with pytest.MonkeyPatch.context() as patch:
         install({"frontcut": "frontcut"}, folder / "bin", patch)
         # the extractor has its own tests, and takes its time
-        patch.setattr("bids_refacer.audit.nodes.verdict.extract_brain", the_average_brain)
+        patch.setattr("bids_refacer.audit.nodes.head.extract_brain", the_average_brain)
         patch.setattr(
             "bids_refacer.audit.nodes.head.find_brain", lambda *a, **o: FoundBrain(the_average_brain(*a, **o))
         )

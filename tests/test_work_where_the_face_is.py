@@ -13,7 +13,7 @@ from scipy import ndimage
 from bids_refacer.refacing.attack import DefacedImage, _target, native_intensities
 from bids_refacer.refacing.compose import average_in_native, compose, find_opening
 from bids_refacer.volumes.grid import CANONICAL, Alignment, Grid, Volume, bounding_box, resample, resample_at
-from bids_refacer.volumes.masks import SLICES, VOLUME, holes_filled, largest_component
+from bids_refacer.volumes.masks import SLICES, VOLUME, _counted, holes_filled, largest_component
 from bids_refacer.volumes.nifti import read_scan
 from bids_refacer.volumes.scan import Scan, to_stored
 from bids_refacer.volumes.seam import FADE_MM, RING_MM, seam_correction
@@ -137,3 +137,15 @@ def ndimage_holes(mask: np.ndarray) -> np.ndarray:
         planes = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(filled, axis, 0)]
         filled = np.moveaxis(np.stack(planes), 0, axis)
     return np.asarray(filled)
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "u1", "<u2", "<i4", "<f4"])
+def test_counts_of_values_are_those_of_sorted_ones(dtype: str) -> None:
+    values = np.random.default_rng(3).integers(0, 90, 500).astype(dtype)
+    if np.dtype(dtype).kind != "u":
+        values = values - np.array(40, dtype)
+    for some in (values, values[:0]):
+        found, counts = _counted(some)
+        expected, expected_counts = np.unique(some, return_counts=True)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(counts, expected_counts)

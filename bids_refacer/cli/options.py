@@ -170,8 +170,12 @@ def _add_refacing(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--sampler", choices=SAMPLERS, help=f"how faces are drawn {default_of('sampler')}")
     group.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: what the model recommends)")
-    group.add_argument("--model", metavar="NAME_OR_PATH", help=f"model weights: default, stages (its faces are painted by its second network), linear, kriged, or the folder of a "
-        f"model of your own {default_of('model')}")
+    group.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help=f"model weights: default, stages (its faces are painted by its second network), linear, kriged, or the folder of a "
+        f"model of your own {default_of('model')}",
+    )
     add_flag(
         group, "--keep-refaced", "keep recovered faces in output_dir/identifiable (default), or remove them once scored"
     )
@@ -185,7 +189,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="processes at a time (default: all usable cores)",
     )
-    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads in each process (default: nprocs, <= 8)")
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads per process (default: nprocs / tools)")
     group.add_argument(
         "--mem-gb",
         "--mem_gb",

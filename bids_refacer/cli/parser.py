@@ -9,6 +9,7 @@ from typing import Any
 from bids_refacer.cli.checks import first_problem
 from bids_refacer.cli.options import build_parser
 from bids_refacer.layout import Layout
+from bids_refacer.limits import usable_cpus
 from bids_refacer.settings import RunSettings
 from bids_refacer.settings_file import SettingsError, read_settings_file
 from bids_refacer.work_folder import default_work_dir
@@ -42,9 +43,16 @@ def _normalised(values: dict[str, Any]) -> dict[str, Any]:
     if "work_dir" not in settings:
         layout = Layout.of(settings["output_dir"], settings.get("identifiable_dir"))
         settings["work_dir"] = default_work_dir(layout, other_machines="nipype_plugin_file" in settings)
-    if "nprocs" in settings:
-        settings.setdefault("omp_nthreads", min(max(settings["nprocs"], 1), 8))
+    settings.setdefault("omp_nthreads", _threads(settings))
     return settings
+
+
+def _threads(settings: dict[str, Any]) -> int:
+    """Threads of each process: where several tools run, one beside the other is faster than one after the other."""
+    at_once = len(settings.get("deface_tools", RunSettings.deface_tools))
+    if settings["analysis_level"] != "participant":
+        at_once = 1
+    return min(max(settings.get("nprocs", usable_cpus()) // at_once, 1), 8)
 
 
 def _one_spelling(name: str, value: Any) -> Any:

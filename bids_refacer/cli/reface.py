@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
     try:
         started = time.monotonic()
-        scan, refaced, details = _attack(options, _defaced_image(options.defaced, options.threads))
+        scan, refaced, details = _attack(options, _defaced_image(options.defaced, options.brain_mask, options.threads))
         details["RunTime"] = round(time.monotonic() - started, 1)
         _write(options.out_dir, scan, refaced, details)
     except ValueError as error:
@@ -51,15 +51,20 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _defaced_image(path: Path, threads: int | None) -> DefacedImage:
+def _defaced_image(path: Path, brain_mask: Path | None, threads: int | None) -> DefacedImage:
     """The image with its brain and alignment, both found in this image alone."""
     from bids_refacer.refacing.attack import DefacedImage
     from bids_refacer.volumes.brain import extract_brain
-    from bids_refacer.volumes.nifti import read_scan
+    from bids_refacer.volumes.nifti import read_mask, read_scan
     from bids_refacer.volumes.registration import align_brain
 
     scan = read_scan(path)
-    brain = extract_brain(scan.volume, num_threads=threads, name=path)
+    if brain_mask is None:
+        brain = extract_brain(scan.volume, num_threads=threads, name=path)
+    else:
+        brain = read_mask(brain_mask).values
+        if brain.shape != scan.stored.shape:
+            raise ValueError(f"The brain mask {brain_mask} has shape {brain.shape}, {path} {scan.stored.shape}.")
     return DefacedImage(scan, brain, align_brain(scan.volume, brain))
 
 
@@ -121,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m bids_refacer.cli.reface", description=__doc__)
     parser.add_argument("defaced", type=Path, help="the defaced NIfTI image")
     parser.add_argument("out_dir", type=Path, help="folder for the refaced images; they are identifiable data")
+    parser.add_argument("--brain-mask", type=Path, help="brain of this image, found in it alone (default: find it)")
     parser.add_argument("--replaces", action="store_true", help="the tool put another face there")
     parser.add_argument("--attack", default="mask", choices=ATTACKS, help="on replaced faces")
     parser.add_argument(

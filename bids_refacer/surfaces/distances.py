@@ -7,6 +7,7 @@ cubes makes triangles of very different size, and a surface must not count more 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import igl
 import numpy as np
@@ -15,6 +16,9 @@ from scipy.spatial import cKDTree
 
 from bids_refacer.surfaces.region import PARTS, REMOVED, in_part, inside_view, part_of, vertex_areas
 from bids_refacer.volumes.grid import Alignment, Grid
+
+_CELL_MM = 8.0
+"""Triangles are chosen by cells of this size."""
 
 FIGURES = ("masd_mm", "to_true_mm", "to_recovered_mm", "median_mm", "p95_mm", "hausdorff_mm", "signed_mean_mm")
 
@@ -62,13 +66,60 @@ def signed_distances(points: np.ndarray, mesh: trimesh.Trimesh) -> np.ndarray:
     The sign is that of the angle-weighted pseudonormal where the nearest point lies (Baerentzen and Aanaes 2005,
     doi:10.1109/TVCG.2005.49), which is right on edges and vertices too.
     """
-    if not len(points):
-        return np.zeros(0)
-    corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
-    kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-    found = igl.signed_distance(np.ascontiguousarray(points, np.float64), corners, faces, sign_type=kind)
-    return np.asarray(found[0])
+    distances, points = np.zeros(len(points)), np.asarray(points, dtype=np.float64)
+    bound = cKDTree(mesh.vertices, balanced_tree=False, compact_nodes=False).query(points)[0]
+    away = np.nonzero(bound > 0)[0]  # all others are vertices of the surface
+    if len(away):
+        corners, faces = _near(mesh, points[away], bound[away])
+        kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+        distances[away] = igl.signed_distance(points[away], corners, faces, sign_type=kind)[0]
+    return distances
+
+
+def _near(mesh: trimesh.Trimesh, points: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a surface that has the nearest triangle of each point, and every triangle that touches one of these.
+
+    To search and to orient a whole head takes longer than all the rest. The nearest triangle has its corners within the
+    bound and one edge of the point, so that whatever touches it has a vertex there as well.
+
+    Parameters
+    ----------
+    mesh : see `signed_distances`
+    points : (n, 3) float64, mm, at least one
+    bound : (n,) float64, mm, distance of each to a vertex of the surface
+
+    Returns
+    -------
+    corners : (m, 3) float64
+    faces : (k, 3) int64
+    """
+    vertices, triangles = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)
+    origin = vertices.min(axis=0)
+    cells = ((vertices - origin) / _CELL_MM).astype(int)
+    reach = (bound + _longest_edge(vertices, triangles)) / _CELL_MM
+    wanted = _cells_within((points - origin) / _CELL_MM, reach, cells.max(axis=0) + 1)
+    faces = triangles[wanted[tuple(cells.T)][triangles].any(axis=1)]
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    return vertices[used], (np.cumsum(used) - 1)[faces]
+
+
+def _longest_edge(vertices: np.ndarray, triangles: np.ndarray) -> float:
+    corners = vertices[triangles]
+    return float(np.sqrt(max(((corners[:, one] - corners[:, one - 1]) ** 2).sum(axis=1).max() for one in range(3))))
+
+
+def _cells_within(points: np.ndarray, reach: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Cells of a grid, (shape) bool, that come within reach of any point along every axis; all in units of a cell."""
+    wanted = np.zeros(shape, dtype=bool)
+    cells, which = np.unique(np.floor(points).astype(int), axis=0, return_inverse=True)
+    furthest = np.zeros(len(cells))
+    np.maximum.at(furthest, which.ravel(), reach)
+    low = np.maximum(np.floor(cells - furthest[:, None]), 0).astype(int)
+    high = np.maximum(np.floor(cells + 1 + furthest[:, None]), 0).astype(int) + 1
+    for (i, j, k), (last_i, last_j, last_k) in zip(low, high, strict=True):
+        wanted[i:last_i, j:last_j, k:last_k] = True
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -92,6 +143,11 @@ class FaceSurface:
     def points(self) -> np.ndarray:
         """(n, 3) float64, the vertices inside the face region, RAS+ mm."""
         return np.asarray(np.asarray(self.mesh.vertices)[self.where])
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Search tree of the points."""
+        return cKDTree(self.points)
 
 
 def mark_face(mesh: trimesh.Trimesh, alignment: Alignment, view: Grid | None = None) -> FaceSurface:
@@ -161,7 +217,7 @@ def removed_row(
     """
     ours = np.zeros(len(recovered.where), dtype=bool)
     if removed.any():
-        ours = removed[cKDTree(truth.points).query(recovered.points)[1]]
+        ours = removed[truth.tree.query(recovered.points)[1]]
     return _of_part(REMOVED, recovered, truth, distances, (ours, removed))
 
 

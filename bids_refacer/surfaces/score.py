@@ -17,7 +17,7 @@ from bids_refacer.surfaces.distances import (
     removed_row,
 )
 from bids_refacer.surfaces.region import PARTS, REMOVED, face_patch, in_part
-from bids_refacer.surfaces.skin import Skin, SkinError, find_skin, skin_surface
+from bids_refacer.surfaces.skin import Skin, SkinError, Smoothed, find_skin, skin_surface, smoothed
 from bids_refacer.surfaces.skin_left import Defacing, skin_left
 from bids_refacer.volumes.grid import Alignment, Grid, Volume
 
@@ -167,9 +167,10 @@ def score_candidates(
     """
     truth = true_face(skin, grid, alignment)
     removed = None if defacing is None else ~skin_left(skin, defacing, truth.surface.where)
+    original = None if defacing is None else smoothed(defacing.original)
     scores, samples = Scores([], truth.patch, {}, {}, removed=removed), []
     for key in candidates:
-        mesh = _candidate_surface(key, Volume(candidates[key], grid.affine), skin.level)
+        mesh = _candidate_surface(key, Volume(candidates[key], grid.affine), skin.level, original)
         recovered = mark_face(mesh, alignment, grid)
         to_true, to_recovered = face_distances(recovered, truth.surface)
         scores.rows.extend(_labelled(key, part_rows(recovered, truth.surface, to_true, to_recovered)))
@@ -269,13 +270,13 @@ def _nearest_sample(rows: list[ImageDistances]) -> int | None:
     return min(numbers, key=lambda number: [masd.get((number, part), np.inf) for part in (REMOVED, PARTS[0])])
 
 
-def _candidate_surface(key: Key, image: Volume, level: np.ndarray) -> trimesh.Trimesh:
+def _candidate_surface(key: Key, image: Volume, level: np.ndarray, original: Smoothed | None) -> trimesh.Trimesh:
     """The skin of a candidate; errors name it."""
     if image.values.shape != level.shape:
         shape = image.values.shape
         raise ValueError(f"The {_name(key)} image has shape {shape}, the original {level.shape}: resample it.")
     try:
-        return skin_surface(image, level)
+        return skin_surface(image, level, original)
     except SkinError as error:
         raise SkinError(f"No skin surface in the {_name(key)} image. {error}") from error
 

@@ -5,7 +5,6 @@ spaces inside the head (nose, mouth, sinuses, signal voids at teeth) meet the ou
 the clamped ratio of intensity to level, so that vertices lie between voxel centres and not on them.
 
 The level is half of the tissue intensity around (edges of partial volume are crossed halfway, near the coil and far
-from bids_refacer.volumes.grid import Volume
 from it), never under a global threshold that keeps noise out. It is a separate array on purpose. Two images of one head
 (original, defaced, refaced) are comparable only when their surfaces are cut at the same intensity: estimate it once, on
 the original, and pass it to every other image. One low threshold for all voxels would
@@ -26,8 +25,8 @@ from skimage.measure import marching_cubes
 
 from bids_refacer.problems import AuditProblem
 from bids_refacer.surfaces.solid import solid_head
-from bids_refacer.volumes.grid import Volume
-from bids_refacer.volumes.masks import CLOSING_MM, SMOOTHING_MM, voxel_sizes
+from bids_refacer.volumes.grid import Box, Volume, bounding_box
+from bids_refacer.volumes.masks import CLOSING_MM, SMOOTHING_MM, largest_component, voxel_sizes
 from bids_refacer.volumes.smoothing import interpolate_blocks
 
 FLOOR_OF_OTSU = 0.5  # skin is darker than the brain, and darker still far from the coil
@@ -35,6 +34,7 @@ LEVEL_OF_TISSUE = 0.5  # half of the maximum: where a voxel is half tissue, half
 TISSUE_MM = 8.0  # standard deviation of the neighbourhood whose tissue sets the level
 TISSUE_GRID_MM = 4.0  # the level is that smooth: a coarse grid gives the same for a fraction of the time
 MARGIN_VOXELS = 2  # air kept around the head, so that the surface closes where the field of view cuts the head
+_TRUNCATE = 3.0  # standard deviations at which the Gaussian ends
 FINEST_MM = 0.6  # finer grids are thinned to about 1 mm: the smoothing left nothing finer to see
 
 
@@ -110,7 +110,28 @@ def skin_level(image: Volume) -> np.ndarray:
     return np.asarray(np.maximum(half, np.float32(floor)))
 
 
-def skin_surface(image: Volume, threshold: float | np.ndarray | None = None) -> trimesh.Trimesh:
+@dataclass(frozen=True)
+class Smoothed:
+    """An image and its smoothed copy, for images that differ from it in a part (`skin_surface`).
+
+    Attributes
+    ----------
+    values : (i, j, k) array, the image
+    smooth : (i, j, k) float32
+    """
+
+    values: np.ndarray
+    smooth: np.ndarray
+
+
+def smoothed(image: Volume) -> Smoothed:
+    """Smooth an image once for all that are compared with it."""
+    return Smoothed(image.values, _smoothed(image))
+
+
+def skin_surface(
+    image: Volume, threshold: float | np.ndarray | None = None, like: Smoothed | None = None
+) -> trimesh.Trimesh:
     """Outer skin surface: largest component, closed, oriented outward.
 
     Parameters
@@ -120,6 +141,8 @@ def skin_surface(image: Volume, threshold: float | np.ndarray | None = None) -> 
     threshold : float or (i, j, k) array, optional
         Intensity of the skin in the units of ``image``, one for all voxels or one each. Give the original's
         (`skin_level`) for every image that is compared with it; estimated from ``image`` when absent.
+    like : Smoothed, optional
+        An image on the same grid that equals this one in most voxels: these are not smoothed again.
 
     Returns
     -------
@@ -132,7 +155,7 @@ def skin_surface(image: Volume, threshold: float | np.ndarray | None = None) -> 
         If the image is not 3-D, is constant, or has nothing brighter than the threshold, or if the array of thresholds
         has another shape than the image.
     """
-    smooth = _smoothed(image)
+    smooth = _smoothed(image) if like is None else _smoothed_like(image, like)
     air = _air_level(smooth)
     _refuse_constant(smooth, air)
     level = np.asarray(skin_level(image) if threshold is None else threshold, dtype=np.float32)
@@ -172,7 +195,21 @@ def _smoothed(image: Volume) -> np.ndarray:
     if image.values.ndim != 3:
         raise SkinError(f"The image has {image.values.ndim} dimensions: a skin surface needs a 3-D volume.")
     finite = np.nan_to_num(np.asarray(image.values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(image.affine), truncate=3.0))
+    return np.asarray(ndimage.gaussian_filter(finite, SMOOTHING_MM / voxel_sizes(image.affine), truncate=_TRUNCATE))
+
+
+def _smoothed_like(image: Volume, like: Smoothed) -> np.ndarray:
+    """`_smoothed`, computed where images differ and as far as the Gaussian reaches."""
+    differs = image.values != like.values
+    if not differs.any():
+        return like.smooth
+    reach = np.ceil(_TRUNCATE * SMOOTHING_MM / voxel_sizes(image.affine)).astype(int) + 1
+    inner, outer = bounding_box(differs, reach), bounding_box(differs, 2 * reach)
+    part = _smoothed(Volume(image.values[outer], image.affine))
+    within = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    smooth = like.smooth.copy()
+    smooth[inner] = part[within]
+    return smooth
 
 
 def _thinning(affine: np.ndarray) -> np.ndarray:
@@ -217,19 +254,13 @@ def _refuse_constant(smooth: np.ndarray, air: float) -> None:
         raise SkinError("The image is constant: it shows no head. Check that the right file was given.")
 
 
-def _head_box(bright: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, slice]:
+def _head_box(bright: np.ndarray, spacing: np.ndarray) -> Box:
     """Bounding box of the largest bright component, with the closing's reach around it."""
-    labels, count = ndimage.label(bright)
-    if count == 0:
+    if not bright.any():
         raise SkinError(
             "No voxel is brighter than the skin threshold: the image shows no head, or the threshold is wrong."
         )
-    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    box = ndimage.find_objects(labels)[largest - 1]
-    reach = np.ceil((CLOSING_MM + 1.0) / spacing).astype(int)
-    bounds = zip(box, reach, bright.shape, strict=True)
-    low_high = [(max(part.start - r, 0), min(part.stop + r, size)) for part, r, size in bounds]
-    return (slice(*low_high[0]), slice(*low_high[1]), slice(*low_high[2]))
+    return bounding_box(largest_component(bright), np.ceil((CLOSING_MM + 1.0) / spacing).astype(int))
 
 
 def _outer_mesh(voxels: np.ndarray, faces: np.ndarray, affine: np.ndarray) -> trimesh.Trimesh:
@@ -240,11 +271,10 @@ def _outer_mesh(voxels: np.ndarray, faces: np.ndarray, affine: np.ndarray) -> tr
     count, piece = connected_components(graph, directed=False)
     if count > 1:
         faces = faces[piece[faces[:, 0]] == np.argmax(np.bincount(piece[faces[:, 0]], minlength=count))]
-    used = np.unique(faces)
-    renumbered = np.zeros(size, dtype=np.int64)
-    renumbered[used] = np.arange(len(used))
+    used = np.zeros(size, dtype=bool)
+    used[faces] = True
     world = apply_affine(affine, voxels[used])
-    mesh = trimesh.Trimesh(vertices=world, faces=renumbered[faces], process=False)
+    mesh = trimesh.Trimesh(vertices=world, faces=(np.cumsum(used) - 1)[faces], process=False)
     # With "descent", marching cubes winds the triangles inward in voxel space; a mirrored affine turns them round.
     if np.linalg.det(affine[:3, :3]) > 0:
         mesh.invert()

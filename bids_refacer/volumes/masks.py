@@ -166,8 +166,18 @@ def _commonest_in_runs(stored: np.ndarray) -> np.ndarray:
         line = np.moveaxis(stored, axis, 0)
         middle = line[1:-1]
         middles.append(middle[(line[:-2] == middle) & (middle == line[2:])])
-    values, counts = np.unique(np.concatenate(middles), return_counts=True)
+    values, counts = _counted(np.concatenate(middles))
     return values[np.argsort(-counts, kind="stable")[:_CANDIDATE_VALUES]]
+
+
+def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`np.unique` with counts; short integers are counted in place of being sorted."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize > 2 or not values.size:
+        return np.unique(values, return_counts=True)
+    lowest = int(values.min())
+    counts = np.bincount(values.astype(np.int64) - lowest)
+    found = np.flatnonzero(counts)
+    return (found + lowest).astype(values.dtype), counts[found]
 
 
 def _solid_region(equal: np.ndarray, smallest: int) -> np.ndarray:

@@ -29,6 +29,7 @@ ALIGN = Stage(node="align", status="brain", doing="aligning", done="aligned")
 CHECK_FACE = Stage(node="face", status="input", doing="looking for the face")
 TRUTH = Stage(node="truth", status="score", doing="measuring the true face")
 DEFACE = Stage(node="deface", status="deface", doing="defacing", done="defaced")
+DEFACED_BRAIN = Stage(node="defaced_brain", status="deface", doing="looking for the brain in the defaced image")
 VERDICT = Stage(node="verdict", status="deface", doing="judging")
 REFACE = Stage(node="reface", status="reface", doing="refacing", done="refaced")
 SCORE = Stage(node="score", status="score", doing="scoring", done="scored")
@@ -40,7 +41,21 @@ REGISTER = Stage(node="register", status="brain", doing="registering", done="reg
 CARRY_HEAD = Stage(node="head", status="brain", doing="carrying brain mask and alignment")
 CARRY = Stage(node="carry", status="deface", doing="carrying the mask", done="defaced by the mask of its session")
 
-_OF_ONE_IMAGE = (INSPECT, BRAIN, ALIGN, CHECK_FACE, TRUTH, DEFACE, VERDICT, REFACE, SCORE, RECOGNISE, VOXELS, RECORD)
+_OF_ONE_IMAGE = (
+    INSPECT,
+    BRAIN,
+    ALIGN,
+    CHECK_FACE,
+    TRUTH,
+    DEFACE,
+    DEFACED_BRAIN,
+    VERDICT,
+    REFACE,
+    SCORE,
+    RECOGNISE,
+    VOXELS,
+    RECORD,
+)
 STAGES = {stage.node: stage for stage in (*_OF_ONE_IMAGE, REGISTER, CARRY_HEAD, CARRY)}
 
 

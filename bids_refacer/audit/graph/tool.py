@@ -23,6 +23,7 @@ from bids_refacer.audit.graph.recognition import DESCRIBED, describe_faces
 from bids_refacer.audit.nodes.carry import RecordDefaced
 from bids_refacer.audit.nodes.deface import Deface
 from bids_refacer.audit.nodes.facial_voxels import FacialVoxels
+from bids_refacer.audit.nodes.head import DefacedBrain
 from bids_refacer.audit.nodes.publish import Publish, WriteRecord
 from bids_refacer.audit.nodes.reface import Reface
 from bids_refacer.audit.nodes.score import Score
@@ -53,7 +54,8 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
     workflow = Workflow(name=tool.node_name)
     fields = [*_OF_HEAD, *TRUTH, *DESCRIBED.values(), "brain_files"]
     inputs = Node(IdentityInterface(fields=fields), name="inputnode")
-    deface, verdict = deface_node(tool), _verdict_node(job, tool, attack)
+    deface, found, verdict = deface_node(tool), _brain_node(attack), _verdict_node(job, tool)
+    workflow.connect([(deface, found, [("defaced", "in_file")]), (found, verdict, [("brain_mask", "found")])])
     if not attack.paints:
         return _without_attack(workflow, inputs, deface, verdict, _DefacedOutput(job, tool))
     reface, score = _reface_node(tool, attack), Node(Score(version=__version__), name=stages.SCORE.node, mem_gb=2.0)
@@ -63,6 +65,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
             (inputs, verdict, [(name, name) for name in (*_OF_HEAD, "skin", "brain")]),
             (deface, verdict, [(name, name) for name in ("defaced", "defacemask", "region", "details")]),
             (verdict, reface, [("defaced", "defaced")]),
+            (found, reface, [("brain_mask", "brain_mask")]),
             (inputs, score, [(name, name) for name in (*_OF_HEAD, "skin", "face_files")]),
             (deface, score, [(name, name) for name in ("defaced", "defacemask")]),
             (reface, score, [(name, name) for name in ("samples", "average", "unknown")]),
@@ -140,14 +143,19 @@ def deface_node(tool: ToolJob) -> Node:
     return Node(call, name=stages.DEFACE.node, mem_gb=tool.memory_gb)
 
 
-def _verdict_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:
+def _brain_node(attack: Attack) -> Node:
+    """The node that finds the brain in the defaced image; it is given nothing else, as its mask goes to the attack."""
+    call = DefacedBrain(num_threads=attack.threads, version=version("deepbet"))
+    return Node(call, name=stages.DEFACED_BRAIN.node, mem_gb=2.0, n_procs=attack.processes)
+
+
+def _verdict_node(job: ImageJob, tool: ToolJob) -> Node:
     call = Judge(
         target=str(job.names.verdict(tool.tool)),
         version=f"{__version__}, deepbet {version('deepbet')}",
         limits=list(map(list, tool.limits)),
-        num_threads=attack.threads,
     )
-    return Node(call, name=stages.VERDICT.node, mem_gb=2.0, n_procs=attack.processes)
+    return Node(call, name=stages.VERDICT.node, mem_gb=1.0)
 
 
 def _reface_node(tool: ToolJob, attack: Attack) -> Node:
@@ -163,7 +171,7 @@ def _reface_node(tool: ToolJob, attack: Attack) -> Node:
         **({} if attack.steps is None else {"steps": attack.steps}),
         **({"replaces": True, "attack": attack.level} if tool.replaces else {}),
     )
-    return Node(call, name=stages.REFACE.node, mem_gb=4.0, n_procs=attack.processes)
+    return Node(call, name=stages.REFACE.node, mem_gb=2.5, n_procs=attack.processes)
 
 
 def _record_node(job: ImageJob, tool: ToolJob, attack: Attack) -> Node:

@@ -11,7 +11,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.reports import write_report
-from bids_refacer.volumes.brain import find_brain, require_face
+from bids_refacer.volumes.brain import extract_brain, find_brain, require_face
 from bids_refacer.volumes.content.faults import require_sound
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.image_file import ImageError
@@ -67,6 +67,29 @@ class BrainMask(SimpleInterface):
         details = {**brain.details, "RunTime": round(time.perf_counter() - started, 2)}
         report = write_report(folder / "details.json", details)
         self._results.update(brain_mask=str(folder / products.BRAIN), details=report)
+        return runtime
+
+
+class _DefacedBrainOutput(TraitedSpec):
+    brain_mask = File(desc="1 in the brain; undefined where there is none")
+
+
+class DefacedBrain(SimpleInterface):
+    """Brain mask of a defaced image, found in this image alone: the attack is given it, and the verdict reads it."""
+
+    input_spec = _BrainMaskInput
+    output_spec = _DefacedBrainOutput
+
+    def _run_interface(self, runtime: Bunch) -> Bunch:
+        given = self.inputs
+        try:
+            scan = read_scan(given.in_file)
+            brain = extract_brain(scan.volume, num_threads=given.num_threads, name=given.in_file)
+        except ImageError:
+            return runtime  # whoever needs a brain says what is wrong
+        path = Path(runtime.cwd) / products.BRAIN
+        write_volume(path, Volume(brain, scan.affine), np.uint8)
+        self._results["brain_mask"] = str(path)
         return runtime
 
 

@@ -20,6 +20,7 @@ _OPTIONS = ("Model", "Sampler", "Steps", "Device", "Attack")  # of the attack's 
 
 class _RefaceInput(CommandLineInputSpec):
     defaced = File(exists=True, mandatory=True, argstr="%s", position=0, desc="the defaced image, all that it is given")
+    brain_mask = File(exists=True, argstr="--brain-mask %s", desc="found in the defaced image alone")
     out_dir = traits.Str("refaced", usedefault=True, argstr="%s", position=1)
     replaces = traits.Bool(False, usedefault=True, argstr="--replaces", desc="whether the tool put another face there")
     attack = traits.Str(argstr="--attack %s", desc="level of the attack on replaced faces")
@@ -51,7 +52,7 @@ class Reface(CommandLine):
     output_spec = _RefaceOutput
 
     def _format_arg(self, name: str, trait_spec: Any, value: Any) -> str | None:
-        if name in ("defaced", "model"):  # paths may hold spaces, which not every Nipype quotes
+        if name in ("defaced", "model", "brain_mask"):  # paths may hold spaces, which not every Nipype quotes
             return trait_spec.argstr % shlex.quote(value)
         return super()._format_arg(name, trait_spec, value)
 
@@ -68,6 +69,9 @@ class Reface(CommandLine):
         options = {name: report.pop(name) for name in _OPTIONS if name in report}
         options["NumSamples"] = len(self.inputs.seeds)
         given = command[command.index(about) + 2 :]
+        if "--brain-mask" in given:  # users have no such file: the command finds the brain itself
+            at = given.index("--brain-mask")
+            del given[at : at + 2]
         said = " ".join(["python -m bids_refacer.cli.reface DEFACED OUT_DIR", *given])
         write_report(folder / "details.json", {"Command": said, "Options": options, **report})
         return runtime

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, isdefined, traits
 from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes.reports import read_report, write_report
@@ -25,7 +25,6 @@ from bids_refacer.files import write_json
 from bids_refacer.surfaces.skin import Skin, find_skin, read_skin
 from bids_refacer.surfaces.skin_left import Defacing
 from bids_refacer.surfaces.verdicts import JUDGED, brain_cut, brain_measures, face_left, verdict_json, worst_part
-from bids_refacer.volumes.brain import extract_brain
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.image_file import ImageError
 from bids_refacer.volumes.nifti import read_mask, read_scan
@@ -53,7 +52,7 @@ class _VerdictInput(BaseInterfaceInputSpec):
     limits = traits.List(
         traits.List(traits.Float()), mandatory=True, desc="of the verdicts: face left, brain cut, hole"
     )
-    num_threads = traits.Int(1, usedefault=True, nohash=True)
+    found = File(exists=True, desc="brain of the defaced image, found in it alone; none where there is none")
 
 
 class _VerdictOutput(TraitedSpec):
@@ -77,7 +76,8 @@ class Judge(SimpleInterface):
         alignment = Alignment.from_json(Path(given.alignment))
         original = OriginalMeasures(read_skin(Path(given.skin)), BrainMeasures.from_json(read_report(given.brain)))
         defaced = _values(given.defaced, scan)
-        figures = judge(scan, defaced, removed, brain, alignment, original, num_threads=given.num_threads)
+        found = read_mask(given.found).values if isdefined(given.found) else None
+        figures = judge(scan, defaced, removed, brain, alignment, original, found)
         report = read_report(given.details)
         run_time_s = round(number(report, "RunTime") + time.perf_counter() - started, 2)
         path = Path(runtime.cwd) / "details.json"
@@ -105,9 +105,8 @@ def judge(
     removed: np.ndarray,
     brain: np.ndarray,
     alignment: Alignment,
-    measures: OriginalMeasures | None = None,
-    *,
-    num_threads: int | None = None,
+    measures: OriginalMeasures | None,
+    found: np.ndarray | None,
 ) -> DefacingFigures:
     """All figures of the verdicts.
 
@@ -116,21 +115,17 @@ def judge(
     scan : the original
     defaced : (i, j, k) float, the defaced image
     removed, brain : (i, j, k) bool
-    measures : of the original; found when omitted
+    measures : of the original; made here where there are none
+    found : (i, j, k) bool, the brain that was found in the defaced image; None where there is none: the missing figures
+        say so, and BrainCut why
     """
     image, after_image = scan.volume, Volume(defaced, scan.affine)
     measures = measures or measures_before(image, brain)
-    after = BrainMeasures()
-    try:
-        found = extract_brain(after_image, num_threads=num_threads, name=scan.path)
-        after = measures_after(after_image, found, brain)
-    except ImageError:
-        pass  # no brain in what is left: the missing figures say so, and BrainCut why
     return DefacingFigures(
         face_left=face_left(Defacing(image, defaced, removed), alignment, measures.skin),
         brain_cut=BrainCut(**asdict(brain_cut(Volume(brain, scan.affine), removed))),
         original=measures.brain,
-        defaced=after,
+        defaced=BrainMeasures() if found is None else measures_after(after_image, found, brain),
     )
 
 
