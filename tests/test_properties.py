@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -39,7 +40,8 @@ from bids_refacer.volumes.nifti import read_scan, write_scan
 from bids_refacer.volumes.voxel_units import require_millimetres
 
 EXAMPLES = int(os.environ.get("BIDS_REFACER_EXAMPLES", "50"))
-# the same examples each time in the quick tests; others each time where many are asked for
+# Few in the quick tests, and others each time where many are asked for. Even the few differ with the tests that run
+# beside them: hypothesis draws some numbers from the constants of all modules that are loaded.
 many = settings(
     max_examples=EXAMPLES,
     derandomize=EXAMPLES <= 50,
@@ -90,6 +92,40 @@ views = st.builds(
     codes=st.sampled_from(((1, 1), (1, 0), (0, 1), (2, 1), (4, 3), (0, 2))),
     version=st.sampled_from((1, 1, 2)),
     extension=st.sampled_from((".nii.gz", ".nii")),
+)
+PLAIN = View(
+    head=1,
+    voxel_mm=(4.0, 4.0, 4.0),
+    field_mm=(192.0, 256.0, 256.0),
+    tilt_deg=(0.0, 0.0, 0.0),
+    shift_mm=(0.0, 0.0, 0.0),
+    axes="RAS",
+    world_turn_deg=0.0,
+    unit="mm",
+    codes=(1, 1),
+    dtype="int16",
+    gain=1.0,
+    offset=0.0,
+    slope=1.0,
+    inter=0.0,
+    version=1,
+    extension=".nii.gz",
+)
+"""An image as most are."""
+ORDINARY = (
+    PLAIN,
+    replace(PLAIN, head=2, axes="LPI", tilt_deg=(4.0, -3.0, 2.0), extension=".nii"),
+    replace(PLAIN, head=2, dtype="float32", gain=0.3, offset=-40.0, shift_mm=(3.0, -4.0, 5.0)),
+    replace(PLAIN, head=1, dtype=">u2", slope=2.5, inter=-1024.0, axes="ASR", version=2),
+    replace(
+        PLAIN,
+        head=1,
+        tilt_deg=(-3.0, 2.0, -4.0),
+        dtype="uint8",
+        gain=0.15,
+        voxel_mm=(3.5, 4.0, 4.5),
+        world_turn_deg=8.0,
+    ),
 )
 
 
@@ -167,11 +203,21 @@ def lost_share(planted: Planted, published: Path) -> float:
     return float((remains < 0.3 * was).mean())
 
 
-def test_most_of_these_images_are_published() -> None:
-    """Else the property above would say little; it runs before this test."""
+@pytest.mark.parametrize("number", range(len(ORDINARY)))
+def test_an_ordinary_image_is_published_without_its_face(number: int, tmp_path: Path) -> None:
+    """Else the property above would say little: it holds, too, where all is refused."""
+    planted = plant(tmp_path, ORDINARY[number])
+    assert planted is not None
+    published, removed, verdict = published_image(planted, tmp_path)
+    assert verdict == "pass"
+    kept_bits(planted, published, removed)
+    assert lost_share(planted, published) >= LEAST_LOST
+
+
+def test_not_all_of_the_drawn_images_are_refused() -> None:
+    """It counts what the property above has seen, and so runs after it."""
     published = sum(count for what, count in outcomes.items() if what.startswith("published"))
-    assert published >= 0.3 * sum(outcomes.values()) > 0, outcomes
-    assert outcomes["published: pass"] >= 0.5 * published, outcomes
+    assert published >= 0.1 * sum(outcomes.values()) > 0, outcomes
 
 
 labels = st.sampled_from(("1", "01", "a", "A", "ab"))
