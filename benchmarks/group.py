@@ -1,7 +1,8 @@
-"""How long the group level takes: `python -m benchmarks.group tables [N] | search N... `.
+"""How long the group level takes: `python -m benchmarks.group tables [N] | search N... | descriptors N...`.
 
 `tables`: the whole command on synthetic tables of N participants (500) x 6 tools with two samples each.
 `search N`: N probes against N members, random faces with realistic gaps, ranks and all figures with their intervals.
+`descriptors N`: the same of N vectors of 128 numbers, as recognition programs give, and crowds to 10 million.
 Prints seconds (wall and CPU of this process) and peak memory.
 """
 
@@ -18,10 +19,12 @@ import numpy as np
 
 from benchmarks.synthetic_outputs import smooth, write_output
 from bids_refacer.group.run import run_group
+from bids_refacer.recognition.gallery import DescriptorGallery
 from bids_refacer.settings import RunSettings
+from bids_refacer.statistics.crowd import SIZES, crowd
 from bids_refacer.statistics.identification import Probes, identify
 from bids_refacer.surfaces.face_map import COLUMNS, ROWS, halved
-from bids_refacer.surfaces.face_matching import Gallery, match
+from bids_refacer.surfaces.face_matching import Gallery, Searchable, match
 
 TOOLS = ("afni", "mideface", "niimath", "pydeface", "quickshear", "skullstrip")
 SHARE_OF_SKIN = 0.75  # of the grid, as in real heads
@@ -65,11 +68,23 @@ def faces(count: int) -> np.ndarray:
 
 def search(count: int) -> None:
     members = faces(count)
-    probes = members + np.random.default_rng(1).normal(0, 8, members.shape).astype(np.float32)
+    look_up(members + np.random.default_rng(1).normal(0, 8, members.shape).astype(np.float32), Gallery(members))
+
+
+def descriptors(count: int) -> None:
+    members, noise = np.random.default_rng(0).normal(size=(2, count, 128)).astype(np.float32)
+    probes = members + 1.5 * noise
+    members, probes = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (members, probes))
+    look_up(probes, DescriptorGallery(members))
+
+
+def look_up(probes: np.ndarray, gallery: Searchable) -> None:
+    count = len(probes)
     own = np.arange(count)
 
     def run() -> None:
-        found = match(probes, Gallery(members), own)
+        found = match(probes, gallery, own)
+        crowd(found.ranks - 1, count - 1, own, np.array(SIZES), seed=0)
         result = identify(Probes(found.ranks, found.genuine, found.counter, own, count), seed=0)
         print(f"rank-1 {result.cmc[0]:.3f}, AUC {result.auc.estimate:.4f}")
 
@@ -78,11 +93,11 @@ def search(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tables", "search"))
+    parser.add_argument("what", choices=("tables", "search", "descriptors"))
     parser.add_argument("counts", type=int, nargs="*", default=[500], metavar="N")
     options = parser.parse_args()
     for count in options.counts:
-        (tables if options.what == "tables" else search)(count)
+        {"tables": tables, "search": search, "descriptors": descriptors}[options.what](count)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 from safetensors.numpy import save_file
 
 _DLIB = {
@@ -142,6 +141,9 @@ def halves(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def onnx_layers(path: Path, prefix: str) -> dict[str, np.ndarray]:
     """Parameters of an ONNX graph by the order of its nodes; what was quantised by blocks stays so."""
+    import onnx
+    from onnx import numpy_helper
+
     graph = onnx.load(path).graph
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node if node.op_type in ("DequantizeLinear", "Reshape")}
@@ -157,9 +159,7 @@ def onnx_layers(path: Path, prefix: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _parameter(
-    name: str, key: str, known: dict[str, np.ndarray], made: dict[str, onnx.NodeProto]
-) -> dict[str, np.ndarray]:
+def _parameter(name: str, key: str, known: dict[str, np.ndarray], made: dict[str, Any]) -> dict[str, np.ndarray]:
     """One parameter: a plain array, or whole numbers and the scales of their blocks along one axis."""
     if name in known:
         return {key: known[name].astype(np.float32)}
@@ -167,7 +167,7 @@ def _parameter(
     if node.op_type == "Reshape":
         shape, node = known[node.input[1]], made[node.input[0]]
     values, scales, zero = (known[part] for part in node.input)
-    options = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    options = {item.name: item.i for item in node.attribute}  # whole numbers, both of them
     axis, block = options["axis"], options["block_size"]
     if axis != values.ndim - 1 or values.dtype not in (np.int8, np.uint8):
         raise ValueError(f"{name} is quantised in another way")
