@@ -173,7 +173,7 @@ def _add_refacing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
-        help=f"model weights: default, stages (its faces are painted by its second network), linear, kriged, or the folder of a "
+        help="model weights: default, stages (its second network paints the faces), linear, kriged, or the folder of a "
         f"model of your own {default_of('model')}",
     )
     add_flag(
