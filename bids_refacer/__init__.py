@@ -4,7 +4,7 @@
 import os
 import sys
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 
 
 def forget_current_folder() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,14 @@ def test_only_the_sampler_that_ran_is_named(sampler: str, words: str, reference:
     assert f"4 faces were drawn in mirrored pairs with {words}" in text and reference in text
     assert ("2211.01095" in text) == (sampler == "dpmpp2m")
     assert ("2006.11239" in text) == (sampler == "ddpm")
+
+
+def test_methods_say_how_faces_were_drawn() -> None:
+    """A model that draws with the template has one diffusion model; the other has two, and the reference for that."""
+    painted, drawn = (citation_text([QUICKSHEAR], replace(ATTACK, drawn=way), VERSIONS) for way in (False, True))
+    assert "with cascaded diffusion models [" in painted and "2106.15282" in painted and "warped" not in painted
+    assert "with a diffusion model in the formulation of [" in drawn and "2106.15282" not in drawn
+    assert "of where skin and tissue lie, to which an average head was warped (weights: ixi heads" in drawn
 
 
 def test_what_did_not_run_is_not_mentioned() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bids_refacer.audit.machine import Machine
 from bids_refacer.dataset.descriptions.bibtex import bibtex
 from bids_refacer.dataset.descriptions.citation import AttackUse, ToolUse, citation_text
 from bids_refacer.dataset.descriptions.shareable_text import Places
@@ -13,14 +14,17 @@ from bids_refacer.defacers import DEFACERS
 from bids_refacer.files import write_text
 from bids_refacer.settings import RunSettings
 
+_TEMPLATE = "face_template.nii.gz"  # among the weights of a model that draws with it
 
-def write_citation(settings: RunSettings, card: str) -> None:
-    """Write it anew from all records; `card` is the name of the attack's model."""
+
+def write_citation(settings: RunSettings, machine: Machine) -> None:
+    """Write it anew from all records; `machine` knows the attack's model."""
     records = list(all_records(settings.layout))
     attack = None
     if records:
         attack = AttackUse(
-            card=card,
+            card=machine.card,
+            drawn=_TEMPLATE in machine.weights,
             sampler=settings.sampler,
             steps=settings.steps or max(records[-1].reface.steps, default=1),  # of the slowest stage
             num_samples=settings.num_samples,

@@ -126,7 +126,7 @@ def _report(plan: Plan, others: Others, settings: RunSettings, machine: Machine,
             say(f"Warning: {settings.output_dir} is on a file system without locks. {_NO_LOCKS}")
         write_image_tables(found.results, settings.layout)
         work.writer.write(found.tables)
-        write_citation(settings, machine.card)
+        write_citation(settings, machine)
     if not settings.keep_refaced:
         forget_faces(plan, settings)
     with_pages = pages_of_run(plan, settings, say, work.with_pages)

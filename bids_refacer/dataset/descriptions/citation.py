@@ -53,13 +53,18 @@ class ToolUse:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackUse:
-    """The attack that ran. `card` is the name on the model's card; `seed` is the run's."""
+    """The attack that ran.
+
+    `card` is the name on the model's card; `seed` is the run's; `drawn` is whether an average head was warped to what a
+    diffusion model found, in place of a second model that paints.
+    """
 
     card: str
     sampler: str
     steps: int
     num_samples: int
     seed: int
+    drawn: bool = False
 
 
 def citation_text(
@@ -116,10 +121,12 @@ def _refacing(attack: AttackUse, versions: Mapping[str, str], cite: _Cite) -> st
     sampler, reference = _SAMPLERS[attack.sampler]
     count = attack.num_samples
     samples = "one face was drawn" if count == 1 else f"{count} faces were drawn in mirrored pairs"
+    gao = cite(_REFERENCES["gao"])
+    models = "a diffusion model" if attack.drawn else f"cascaded diffusion models {cite(_REFERENCES['ho'])}"
+    drawing = " of where skin and tissue lie, to which an average head was warped" if attack.drawn else ""
     return (
-        f"Faces were painted back from the defaced image alone, following {cite(_REFERENCES['gao'])}, with cascaded "
-        f"diffusion models {cite(_REFERENCES['ho'])} in the formulation of {cite(_REFERENCES['karras'])} (weights: "
-        f"{attack.card}; PyTorch{_version(versions, 'torch')}). For each defaced image, {samples} with {sampler} "
+        f"Faces were painted back from the defaced image alone, following {gao}, with {models} in the formulation of "
+        f"{cite(_REFERENCES['karras'])}{drawing} (weights: {attack.card}; PyTorch{_version(versions, 'torch')}). For each defaced image, {samples} with {sampler} "
         f"{cite(_REFERENCES[reference])} in {attack.steps} steps (seed of the run: {attack.seed})."
     )
 
