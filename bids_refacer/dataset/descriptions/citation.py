@@ -126,8 +126,9 @@ def _refacing(attack: AttackUse, versions: Mapping[str, str], cite: _Cite) -> st
     drawing = " of where skin and tissue lie, to which an average head was warped" if attack.drawn else ""
     return (
         f"Faces were painted back from the defaced image alone, following {gao}, with {models} in the formulation of "
-        f"{cite(_REFERENCES['karras'])}{drawing} (weights: {attack.card}; PyTorch{_version(versions, 'torch')}). For each defaced image, {samples} with {sampler} "
-        f"{cite(_REFERENCES[reference])} in {attack.steps} steps (seed of the run: {attack.seed})."
+        f"{cite(_REFERENCES['karras'])}{drawing} (weights: {attack.card}; PyTorch{_version(versions, 'torch')}). For "
+        f"each defaced image, {samples} with {sampler} {cite(_REFERENCES[reference])} in {attack.steps} steps (seed of "
+        f"the run: {attack.seed})."
     )
 
 
