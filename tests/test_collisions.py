@@ -126,10 +126,11 @@ def test_all_names_of_outputs_are_compared() -> None:
     methods = {name for name, kind in vars(OutputNames).items() if callable(kind) and not name.startswith("_")}
     single = {"brain_mask", "defaced", "defacemask", "surfacedistance", "record", "verdict", "other_record"}
     single |= {"refaced_mean", "average_face", "refaced"}
-    of_surfaces = {"face_surface", "distance_map", "face_map", "facial_voxels"}
+    of_surfaces = {"face_surface", "distance_map", "face_map", "facial_voxels", "descriptors"}
     assert methods == single | of_surfaces | {"paths"}
     paths = names.paths("x")
-    assert len(set(paths)) == len(paths) == len(single) + 5 * len(of_surfaces)
+    assert len(set(paths)) == len(paths) == len(single) + 5 * len(of_surfaces) + 1
+    assert names.descriptors("x", "average-fitted") in paths
     for method in single - {"brain_mask", "refaced"}:
         assert getattr(names, method)("x") in paths
 

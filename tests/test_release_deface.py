@@ -58,7 +58,7 @@ def test_the_graph_paints_nothing(bids: Path, tmp_path: Path) -> None:
     assert [job.image.label for job in jobs] == ["sub-01 T1w", "sub-02 T1w"]
     names = build_run(jobs=jobs, attack=_no_attack(settings), work_dir=tmp_path).list_node_names()
     nodes = {name.split(".")[-1] for name in names if name.startswith("sub_01_T1w.quickshear.")}
-    assert nodes == {"inputnode", "deface", "verdict", "publish_defaced", "record"}
+    assert nodes == {"inputnode", "deface", "defaced_brain", "verdict", "publish_defaced", "record"}
 
 
 @pytest.mark.slow
