@@ -31,7 +31,7 @@ TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist loadfile
 GALLERY_HEADS ?= 10
 GALLERY := .cache/gallery-$(GALLERY_HEADS)
-GALLERY_TOOLS := quickshear pydeface niimath skullstrip average
+GALLERY_TOOLS := quickshear pydeface spm-rule skullstrip
 
 ifdef PIP_EXTRA_INDEX_URL
 export PIP_EXTRA_INDEX_URL
