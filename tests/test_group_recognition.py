@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from output_folders import identifiable, layout_of, shareable
 from recognised_people import write_people
 
 from benchmarks.synthetic_outputs import write_output
+from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.dataset.rows.table import write_rows
 from bids_refacer.reports.group_plots import group_plots
 from bids_refacer.reports.group_tables import read_group_tables
-from bids_refacer.reports.notes.recognition import recognised_lines
+from bids_refacer.reports.notes.recognition import recognised_lines, recognition_line, town_lines
 
 GATE = {"gate": "passed"}
 
@@ -105,6 +107,22 @@ def test_the_page_tells_of_a_town(output: Path) -> None:
     assert "Would a face-recognition program find people again?" in page and "And in how large a crowd?" in page
     report = (shareable(output) / "group.md").read_text()
     assert "In a town of 10,000 people, an attacker with face-recognition programs would find" in report
+
+
+def test_a_projection_that_says_nothing_is_no_sentence() -> None:
+    """Five people give 31 % with an interval from 0 to 99 %: a reader would keep the 31."""
+    told = SummaryRow(
+        suffix="T1w", tool="a", recogniser="dlib", recogniser_rank1=0.5, recogniser_gallery=36, town_rank1=0.3
+    )
+    sure = replace(told, town_rank1_low=0.1, town_rank1_high=0.6)
+    vague = replace(told, tool="b", town_rank1_low=0.0, town_rank1_high=0.99)
+    (line,) = town_lines([sure, vague])
+    assert "after a about 30 % (10 % to 60 %)." in line and "after b" not in line
+    (line,) = town_lines([vague, replace(told, tool="c")])
+    assert "cannot be told" in line and "30 %" not in line and "--filler-dataset" in line
+    assert recognition_line(vague).endswith("What that means for a town cannot be told from so few people.")
+    assert "about 30 % (10 % to 60 %)" in recognition_line(sure)
+    assert town_lines([replace(told, town_rank1=None)]) == []
 
 
 def test_figures_show_the_tables(output: Path) -> None:

@@ -8,6 +8,9 @@ from bids_refacer.dataset.rows.group import SummaryRow
 from bids_refacer.dataset.rows.recognition import RecognitionRow
 from bids_refacer.wording import counted
 
+WIDEST = 0.9
+"""A projection with a wider interval is not put into a sentence: its estimate would be read, and it says nothing."""
+
 
 def recognition_line(row: SummaryRow) -> str:
     """How many people a face-recognition program finds by the recovered face; in a town, too."""
@@ -22,6 +25,8 @@ def town_sentence(row: SummaryRow) -> str:
     """The projection to a town; empty without one."""
     if row.town_rank1 is None:
         return ""
+    if not _says_something(row):
+        return "What that means for a town cannot be told from so few people."
     bounds = f"{_percent(row.town_rank1_low)} to {_percent(row.town_rank1_high)}"
     return (
         f"In a town of 10,000, an attacker with these programs would find about {_percent(row.town_rank1)} ({bounds}): "
@@ -31,9 +36,15 @@ def town_sentence(row: SummaryRow) -> str:
 
 def town_lines(summary: Sequence[SummaryRow]) -> list[str]:
     """The same for every tool, for the first answer."""
-    known = [row for row in summary if row.town_rank1 is not None]
-    if not known:
+    projected = [row for row in summary if row.town_rank1 is not None]
+    known = [row for row in projected if _says_something(row)]
+    if not projected:
         return []
+    if not known:
+        return [
+            "Whether face-recognition programs would find these people in a town cannot be told: every projection from "
+            "this gallery leaves nearly all rates open. More participants, or --filler-dataset, narrow it."
+        ]
     said = "; ".join(
         f"after {row.tool} about {_percent(row.town_rank1)} ({_percent(row.town_rank1_low)} to "
         f"{_percent(row.town_rank1_high)})"
@@ -43,6 +54,12 @@ def town_lines(summary: Sequence[SummaryRow]) -> list[str]:
         f"In a town of 10,000 people, an attacker with face-recognition programs would find {said}. This is projected "
         "from this dataset's own gallery."
     ]
+
+
+def _says_something(row: SummaryRow) -> bool:
+    """Whether the interval of a projection is no wider than `WIDEST`."""
+    low, high = row.town_rank1_low, row.town_rank1_high
+    return low is not None and high is not None and high - low <= WIDEST
 
 
 def recognised_lines(rows: Sequence[RecognitionRow], ranks: str | None) -> list[str]:
