@@ -102,7 +102,7 @@ def defacing_of(original: Scan, scan: Scan) -> Defacing:
 def fitted_to(original: Scan, scan: Scan, target: np.ndarray, folder: Path) -> np.ndarray:
     """The defaced image with the average face as a registration of the ORIGINAL puts it there: it knows the truth."""
     brain, alignment = prepare(original, folder)
-    return fitted_average(Original(original.volume, brain, alignment), face_template(), scan, target)
+    return fitted_average(Original(original.volume, brain, alignment), face_template(), scan, target).values
 
 
 def attack_rows(

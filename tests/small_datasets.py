@@ -153,7 +153,7 @@ def run_with_stand_in(settings: RunSettings, *, fails: str = "", calls: Path | N
         patch.setattr(run_module, "ask", lambda model, gpu: STAND_IN)
         patch.setattr(Reface, "_cmd", command)
         patch.setattr(
-            "bids_refacer.refacing.drawing.fitted.fitted_average", lambda original, template, scan, target: scan.values
+            "bids_refacer.refacing.drawing.fitted.fitted_average", lambda original, template, scan, target: scan
         )
         patch.setenv("STAND_IN_FAILS", fails)
         if calls:

@@ -53,17 +53,17 @@ def test_the_template_is_warped_onto_the_true_face(planted: tuple[Original, Scan
     original, scan, target = planted
     head = original.image.values
     found = fitted_average(original, face_template(), scan, target)
-    assert np.array_equal(found[~target], scan.values[~target])
+    assert np.array_equal(found.values[~target], scan.values[~target])
     still = resample(
         Volume(face_template().image * np.float32(BRAIN_UNIT), CANONICAL[1].affine), CANONICAL[2], np.eye(4)
     )
-    assert to_truth(found, head) < 0.8 < 3 < to_truth(still, head)
+    assert to_truth(found.values, head) < 0.8 < 3 < to_truth(still, head)
 
 
 def test_where_nothing_was_removed_nothing_is_put(planted: tuple[Original, Scan, np.ndarray]) -> None:
     original, scan, target = planted
     found = fitted_average(original, face_template(), scan, np.zeros_like(target))
-    assert np.array_equal(found, scan.values)
+    assert np.array_equal(found.values, scan.values)
 
 
 def test_without_a_head_to_fit_there_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +75,15 @@ def test_without_a_head_to_fit_there_is_no_row(tmp_path: Path, monkeypatch: pyte
     files = {"brain_mask": "mask.nii.gz", "unknown": "mask.nii.gz", "defaced": "defaced.nii.gz"}
     given = {name: str(tmp_path / file) for name, file in files.items()}
     node = Score(alignment=str(tmp_path / "alignment.json"), **given)
-    assert node._fitted(image) is not None
+    made = node._fitted(image, tmp_path)
+    assert made is not None and np.array_equal(read_scan(made).values, read_scan(given["defaced"]).values)
 
     def fails(*_: object) -> np.ndarray:
         raise SkinError("No head.")
 
     monkeypatch.setattr("bids_refacer.refacing.drawing.fitted.fitted_average", fails)
-    assert node._fitted(image) is None
-    assert Score()._fitted(image) is None
+    assert node._fitted(image, tmp_path) is None
+    assert Score()._fitted(image, tmp_path) is None
 
 
 def test_a_group_has_its_mean_beside_the_average() -> None:

@@ -31,7 +31,7 @@ def node(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch, **inputs: obj
     script.write_text(f"import json, sys\nfrom pathlib import Path\nfolder = Path(sys.argv[2])\n{body}\n")
     monkeypatch.setattr(Recognise, "command", (sys.executable, str(script)))
     monkeypatch.chdir(folder)
-    for name in ("in", "alignment", "defaced", "average", "sample"):
+    for name in ("in", "alignment", "defaced", "average", "sample", "fitted"):
         (folder / name).write_text("x")
     return Recognise(**{"alignment": str(folder / "alignment"), **GIVEN, **inputs})
 
@@ -71,6 +71,7 @@ def test_what_was_made_of_it_is_described_against_it(tmp_path: Path, monkeypatch
             defaced=str(tmp_path / "defaced"),
             average=str(tmp_path / "average"),
             samples=[str(tmp_path / "sample")],
+            fitted=str(tmp_path / "fitted"),
         )
         .run()
         .outputs
@@ -82,8 +83,9 @@ def test_what_was_made_of_it_is_described_against_it(tmp_path: Path, monkeypatch
         ("defaced", None, "defaced.npz"),
         ("average", None, "average.npz"),
         ("refaced", 1, "refaced-1.npz"),
+        ("average-fitted", None, "average-fitted.npz"),
     ]
-    assert job["described"] == str(known / "original.npz") and job["fitted"] is None
+    assert job["described"] == str(known / "original.npz") and job["images"][-1]["path"] == str(tmp_path / "fitted")
 
 
 def test_a_command_that_fails_gives_one_row_that_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,9 @@ from bids_refacer.recognition.own import OwnRecogniser
 from bids_refacer.recognition.portraits import describe_head, figures
 from bids_refacer.recognition.recognisers import Dlib, Recogniser, SFace
 from bids_refacer.recognition.render import Surface
-from bids_refacer.refacing.drawing.fitted import Original, fitted_average
-from bids_refacer.refacing.drawing.template import face_template
 from bids_refacer.surfaces.skin import SkinError
-from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import read_mask, read_scan
+from bids_refacer.volumes.grid import Alignment
+from bids_refacer.volumes.nifti import read_scan
 
 LEVEL = "level.npy"  # in the folder of an original: intensity of its skin
 
@@ -69,7 +67,7 @@ def describe(job: Job, folder: Path) -> list[Row]:
     alignment = Alignment.from_json(Path(job.alignment))
     if job.described is None:
         (picture,) = job.images
-        image = read_scan(str(picture.path)).volume
+        image = read_scan(picture.path).volume
         level = head_level(image, alignment)
         np.save(folder / LEVEL, level)
         found = describe_head(head_surface(image, alignment, level), LIGHTS["original"], job.views, recognisers)
@@ -79,16 +77,11 @@ def describe(job: Job, folder: Path) -> list[Row]:
     rows = []
     for picture in job.images:
         try:
-            surface = head_surface(_image(picture, job), alignment, level)
+            surface = head_surface(read_scan(picture.path).volume, alignment, level)
         except SkinError:
             surface = None
         rows += _write(picture, _other(surface, own, recognisers), own, folder)
     return rows
-
-
-def _image(picture: Picture, job: Job) -> Volume:
-    """An image that is read, or the one with the average face that was fitted to the original."""
-    return _fitted(job.fitted or {}) if picture.path is None else read_scan(picture.path).volume
 
 
 def _other(surface: Surface | None, own: Descriptors, recognisers: Sequence[Recogniser]) -> dict[str, np.ndarray]:
@@ -97,14 +90,6 @@ def _other(surface: Surface | None, own: Descriptors, recognisers: Sequence[Reco
     if surface is not None:
         return describe_head(surface, LIGHTS["other"], views, recognisers)
     return {name: np.full((1, *values.shape[1:]), np.nan, dtype=np.float32) for name, values in own.items()}
-
-
-def _fitted(given: Mapping[str, str]) -> Volume:
-    """The defaced image with the average face as it was fitted to the original."""
-    image = read_scan(given["original"]).volume
-    brain, target = (read_mask(given[name]).values for name in ("brain_mask", "unknown"))
-    original = Original(image, brain, Alignment.from_json(Path(given["alignment"])))
-    return Volume(fitted_average(original, face_template(), read_scan(given["defaced"]), target), image.affine)
 
 
 def _write(picture: Picture, found: Descriptors, own: Descriptors, folder: Path) -> list[Row]:

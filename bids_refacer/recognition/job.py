@@ -10,12 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image to describe: its type and sample, and the file for its descriptors; `path` is None for what is made."""
+    """An image to describe: its type, sample and file, and the name of the file for its descriptors."""
 
     image_type: str
     sample: int | None
     name: str
-    path: str | None
+    path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,6 @@ class Job:
     Attributes
     ----------
     images : of `Picture`: the original alone, or what was made of it
-    fitted : files of which the image with the fitted average face is made; None where there is none
     alignment : of the original
     described : file with the original's descriptors; None where the original is described
     views : number of cameras
@@ -34,7 +33,6 @@ class Job:
     """
 
     images: Sequence[Picture]
-    fitted: Mapping[str, str] | None
     alignment: str
     described: str | None
     views: int

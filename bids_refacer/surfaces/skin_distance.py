@@ -36,14 +36,20 @@ def skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.nd
     return _distances(mesh, np.ones(CANONICAL[field_spacing].shape, bool), field_spacing)
 
 
-def near_skin_distance(values: np.ndarray, spacing: int, field_spacing: int) -> np.ndarray:
-    """The same for voxels next to the skin; `FAR_MM` with the right sign for all others, at a fraction of the cost."""
+def near_skin_distance(
+    values: np.ndarray, spacing: int, field_spacing: int, also: np.ndarray | None = None
+) -> np.ndarray:
+    """The same for voxels next to the skin; `FAR_MM` with the right sign for all others, at a fraction of the cost.
+
+    `also`, bool on the grid of `field_spacing` mm, are more voxels whose distance is wanted.
+    """
     mesh = skin_surface(Volume(values, CANONICAL[spacing].affine))
     grid = CANONICAL[field_spacing]
     crossed = np.zeros(grid.shape, bool)
     voxels = np.round((mesh.vertices - grid.affine[:3, 3]) / field_spacing).astype(int)
     crossed[tuple(np.clip(voxels, 0, np.array(grid.shape) - 1).T)] = True
     near = ndimage.binary_dilation(crossed, np.ones((3, 3, 3), bool))
+    near |= False if also is None else also
     # A piece of the rest lies on one side of the skin as a whole: one of its voxels tells which.
     pieces, count = ndimage.label(~near)
     first = np.unique(pieces, return_index=True)[1][-count:] if count else np.zeros(0, int)

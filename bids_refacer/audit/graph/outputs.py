@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bids_refacer.audit.graph.jobs import ImageJob, OtherJob, ToolJob
 from bids_refacer.audit.nodes import products
-from bids_refacer.audit.nodes.products import ORIGINAL, Kind
+from bids_refacer.audit.nodes.products import FITTED, ORIGINAL, Kind
 from bids_refacer.audit.nodes.publish import Output
 from bids_refacer.dataset.names import OutputNames
 from bids_refacer.dataset.sidecars import (
@@ -110,9 +110,8 @@ def voxel_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
 def descriptor_outputs(job: ImageJob, tool: ToolJob) -> Outputs:
     """What face-recognition programs see of the original and of what was made of it; identifiable, and biometric."""
     outputs = {products.descriptors(ORIGINAL): _descriptor_output(job, None, ORIGINAL)}
-    fitted: Kind = ("average-fitted", None)
     return outputs | {
-        products.descriptors(kind): _descriptor_output(job, tool.tool, kind) for kind in (*_kinds(tool), fitted)
+        products.descriptors(kind): _descriptor_output(job, tool.tool, kind) for kind in (*_kinds(tool), FITTED)
     }
 
 
@@ -183,7 +182,7 @@ def _voxel_output(job: ImageJob, tool: str | None, kind: Kind) -> Output:
 
 
 def _descriptor_output(job: ImageJob, tool: str | None, kind: Kind) -> Output:
-    fitted = kind[0] == "average-fitted"
+    fitted = kind == FITTED
     source = _uri(job.names, job.names.defaced(str(tool)), dataset="shareable") if fitted else _source(job, tool, kind)
     sidecar = surface_sidecar(
         f"Biometric data: vectors (light, view, vector; NaN: no face) of face-recognition programs for {_words(kind)}",

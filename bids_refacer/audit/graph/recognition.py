@@ -31,19 +31,22 @@ def hand_on(workflow: Workflow, described: Node | None, part: Workflow) -> None:
 
 
 def describe_faces(
-    workflow: Workflow, inputs: Node, deface: Node, reface: Node, attack: Attack, record: Node
+    workflow: Workflow, inputs: Node, deface: Node, reface: Node, score: Node, attack: Attack, record: Node
 ) -> Node | None:
-    """Add the node that describes what a tool and the attack made of an image; the record has its rows."""
+    """Add the node that describes what a tool and the attack made of an image; the record has its rows.
+
+    `score` made the average face that was fitted to the original.
+    """
     if attack.recognition is None:
         return None
     node = _node(attack, attack.recognition)
-    of_head = [(name, name) for name in ("original", "alignment", "brain_mask")]
     of_original = [(name, name) for name in DESCRIBED.values()]
     workflow.connect(
         [
-            (inputs, node, [*of_head, *of_original]),
+            (inputs, node, [("alignment", "alignment"), *of_original]),
             (deface, node, [("defaced", "defaced")]),
-            (reface, node, [(name, name) for name in ("samples", "average", "unknown")]),
+            (reface, node, [(name, name) for name in ("samples", "average")]),
+            (score, node, [("fitted", "fitted")]),
             (node, record, [("rows", "recognition")]),
         ]
     )

@@ -75,7 +75,7 @@ def build_tool(*, job: ImageJob, tool: ToolJob, attack: Attack) -> Workflow:
         workflow.connect(reface, "mean", score, "mean")
     record = _record_node(job, tool, attack)
     _connect_record(workflow, record, inputs, verdict, reface, score)
-    described = describe_faces(workflow, inputs, deface, reface, attack, record)
+    described = describe_faces(workflow, inputs, deface, reface, score, attack, record)
     _publish(workflow, verdict, record, "defaced", defaced_outputs(job, tool))
     if attack.keep:
         voxels = _voxels(workflow, inputs, deface, reface)

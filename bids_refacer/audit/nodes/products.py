@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bids_refacer.surfaces import score
+
 Kind = tuple[str, int | None]
 """Type of image, and the number of a sample from 1: `surfaces.score.Key`."""
 
@@ -9,7 +11,9 @@ BRAIN = "brain.nii.gz"
 DEFACED, DEFACEMASK = "defaced.nii.gz", "defacemask.nii.gz"
 MEAN, AVERAGE = "mean.nii.gz", "average.nii.gz"
 UNKNOWN = "unknown.nii.gz"
+FITTED_AVERAGE = "average_fitted.nii"
 ORIGINAL: Kind = ("original", None)
+FITTED: Kind = score.FITTED
 
 
 def sample(number: int) -> str:

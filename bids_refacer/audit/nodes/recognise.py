@@ -23,7 +23,7 @@ from nipype.interfaces.base.support import Bunch
 
 from bids_refacer.audit.nodes import products
 from bids_refacer.audit.nodes.child import ChildError, run_child
-from bids_refacer.audit.nodes.products import ORIGINAL, Kind
+from bids_refacer.audit.nodes.products import FITTED, ORIGINAL, Kind
 from bids_refacer.audit.nodes.reports import read_report, write_report
 from bids_refacer.dataset.details import member, number, optional_text
 from bids_refacer.processes import python_module
@@ -36,15 +36,13 @@ class _RecogniseInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, desc="the original, where it is what is described")
     original_rows = File(exists=True, desc="JSON: rows of the original")
     original_details = File(exists=True, desc="JSON: why the original could not be described, if it could not")
-    original = File(exists=True, desc="the original, for the average face that is fitted to it")
     original_files = InputMultiObject(File(exists=True), desc="the original's descriptors, handed on with the others")
     defaced = File(exists=True)
     samples = InputMultiObject(File(exists=True), desc="refaced, in order")
     mean = File(exists=True, desc="of the samples, where there are several")
     average = File(exists=True, desc="with the population-average face")
     alignment = File(exists=True, mandatory=True, desc="of the original")
-    brain_mask = File(exists=True, desc="of the original, for the average face that is fitted to it")
-    unknown = File(exists=True, desc="mask of what the attack painted, where that face goes")
+    fitted = File(exists=True, desc="with the average face that was fitted to the original, where there is one")
     views = traits.Int(mandatory=True, desc="cameras")
     own = traits.Dict(desc="name -> command of the user's recognisers")
     weights = traits.Dict(mandatory=True, desc="recogniser -> SHA-256; part of the hash")
@@ -99,7 +97,6 @@ class Recognise(SimpleInterface):
         given, threads = self.inputs, str(self.inputs.num_threads)
         job = Job(
             images=self._pictures(),
-            fitted=self._fitted(),
             alignment=given.alignment,
             described=given.original_files[0] if isdefined(given.original_files) else None,
             views=given.views,
@@ -117,24 +114,17 @@ class Recognise(SimpleInterface):
             return str(error)
         return None
 
-    def _fitted(self) -> dict[str, str] | None:
-        """What the image with the fitted average face is made of; None for an original."""
-        given = self.inputs
-        if not isdefined(given.unknown):
-            return None
-        return {name: getattr(given, name) for name in ("original", "brain_mask", "alignment", "defaced", "unknown")}
-
     def _pictures(self) -> list[Picture]:
         """The images that are described."""
         given = self.inputs
         if isdefined(given.in_file):
             return [_picture(ORIGINAL, given.in_file)]
-        kinds: dict[Kind, str | None] = {("defaced", None): given.defaced, ("average", None): given.average}
+        kinds: dict[Kind, str] = {("defaced", None): given.defaced, ("average", None): given.average}
         kinds |= {("refaced", number): path for number, path in enumerate(given.samples, start=1)}
         kinds |= {("refaced_mean", None): given.mean} if isdefined(given.mean) else {}
-        kinds |= {("average-fitted", None): None} if self._fitted() else {}
+        kinds |= {FITTED: given.fitted} if isdefined(given.fitted) else {}
         return [_picture(kind, path) for kind, path in kinds.items()]
 
 
-def _picture(kind: Kind, path: str | None) -> Picture:
+def _picture(kind: Kind, path: str) -> Picture:
     return Picture(image_type=kind[0], sample=kind[1], name=products.descriptors(kind), path=path)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from bids_refacer.surfaces.score import FITTED, Key, Scores, score_candidates
 from bids_refacer.surfaces.skin import SkinError, read_skin
 from bids_refacer.surfaces.skin_left import Defacing, as_text
 from bids_refacer.volumes.grid import Alignment, Volume
-from bids_refacer.volumes.nifti import read_mask, read_scan
+from bids_refacer.volumes.nifti import read_mask, read_scan, write_scan
 
 
 class _ScoreInput(BaseInterfaceInputSpec):
@@ -55,6 +54,7 @@ class _ScoreOutput(TraitedSpec):
     calibration = File(desc="JSON: rows of the table of calibration")
     files = OutputMultiObject(File(), desc="surfaces, distances and face maps, named by `products`")
     details = File(desc="JSON for the sidecars")
+    fitted = File(desc="the image with the average face that was fitted to the original; undefined without one")
 
 
 class Score(SimpleInterface):
@@ -72,7 +72,9 @@ class Score(SimpleInterface):
             candidates["refaced_mean", None] = self.inputs.mean
         alignment = Alignment.from_json(Path(self.inputs.alignment))
         skin, defacing = read_skin(Path(self.inputs.skin)), self._defacing()
-        volumes = _Volumes(candidates, self._fitted(defacing.original))
+        if fitted := self._fitted(defacing.original, folder):
+            candidates[FITTED] = self._results["fitted"] = fitted
+        volumes = _Volumes(candidates)
         scores = score_candidates(skin, volumes, defacing.original.grid, alignment, defacing)
         for name, found in (("rows", scores.rows), ("calibration", scores.calibration)):
             rows = [{column: _plain(value) for column, value in asdict(row).items()} for row in found]
@@ -87,8 +89,8 @@ class Score(SimpleInterface):
         self._results.update(details=report, files=surfaces)
         return runtime
 
-    def _fitted(self, original: Volume) -> np.ndarray | None:
-        """The image with the average face that was fitted to the original; None where that cannot be made."""
+    def _fitted(self, original: Volume, folder: Path) -> str | None:
+        """Write the image with the average face that was fitted to the original; None where that cannot be made."""
         given = self.inputs
         if not isdefined(given.unknown):
             return None
@@ -99,9 +101,12 @@ class Score(SimpleInterface):
         brain, target = read_mask(given.brain_mask).values, read_mask(given.unknown).values
         truth = Original(original, brain, Alignment.from_json(Path(given.alignment)))
         try:
-            return fitted_average(truth, face_template(), read_scan(given.defaced), target)
+            made = fitted_average(truth, face_template(), read_scan(given.defaced), target)
         except SkinError:
             return None
+        path = folder / products.FITTED_AVERAGE
+        write_scan(path, made, made.stored)
+        return str(path)
 
     def _defacing(self) -> Defacing:
         """What the tool did to the original; all images of a head lie on its grid."""
@@ -112,22 +117,17 @@ class Score(SimpleInterface):
 class _Volumes(Mapping[Key, np.ndarray]):
     """Images read when they are asked for: all samples of a 1 mm head at once would not fit small machines."""
 
-    def __init__(self, paths: Mapping[Key, str], fitted: np.ndarray | None) -> None:
-        self._makers: dict[Key, Callable[[], np.ndarray]] = {key: partial(_values, path) for key, path in paths.items()}
-        self._makers |= {} if fitted is None else {FITTED: lambda: fitted}
+    def __init__(self, paths: Mapping[Key, str]) -> None:
+        self._paths = paths
 
     def __getitem__(self, key: Key) -> np.ndarray:
-        return self._makers[key]()
+        return read_scan(self._paths[key]).values
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._makers)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._makers)
-
-
-def _values(path: str) -> np.ndarray:
-    return read_scan(path).values
+        return len(self._paths)
 
 
 def _kept(scores: Scores) -> Iterator[tuple[Key, trimesh.Trimesh]]:

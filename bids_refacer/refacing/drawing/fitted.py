@@ -14,7 +14,7 @@ from bids_refacer.refacing.drawing.warp import MARGIN_MM, Target, fitted
 from bids_refacer.refacing.fields import Fields, skin_field, tissue_field
 from bids_refacer.refacing.prior import FIELD_SPACING
 from bids_refacer.refacing.unknown import Level
-from bids_refacer.surfaces.skin_distance import near_skin_distance, skin_distance_at
+from bids_refacer.surfaces.skin_distance import near_skin_distance
 from bids_refacer.volumes.grid import Alignment, Volume
 from bids_refacer.volumes.intensity import MODEL_AIR, brain_scale, to_model
 from bids_refacer.volumes.scan import Scan
@@ -38,7 +38,7 @@ class Original:
     alignment: Alignment
 
 
-def fitted_average(original: Original, template: Template, scan: Scan, target: np.ndarray) -> np.ndarray:
+def fitted_average(original: Original, template: Template, scan: Scan, target: np.ndarray) -> Scan:
     """The defaced image with the template's face, warped onto the true one.
 
     This is what tools that replace a face put there: an average face, registered smoothly to the head with its face. No
@@ -51,7 +51,7 @@ def fitted_average(original: Original, template: Template, scan: Scan, target: n
 
     Returns
     -------
-    (i, j, k) float32, intensities as `Scan.values`
+    the defaced image with its target replaced; equal to it elsewhere, bit for bit
 
     Raises
     ------
@@ -59,7 +59,7 @@ def fitted_average(original: Original, template: Template, scan: Scan, target: n
         When the original shows no head.
     """
     if not target.any():
-        return scan.values
+        return scan
     scale = brain_scale(original.image.values, original.brain)
     level = _level(original, scale, target)
     skin, near = _skin(level)
@@ -68,7 +68,7 @@ def fitted_average(original: Original, template: Template, scan: Scan, target: n
     fields = Fields(skin, tissue_field(coarse.values, skin, coarse.known | coarse.unknown))
     opening = find_opening(scan, target, ~target)
     face = painted(template, fitted(template, wanted), fields, opening.around, scan.grid, original.alignment)
-    return replace(scan, stored=opening.filled(face * np.float32(scale))).values
+    return replace(scan, stored=opening.filled(face * np.float32(scale)))
 
 
 def _level(original: Original, scale: float, target: np.ndarray) -> Level:
@@ -88,6 +88,4 @@ def _skin(level: Level) -> tuple[np.ndarray, np.ndarray]:
     values = (level.values.clip(-1, 1) + 1) * np.float32(127.5)
     unknown = level.at(FIELD_SPACING).unknown
     near = ndimage.distance_transform_edt(~unknown, sampling=FIELD_SPACING) <= MARGIN_MM
-    measured = skin_distance_at(values, _SPACING, near, FIELD_SPACING)
-    elsewhere = near_skin_distance(values, _SPACING, FIELD_SPACING)
-    return skin_field(np.where(near, measured, elsewhere)), near
+    return skin_field(near_skin_distance(values, _SPACING, FIELD_SPACING, also=near)), near
